@@ -1,0 +1,43 @@
+# Every target starts from nothing: it creates the environment when there is none.
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
+	$$p -c 'import sys; sys.exit(not (3,10) <= sys.version_info[:2] <= (3,12))' 2>/dev/null && { echo $$p; break; }; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench generate clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.10, 3.11 or 3.12 found; install one or set PYTHON=/path/to/python" >&2; exit 1; }
+	@command -v $${CXX:-g++} >/dev/null || { echo "error: no C++ compiler; install g++ or set CXX" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,predict]'
+	@touch $@
+
+setup: $(STAMP) ## create .venv and install proprune with its development tools
+
+demo: $(STAMP) ## train, prune, compile, run on the emulated PYNQ-Z2, compare
+	$(BIN)/proprune demo
+
+test: lint ## lint, types, import contracts, then every test
+	$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
+
+lint: $(STAMP) ## ruff, pyright (strict), import contracts, HLS subset, generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+	$(BIN)/python -m proprune_cli.accel.generate --check
+
+generate: $(STAMP) ## regenerate hls/generated and the tables in docs
+	$(BIN)/python -m proprune_cli.accel.generate
+
+bench: $(STAMP) ## benchmarks, ratios measured side by side
+	$(BIN)/python -m benchmarks
+
+clean: ## remove the environment and every build product
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache

@@ -1,0 +1,137 @@
+"""The quantised network: what the quantiser produces and what lowering, the QDQ export and the references consume.
+
+Arithmetic (all of it exact in integers):
+
+- a tensor holds int8 codes q; its real value is ``q * 2**exponent`` (zero point 0);
+- convolution: ``y = clip(round_half_even((bias[o] + sum(w * x)) * multiplier[o] / 2**16), -128, 127)``, then
+  ``max(y, 0)`` where ``relu``; padding reads code 0; the accumulator stays within ``ACCUMULATOR_LIMIT``;
+- max pooling: maximum of codes, padding never wins;
+- addition: ``y = clip(round_half_even(a * 2**(ea - ey) + b * 2**(eb - ey)), -128, 127)``, then relu.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+REQUANT_SHIFT = 16
+"""Requantisation divides by ``2**REQUANT_SHIFT``."""
+
+MULTIPLIER_LIMIT = 1 << 15
+"""Multipliers are integers in [1, MULTIPLIER_LIMIT)."""
+
+ACCUMULATOR_LIMIT = 1 << 24
+"""No accumulator, partial sum or bias may reach this magnitude: float32 holds every such integer exactly."""
+
+EXPONENT_SPREAD = 14
+"""Largest difference of exponents between an addition's operands and its result."""
+
+
+@dataclass(frozen=True)
+class QTensor:
+    """An activation tensor of one image: ``channels × height × width`` int8 codes, real value ``q * 2**exponent``."""
+
+    name: str
+    channels: int
+    height: int
+    width: int
+    exponent: int
+
+
+@dataclass(frozen=True)
+class QConv:
+    """Convolution (also Gemm, average pooling, standalone batch normalisation), optionally with ReLU.
+
+    Attributes:
+        weight: int8 [out_channels, in_channels // groups, kernel_h, kernel_w], values in [-127, 127].
+        bias: int32 [out_channels], in units of the accumulator.
+        multiplier: int32 [out_channels], in [1, MULTIPLIER_LIMIT).
+        stride, dilation: (y, x). pads: (top, left, bottom, right).
+    """
+
+    name: str
+    x: str
+    y: str
+    weight: NDArray[np.int8]
+    bias: NDArray[np.int32]
+    multiplier: NDArray[np.int32]
+    stride: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    relu: bool = False
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (self.x,)
+
+
+@dataclass(frozen=True)
+class QMaxPool:
+    """Max pooling; input and output share one exponent. ``pads`` may exceed what symmetric padding gives (ceil mode)."""
+
+    name: str
+    x: str
+    y: str
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    relu: bool = False
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (self.x,)
+
+
+@dataclass(frozen=True)
+class QAdd:
+    """Residual addition of two tensors of one shape, optionally with ReLU."""
+
+    name: str
+    a: str
+    b: str
+    y: str
+    relu: bool = False
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (self.a, self.b)
+
+
+@dataclass(frozen=True)
+class QRelu:
+    """A ReLU that could not be fused into its producer; input and output share one exponent."""
+
+    name: str
+    x: str
+    y: str
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (self.x,)
+
+
+QLayer = QConv | QMaxPool | QAdd | QRelu
+
+
+@dataclass(frozen=True)
+class QGraph:
+    """A quantised network in topological order.
+
+    Attributes:
+        name: the network's name.
+        tensors: every activation tensor by name.
+        layers: in an order in which every input is produced before it is read.
+        input, output: names of the one input and the one output tensor.
+        output_shape: the ONNX output's shape without the batch, e.g. ``(10,)``; same element count as the tensor.
+    """
+
+    name: str
+    tensors: dict[str, QTensor]
+    layers: tuple[QLayer, ...]
+    input: str
+    output: str
+    output_shape: tuple[int, ...]
