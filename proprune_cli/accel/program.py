@@ -1,0 +1,95 @@
+"""A program: the DDR image that makes the engine run one network, and where its input and output lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proprune_cli.accel import isa
+from proprune_cli.accel.bitfield import Words
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A feature tensor in DDR: channel groups of 8, each a plane of ``height * width`` words, one word per pixel.
+
+    Attributes:
+        address: word offset of the first plane.
+        exponent: real value of code q is ``q * 2**exponent``.
+    """
+
+    address: int
+    channels: int
+    height: int
+    width: int
+    exponent: int
+
+    @property
+    def groups(self) -> int:
+        return -(-self.channels // isa.GROUP)
+
+    @property
+    def words(self) -> int:
+        return self.groups * self.height * self.width
+
+    def pack(self, codes: NDArray[np.int8]) -> Words:
+        """int8 [channels, height, width] → uint64 [words]; the lanes beyond ``channels`` are 0."""
+        padded = np.zeros((self.groups * isa.GROUP, self.height, self.width), dtype=np.int8)
+        padded[: self.channels] = codes
+        grouped = padded.reshape(self.groups, isa.GROUP, self.height * self.width).transpose(0, 2, 1)
+        return np.ascontiguousarray(grouped).view("<u8").reshape(-1)
+
+    def unpack(self, words: Words) -> NDArray[np.int8]:
+        """uint64 [words] → int8 [channels, height, width]."""
+        grouped = words.view(np.int8).reshape(self.groups, self.height * self.width, isa.GROUP)
+        planes = grouped.transpose(0, 2, 1).reshape(self.groups * isa.GROUP, self.height, self.width)
+        return np.ascontiguousarray(planes[: self.channels])
+
+
+@dataclass(frozen=True)
+class Program:
+    """Everything the engine needs for one network.
+
+    Attributes:
+        array: name of the array it was compiled for. digest: that array's contract digest.
+        image: uint64 words written once at the start of the buffer: descriptors, tables, weight streams.
+        size: words of the whole buffer: image, counters and feature tensors.
+        layer_table, counters: addresses for the registers of those names.
+        layer_names: one per LayerDescriptor.
+    """
+
+    array: str
+    digest: str
+    image: Words
+    size: int
+    layer_table: int
+    counters: int
+    layer_names: tuple[str, ...]
+    input: Plane
+    output: Plane
+
+    @property
+    def layer_count(self) -> int:
+        return len(self.layer_names)
+
+    @property
+    def bytes(self) -> int:
+        """Contiguous DDR the program needs."""
+        return self.size * isa.WORD_BYTES
+
+    def layers(self) -> isa.LayerDescriptor:
+        """The layer descriptors, columnar."""
+        return isa.LayerDescriptor.decode(
+            self._table(self.layer_table, self.layer_count, isa.LayerDescriptor.WORDS)
+        )
+
+    def steps(self, layer: isa.LayerDescriptor) -> isa.StepDescriptor:
+        """The step descriptors of one layer (a row of :meth:`layers`), columnar."""
+        return isa.StepDescriptor.decode(
+            self._table(int(layer.step_table), int(layer.step_count), isa.StepDescriptor.WORDS)
+        )
+
+    def _table(self, address: int, count: int, words: int) -> Words:
+        return self.image[address : address + count * words]
