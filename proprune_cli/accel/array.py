@@ -85,8 +85,7 @@ class Array:
         contract = {
             "version": isa.VERSION,
             "records": {
-                r.__name__: {n: [b.word, b.low, b.width, b.signed] for n, b in r.layout().items()}
-                for r in isa.RECORDS
+                r.__name__: {n: [b.word, b.low, b.width, b.signed] for n, b in r.layout().items()} for r in isa.RECORDS
             },
             "registers": {r.name: [r.offset, r.width] for r in isa.REGISTERS},
             "modes": {m.name: int(m) for m in isa.Mode},

@@ -43,7 +43,7 @@ class Bits:
         return 0, (1 << self.width) - 1
 
 
-def bits(word: int, low: int, width: int, doc: str, *, signed: bool = False) -> Any:  # noqa: ANN401
+def bits(word: int, low: int, width: int, doc: str, *, signed: bool = False) -> Any:
     """Declare a field of a :class:`Record`; its default value is 0."""
     return dataclasses.field(default=0, metadata={"bits": Bits(word, low, width, signed, doc)})
 

@@ -46,9 +46,7 @@ class LayerDescriptor(Record):
     pad_value: Value = bits(0, 24, 8, "code of input cells outside the image", signed=True)
     stride_y: Value = bits(0, 32, 8, "tile rows from one output row to the next")
     stride_x: Value = bits(0, 40, 8, "tile cells from one output pixel to the next")
-    groups_per_chunk: Value = bits(
-        0, 48, 4, "channel groups of a chunk; part j of the lanes holds group j mod this"
-    )
+    groups_per_chunk: Value = bits(0, 48, 4, "channel groups of a chunk; part j of the lanes holds group j mod this")
 
     step_table: Value = bits(1, 0, 32, "address of the StepDescriptors")
     step_count: Value = bits(1, 32, 16, "number of steps")
@@ -66,9 +64,7 @@ class LayerDescriptor(Record):
 
     out_width: Value = bits(5, 0, 16, "width of the output planes")
     out_height: Value = bits(5, 16, 16, "height of the output planes")
-    residual_table: Value = bits(
-        5, 32, 32, "address of the residual planes' addresses, one word per output group"
-    )
+    residual_table: Value = bits(5, 32, 32, "address of the residual planes' addresses, one word per output group")
 
     pattern_count: Value = bits(6, 0, 8, "number of lane patterns")
 
@@ -138,12 +134,8 @@ class LayerCounters(Record):
 
     WORDS: ClassVar[int] = 4
 
-    cycles: Value = bits(
-        0, 0, 32, "clock ticks from the layer's start to its last write; 0 where no clock is attached"
-    )
-    accumulate_span: Value = bits(
-        0, 32, 32, "clock ticks inside the accumulate process; minus iterations = its stalls"
-    )
+    cycles: Value = bits(0, 0, 32, "clock ticks from the layer's start to its last write; 0 where no clock is attached")
+    accumulate_span: Value = bits(0, 32, 32, "clock ticks inside the accumulate process; minus iterations = its stalls")
     iterations: Value = bits(1, 0, 32, "iterations of the accumulate loop")
     taps: Value = bits(1, 32, 32, "taps walked")
     fetch_words: Value = bits(2, 0, 32, "input words read")

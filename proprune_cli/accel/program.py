@@ -81,9 +81,7 @@ class Program:
 
     def layers(self) -> isa.LayerDescriptor:
         """The layer descriptors, columnar."""
-        return isa.LayerDescriptor.decode(
-            self._table(self.layer_table, self.layer_count, isa.LayerDescriptor.WORDS)
-        )
+        return isa.LayerDescriptor.decode(self._table(self.layer_table, self.layer_count, isa.LayerDescriptor.WORDS))
 
     def steps(self, layer: isa.LayerDescriptor) -> isa.StepDescriptor:
         """The step descriptors of one layer (a row of :meth:`layers`), columnar."""
