@@ -46,7 +46,9 @@ class LayerDescriptor(Record):
     pad_value: Value = bits(0, 24, 8, "code of input cells outside the image", signed=True)
     stride_y: Value = bits(0, 32, 8, "tile rows from one output row to the next")
     stride_x: Value = bits(0, 40, 8, "tile cells from one output pixel to the next")
-    groups_per_chunk: Value = bits(0, 48, 4, "channel groups of a chunk; part j of the lanes holds group j mod this")
+    groups_per_chunk: Value = bits(
+        0, 48, 4, "channel groups of a chunk; in a chunk of n groups, part j of the lanes holds group j mod n"
+    )
 
     step_table: Value = bits(1, 0, 32, "address of the StepDescriptors")
     step_count: Value = bits(1, 32, 16, "number of steps")
