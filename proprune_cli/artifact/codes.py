@@ -1,0 +1,51 @@
+"""Between real images and the int8 codes of a program's input and output tensors."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proprune_cli.accel.program import Plane
+from proprune_cli.errors import InputError
+
+
+def quantise_images(images: NDArray[np.float32], plane: Plane) -> NDArray[np.int8]:
+    """float32 [N, C, H, W] → int8: ``clip(round_half_even(x / 2**exponent))``, as ONNX QuantizeLinear does."""
+    scaled = images * np.float32(2.0**-plane.exponent)
+    return np.clip(np.rint(scaled), -128, 127).astype(np.int8)
+
+
+def dequantise_outputs(codes: NDArray[np.int8], plane: Plane, output_shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """int8 [N, C, H, W] → float32 [N, *output_shape], exactly ``q * 2**exponent``."""
+    return codes.astype(np.float32).reshape(len(codes), *output_shape) * np.float32(2.0**plane.exponent)
+
+
+def check_images(array: NDArray[np.generic], plane: Plane, where: str, *, raw: bool = False) -> None:
+    """Refuse what is not a batch of images for this program.
+
+    Args:
+        array: what the user gave; float32 [N, C, H, W], or int8 where ``raw``.
+        where: its file name, for messages.
+
+    Raises:
+        InputError: wrong type or shape, no image, NaN or infinity.
+    """
+    want = (plane.channels, plane.height, plane.width)
+    kind = np.dtype(np.int8 if raw else np.float32)
+    if array.dtype != kind:
+        cast = f"convert it with x.astype(numpy.{kind})"
+        remedy = cast if raw or array.dtype != np.int8 else f"{cast}, or add --raw if these are int8 codes"
+        raise InputError(f"the input is {array.dtype}, not {kind}", where=where, remedy=remedy)
+    if array.ndim != 4 or array.shape[1:] != want:
+        raise InputError(
+            f"the input has shape {list(array.shape)}, the network wants [N, {want[0]}, {want[1]}, {want[2]}]",
+            where=where,
+            remedy="give images in NCHW order, one array for all of them",
+        )
+    if not len(array):
+        raise InputError("the input holds no image", where=where, remedy="give at least one image")
+    if not raw and not np.isfinite(array.astype(np.float32)).all():
+        bad = int((~np.isfinite(array.astype(np.float32))).sum())
+        raise InputError(
+            f"{bad} of {array.size} input values are NaN or infinite", where=where, remedy="repair the images first"
+        )

@@ -1,0 +1,146 @@
+"""``manifest.json``: what an artifact says about itself, read strictly and without guessing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any, TypeVar, cast
+
+from proprune_cli.accel.program import Plane
+from proprune_cli.errors import InputError
+
+SCHEMA = "proprune.artifact/1"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Source:
+    """The model the artifact was compiled from. ``sha256`` is of the ONNX file's bytes (hex)."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the parts of the program lie; lengths and addresses in 64-bit words."""
+
+    image_words: int
+    size: int
+    layer_table: int
+    counters: int
+    layer_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file in the container; ``sha256`` in hex."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The manifest.
+
+    Attributes:
+        tool: version of proprune that compiled it.
+        name: the network's name.
+        board: the board it was planned for; it runs wherever array and digest agree.
+        array, digest: the array's name and its contract digest (SHA-256, hex).
+        input, output: the feature tensors in DDR, with their exponents.
+        output_shape: the ONNX output's shape without the batch.
+        members: every other file of the container.
+    """
+
+    tool: str
+    name: str
+    board: str
+    array: str
+    digest: str
+    source: Source
+    program: Layout
+    input: Plane
+    output: Plane
+    output_shape: tuple[int, ...]
+    members: dict[str, Member]
+
+    def to_json(self) -> dict[str, Any]:
+        """The document, plain JSON values."""
+        return {"schema": SCHEMA, **asdict(self)}
+
+    def encode(self) -> bytes:
+        """Canonical bytes of the document."""
+        return (json.dumps(self.to_json(), indent=1, sort_keys=True) + "\n").encode()
+
+
+def parse_manifest(content: bytes, where: str) -> Manifest:
+    """Inverse of :meth:`Manifest.encode`.
+
+    Raises:
+        InputError: not JSON, of another version, or a field is missing or of the wrong type.
+    """
+    try:
+        document: object = json.loads(content)
+    except ValueError as error:
+        raise _fault(f"it is not JSON ({error})", where) from error
+    raw = _record(document, "the document", where)
+    schema = raw.pop("schema", None)
+    if schema != SCHEMA:
+        raise InputError(
+            f"the artifact has format {schema!r}, this proprune reads {SCHEMA!r}",
+            where=where,
+            remedy="compile the network again with this version, or use the version that wrote it",
+        )
+    members = {
+        str(name): _build(Member, body, f"members.{name}", where)
+        for name, body in _record(raw.get("members"), "members", where).items()
+    }
+    parts = {
+        "source": _build(Source, raw.get("source"), "source", where),
+        "program": _build(Layout, raw.get("program"), "program", where),
+        "input": _build(Plane, raw.get("input"), "input", where),
+        "output": _build(Plane, raw.get("output"), "output", where),
+        "members": members,
+    }
+    return _build(Manifest, {**raw, **parts}, "the document", where)
+
+
+def _fault(what: str, where: str) -> InputError:
+    return InputError(f"the artifact's manifest is malformed: {what}", where=where, remedy="compile the network again")
+
+
+def _record(value: object, name: str, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _fault(f"{name} is not an object", where)
+    return dict(cast("dict[str, Any]", value))
+
+
+def _build(kind: type[T], value: object, name: str, where: str) -> T:
+    raw = _record(value, name, where)
+    declared = {f.name: str(f.type) for f in fields(cast("Any", kind))}
+    if missing := declared.keys() - raw.keys():
+        raise _fault(f"{name} lacks {', '.join(sorted(missing))}", where)
+    if unknown := raw.keys() - declared.keys():
+        raise _fault(f"{name} has the unknown {', '.join(sorted(unknown))}", where)
+    return kind(
+        **{field: _typed(raw[field], annotation, f"{name}.{field}", where) for field, annotation in declared.items()}
+    )
+
+
+def _typed(value: object, annotation: str, name: str, where: str) -> object:
+    """``value`` as the annotation asks; a list becomes a tuple."""
+    if annotation.startswith("tuple["):
+        item = str if annotation.startswith("tuple[str") else int
+        if not isinstance(value, list | tuple):
+            raise _fault(f"{name} is not a list", where)
+        items = tuple(cast("list[object]", value))
+        if not all(type(i) is item for i in items):
+            raise _fault(f"{name} is not a list of {item.__name__}", where)
+        return items
+    scalar = {"int": int, "str": str}.get(annotation)
+    if scalar is not None and type(value) is not scalar:
+        raise _fault(f"{name} is not of type {annotation}", where)
+    return value

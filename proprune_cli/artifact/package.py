@@ -1,0 +1,228 @@
+"""The artifact: one compiled network in one file. `Artifact.pack` writes it, `load_artifact` reads and verifies it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proprune_cli.accel.program import Plane, Program
+from proprune_cli.artifact.files import read_whole, write_whole
+from proprune_cli.artifact.manifest import Layout, Manifest, Member, Source, parse_manifest
+from proprune_cli.artifact.seal import REMEDY, seal, unseal
+from proprune_cli.artifact.version import tool_version
+from proprune_cli.errors import InputError
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Golden:
+    """One image and what the board must answer to it.
+
+    Attributes:
+        image: float32 [1, C, H, W]. codes_in: its int8 codes [C, H, W].
+        codes_out: int8 codes [C, H, W] of the output tensor, from the quantised network's integer reference.
+    """
+
+    image: NDArray[np.float32]
+    codes_in: NDArray[np.int8]
+    codes_out: NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A compiled network.
+
+    Attributes:
+        name: the network's name. board: the board it was planned for.
+        source: the model it came from.
+        program: what the engine runs. qdq: the same network as a QDQ ONNX model (serialised).
+        golden: input and output for the check on the board.
+        output_shape: the ONNX output's shape without the batch.
+        plan: the compiler's per-layer plan. report: the quantiser's report. Both plain JSON values.
+        tool: version of proprune that compiled it.
+    """
+
+    name: str
+    board: str
+    source: Source
+    program: Program
+    qdq: bytes
+    golden: Golden
+    output_shape: tuple[int, ...]
+    plan: dict[str, Any]
+    report: dict[str, Any]
+    tool: str = field(default_factory=tool_version)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one image."""
+        plane = self.program.input
+        return plane.channels, plane.height, plane.width
+
+    def manifest(self) -> Manifest:
+        """What `pack` writes as ``manifest.json``."""
+        p = self.program
+        return Manifest(
+            tool=self.tool,
+            name=self.name,
+            board=self.board,
+            array=p.array,
+            digest=p.digest,
+            source=self.source,
+            program=Layout(len(p.image), p.size, p.layer_table, p.counters, p.layer_names),
+            input=p.input,
+            output=p.output,
+            output_shape=self.output_shape,
+            members={
+                name: Member(len(content), hashlib.sha256(content).hexdigest())
+                for name, content in self._members().items()
+            },
+        )
+
+    def pack(self) -> bytes:
+        """The container's bytes; equal artifacts give equal bytes."""
+        return seal({MANIFEST: self.manifest().encode(), **self._members()})
+
+    def save(self, path: Path) -> int:
+        """Write the container atomically; its length in bytes.
+
+        Raises:
+            InputError: the path cannot be written, or the disk is full.
+        """
+        content = self.pack()
+        write_whole(path, content)
+        return len(content)
+
+    def _members(self) -> dict[str, bytes]:
+        return {
+            "program.bin": self.program.image.astype("<u8", copy=False).tobytes(),
+            "qdq.onnx": self.qdq,
+            "golden/image.npy": _npy(self.golden.image),
+            "golden/codes_in.npy": _npy(self.golden.codes_in),
+            "golden/codes_out.npy": _npy(self.golden.codes_out),
+            "plan.json": _json(self.plan),
+            "report.json": _json(self.report),
+        }
+
+
+def load_artifact(path: Path) -> Artifact:
+    """Read and verify an artifact: every bit is covered by the seal, every field by its type.
+
+    Raises:
+        InputError: no such file, not an artifact, damaged, or of a format this version does not read.
+    """
+    return unpack(read_whole(path), str(path))
+
+
+def unpack(content: bytes, where: str) -> Artifact:
+    """Inverse of :meth:`Artifact.pack`. ``where`` names the file in messages.
+
+    Raises:
+        InputError: as `load_artifact`.
+    """
+    members = unseal(content, where)
+    if MANIFEST not in members:
+        raise InputError("this zip file has no manifest, so it is not an artifact", where=where, remedy=REMEDY)
+    manifest = parse_manifest(members[MANIFEST], where)
+    for name, member in manifest.members.items():
+        if name not in members or hashlib.sha256(members[name]).hexdigest() != member.sha256:
+            raise InputError(
+                f"member {name!r} is missing or not the one the manifest names", where=where, remedy=REMEDY
+            )
+    try:
+        artifact = _assemble(manifest, members)
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(f"a member of the artifact is malformed: {error}", where=where, remedy=REMEDY) from error
+    _check_layout(artifact, manifest.program.image_words, where)
+    return artifact
+
+
+def _assemble(manifest: Manifest, members: dict[str, bytes]) -> Artifact:
+    layout = manifest.program
+    return Artifact(
+        name=manifest.name,
+        board=manifest.board,
+        source=manifest.source,
+        program=Program(
+            array=manifest.array,
+            digest=manifest.digest,
+            image=np.frombuffer(members["program.bin"], dtype="<u8"),
+            size=layout.size,
+            layer_table=layout.layer_table,
+            counters=layout.counters,
+            layer_names=layout.layer_names,
+            input=manifest.input,
+            output=manifest.output,
+        ),
+        qdq=members["qdq.onnx"],
+        golden=Golden(
+            image=_array(members["golden/image.npy"], np.float32),
+            codes_in=_array(members["golden/codes_in.npy"], np.int8),
+            codes_out=_array(members["golden/codes_out.npy"], np.int8),
+        ),
+        output_shape=manifest.output_shape,
+        plan=_object(members["plan.json"]),
+        report=_object(members["report.json"]),
+        tool=manifest.tool,
+    )
+
+
+def _check_layout(artifact: Artifact, image_words: int, where: str) -> None:
+    """Refuse a manifest whose numbers cannot belong together."""
+    p = artifact.program
+    shapes = {"input": (p.input, artifact.golden.codes_in), "output": (p.output, artifact.golden.codes_out)}
+    faults = [
+        f"the {side} tensor [{t.channels}, {t.height}, {t.width}] does not match its golden codes {list(codes.shape)}"
+        for side, (t, codes) in shapes.items()
+        if codes.shape != (t.channels, t.height, t.width)
+    ]
+    faults += [
+        f"the {side} tensor lies outside the buffer" for side, (t, _) in shapes.items() if not _inside(t, p.size)
+    ]
+    if len(p.image) != image_words or image_words > p.size:
+        faults.append(f"the program has {len(p.image)} words where the manifest says {image_words} of {p.size}")
+    if not 0 <= p.layer_table <= image_words or not 0 <= p.counters <= p.size:
+        faults.append("a table lies outside the program")
+    if artifact.golden.image.shape != (1, *artifact.input_shape):
+        faults.append(f"the golden image has shape {list(artifact.golden.image.shape)}")
+    if int(np.prod(artifact.output_shape)) != artifact.golden.codes_out.size:
+        faults.append(f"output shape {list(artifact.output_shape)} does not hold the output tensor")
+    if faults:
+        raise InputError("the artifact contradicts itself: " + "; ".join(faults), where=where, remedy=REMEDY)
+
+
+def _inside(plane: Plane, size: int) -> bool:
+    positive = min(plane.channels, plane.height, plane.width) > 0
+    return positive and plane.address >= 0 and plane.address + plane.words <= size
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
+    return stream.getvalue()
+
+
+def _array(content: bytes, dtype: type[np.generic]) -> NDArray[Any]:
+    array = np.load(io.BytesIO(content), allow_pickle=False)
+    if array.dtype != dtype:
+        raise ValueError(f"an array of {array.dtype} where {np.dtype(dtype)} is expected")
+    return array
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
+
+
+def _object(content: bytes) -> dict[str, Any]:
+    value: object = json.loads(content)
+    if not isinstance(value, dict):
+        raise ValueError("a JSON member is not an object")
+    return cast("dict[str, Any]", value)
