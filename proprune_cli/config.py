@@ -1,0 +1,203 @@
+"""Run files: YAML → frozen options. The only module that knows pydantic.
+
+A run file has the sections ``prune`` and ``compile``; their keys are the fields of `PruneOptions` and `CompileOptions`.
+The whole file is validated before anything runs, every fault is listed at once, and options of the command line
+override it. Paths in it are relative to the directory the command runs in.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast, get_type_hints
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from proprune_cli.errors import InputError, ProPruneError, UsageError
+from proprune_cli.prune import Budget, PruneOptions, TrainOptions
+
+Values = dict[str, Any]
+"""Options that were given, by field name; those of `TrainOptions` as ``train.<field>``."""
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """What the compiler is asked for.
+
+    Attributes:
+        board: board to plan for. array: array to compile for; None: the board's own.
+        calibration: ``x.npy`` or a data set's name; None: the run directory's own images.
+    """
+
+    board: str = "pynq-z2"
+    array: str | None = None
+    calibration: str | None = None
+
+
+@dataclass(frozen=True)
+class RunFile:
+    """A validated run file: only what it sets."""
+
+    prune: Values
+    compile: Values
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+def _model(name: str, source: type[Any], replaced: Mapping[str, Any]) -> type[BaseModel]:
+    """A pydantic model with the fields of a dataclass, all optional."""
+    hints = get_type_hints(source)
+    declared = {f.name: (replaced.get(f.name, hints[f.name]), None) for f in dataclasses.fields(source)}
+    return cast("type[BaseModel]", create_model(name, __base__=_Section, **cast("Any", declared)))
+
+
+_TRAIN = _model("train", TrainOptions, {})
+_PRUNE = _model("prune", PruneOptions, {"budget": str, "train": _TRAIN})
+_COMPILE = _model("compile", CompileOptions, {})
+_FILE = cast(
+    "type[BaseModel]",
+    create_model(
+        "run file", __base__=_Section, version=(Literal[1], ...), prune=(_PRUNE, None), compile=(_COMPILE, None)
+    ),
+)
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML's safe loader, but a key given twice is a fault and not a silent overwrite."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [cast("Hashable", self.construct_object(key, deep=True)) for key, _ in node.value]
+        if twice := {str(k) for k in keys if keys.count(k) > 1}:
+            raise yaml.constructor.ConstructorError(
+                problem=f"key given twice: {', '.join(sorted(twice))}", problem_mark=node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
+def load_run_file(path: Path) -> RunFile:
+    """Read and validate a run file.
+
+    Raises:
+        InputError: unreadable, not YAML, or with faults; the message lists every fault.
+    """
+    remedy = "compare it with configs/runs/digits.yaml"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise InputError("no such run file", where=str(path), remedy="check the path given to --config") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the run file: {error}", where=str(path), remedy=remedy) from error
+    try:
+        raw: object = _UniqueKeys(text).get_single_data()
+        content = json.dumps(raw, allow_nan=False)
+    except yaml.YAMLError as error:
+        raise InputError(f"the run file is not YAML: {_one_line(error)}", where=str(path), remedy=remedy) from error
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"the run file holds a value of no use here: {error}", where=str(path), remedy=remedy
+        ) from error
+    try:
+        parsed = _FILE.model_validate_json(content)
+    except ValidationError as error:
+        raise _listed([_readable(cast("Any", fault)) for fault in error.errors()], path, remedy) from error
+    given = {name: _given(getattr(parsed, name)) for name in ("prune", "compile")}
+    faults = _domain_faults(given["prune"])
+    if faults:
+        raise _listed(faults, path, remedy)
+    return RunFile(**given)
+
+
+def prune_options(path: Path | None, given: Values) -> PruneOptions:
+    """Options of ``prune`` from a run file and the command line; what the command line gives wins.
+
+    Args:
+        given: options of the command line by field name; None means not given.
+
+    Raises:
+        InputError: the run file has faults.
+        UsageError: neither names a model or a data set, or an option is out of range.
+    """
+    values = load_run_file(path).prune if path is not None else {}
+    values |= {name: value for name, value in given.items() if value is not None}
+    for name in ("model", "data"):
+        if name not in values:
+            raise UsageError(
+                f"--{name} is missing", where="proprune prune", remedy=f"give --{name}, or set it in --config"
+            )
+    return _build_prune(values)
+
+
+def compile_options(path: Path | None, given: Values) -> CompileOptions:
+    """As `prune_options`, for ``compile``."""
+    values = load_run_file(path).compile if path is not None else {}
+    return CompileOptions(**{**values, **{name: value for name, value in given.items() if value is not None}})
+
+
+def _given(section: BaseModel | None) -> Values:
+    """Fields that the file sets to something, those of the inner section with a dotted name."""
+    if section is None:
+        return {}
+    values: Values = {}
+    for name in section.model_fields_set:
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            values |= {f"{name}.{inner}": v for inner, v in _given(value).items()}
+        elif value is not None:
+            values[name] = value
+    return values
+
+
+def _build_prune(values: Values) -> PruneOptions:
+    train = {name.partition(".")[2]: v for name, v in values.items() if name.startswith("train.")}
+    rest = {name: v for name, v in values.items() if "." not in name}
+    if isinstance(rest.get("budget"), str):
+        rest["budget"] = Budget.parse(rest["budget"])
+    return PruneOptions(**rest, train=TrainOptions(**train))
+
+
+def _domain_faults(values: Values) -> list[str]:
+    """Ranges are checked by the dataclasses, which stop at the first: try each value alone, to list them all."""
+    needed = {"model": "lenet5", "data": "digits"}
+    faults: list[str] = []
+    for name, value in sorted(values.items()):
+        try:
+            _build_prune({**needed, name: value})
+        except ProPruneError as error:
+            faults.append(f"prune.{name}: {error.what}")
+    return faults
+
+
+_MESSAGES: dict[str, Callable[[Values], str]] = {
+    "extra_forbidden": lambda _: "unknown key",
+    "missing": lambda _: "is missing",
+    "model_type": lambda _: "must be a section with keys",
+    "literal_error": lambda fault: f"must be {fault['ctx']['expected']}, not {fault['input']!r}",
+}
+
+
+def _readable(fault: Values) -> str:
+    place = ".".join(str(part) for part in fault["loc"]) or "the file"
+    say = _MESSAGES.get(fault["type"])
+    message = say(fault) if say else f"{str(fault['msg'])[:1].lower()}{str(fault['msg'])[1:]}, not {fault['input']!r}"
+    return f"{place}: {message}"
+
+
+def _listed(faults: list[str], path: Path, remedy: str) -> InputError:
+    count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+    return InputError(
+        f"the run file has {count}\n" + "\n".join(f"  {fault}" for fault in sorted(faults)),
+        where=str(path),
+        remedy=remedy,
+    )
+
+
+def _one_line(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or str(error)
+    return f"{problem} in line {mark.line + 1}" if mark is not None else str(problem)
