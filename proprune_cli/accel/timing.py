@@ -1,0 +1,175 @@
+"""The timing model: cycles of each layer from the engine's loops and the board's memory. All it says is *predicted*.
+
+It walks the same steps as the hardware. Each step has four processes that run side by side, joined by double buffers
+and FIFOs; a step's tile loads while the step before computes. Assumptions, each a named constant or a field of
+:class:`Memory`:
+
+- the accumulate loop has an initiation interval of 1 and ``PIPELINE_DEPTH`` cycles of fill for each step;
+- the bank fill writes one cell of one channel group per cycle, padding included; the fetch before it moves one word
+  per cycle and pays one read latency for each burst (one per group when the tile spans whole rows, else one per row);
+- the weight reader moves one port beat per cycle and runs at most a few taps ahead, so a step cannot end before its
+  weights have streamed;
+- stores move one word per cycle; the FIFO before them holds one block, so a later block waits for an earlier one;
+- all ports share the planned DDR bandwidth; a layer waits for its last write before the next one starts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proprune_cli.accel import isa
+from proprune_cli.accel.array import Array
+from proprune_cli.accel.program import Program
+
+MODEL = "proprune loop model 1"
+"""Name under which its figures are reported."""
+
+PIPELINE_DEPTH = 24
+"""Cycles from the first read of a bank to the write-back of an accumulator, and the loop's restart, per step."""
+
+LAYER_READS = 4
+"""Dependent reads before a layer's first step: descriptor, group table, patterns, first step descriptor."""
+
+Bound = Literal["compute", "memory", "overhead"]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """DDR as one engine clock sees it.
+
+    Attributes:
+        bytes_per_cycle: planned bandwidth of all ports together.
+        latency: cycles from a read request to its first word.
+        clock_mhz: engine clock.
+    """
+
+    bytes_per_cycle: float
+    latency: float
+    clock_mhz: float
+
+    @staticmethod
+    def planned(bandwidth_gb_s: float, latency_ns: float, clock_mhz: float) -> Memory:
+        """From a board's planned bandwidth in GB/s (1e9 bytes) and read latency in ns."""
+        return Memory(bandwidth_gb_s * 1e3 / clock_mhz, latency_ns * clock_mhz * 1e-3, clock_mhz)
+
+
+@dataclass(frozen=True)
+class LayerTiming:
+    """Predicted cost of one layer.
+
+    Attributes:
+        iterations: cycles in which the array multiplies. memory_cycles: DDR bytes at the planned bandwidth.
+        bound: "compute" where the array is busy most of the time, "memory" where data is awaited most, else "overhead".
+    """
+
+    name: str
+    cycles: int
+    iterations: int
+    memory_cycles: int
+    ddr_bytes: int
+    bound: Bound
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Predicted cost of a program."""
+
+    layers: tuple[LayerTiming, ...]
+    clock_mhz: float
+    model: str = MODEL
+
+    @property
+    def cycles(self) -> int:
+        return sum(layer.cycles for layer in self.layers)
+
+    @property
+    def latency_ms(self) -> float:
+        return self.cycles / self.clock_mhz * 1e-3
+
+    @property
+    def ddr_bytes(self) -> int:
+        return sum(layer.ddr_bytes for layer in self.layers)
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """DDR words of each step of a layer, int64 [steps]; what the engine's counters report, summed."""
+
+    fetch: NDArray[np.int64]
+    bursts: NDArray[np.int64]
+    weights: NDArray[np.int64]
+    residual: NDArray[np.int64]
+    store: NDArray[np.int64]
+
+    @staticmethod
+    def of(layer: isa.LayerDescriptor, steps: isa.StepDescriptor) -> Traffic:
+        """Traffic of a layer (one row) with its steps (columns)."""
+        y0, x0 = np.asarray(steps.y0), np.asarray(steps.x0)
+        top, left = np.maximum(y0, 0), np.maximum(x0, 0)
+        rows = np.maximum(np.minimum(y0 + steps.rows, layer.in_height) - top, 0)
+        cols = np.maximum(np.minimum(x0 + steps.cols, layer.in_width) - left, 0)
+        groups = np.asarray(steps.groups)
+        pixels = np.asarray(steps.tile_height) * np.asarray(steps.tile_width)
+        store = pixels * steps.emit_groups
+        return Traffic(
+            fetch=rows * cols * groups,
+            bursts=groups * np.where(cols == layer.in_width, 1, rows) * (rows * cols > 0),
+            weights=np.asarray(steps.weight_words),
+            residual=store * layer.add,
+            store=store,
+        )
+
+    @property
+    def words(self) -> NDArray[np.int64]:
+        return self.fetch + self.weights + self.residual + self.store
+
+
+def layer_timing(
+    name: str, layer: isa.LayerDescriptor, steps: isa.StepDescriptor, array: Array, memory: Memory
+) -> LayerTiming:
+    """Predict one layer: ``layer`` is one row, ``steps`` its columnar step descriptors (addresses are not used)."""
+    traffic = Traffic.of(layer, steps)
+    latency = memory.latency
+    word_cycles = isa.WORD_BYTES / memory.bytes_per_cycle
+    iterations = np.asarray(steps.iterations)
+    cells = np.asarray(steps.rows) * np.asarray(steps.cols) * np.asarray(steps.groups)
+    pixels = np.asarray(steps.tile_height) * np.asarray(steps.tile_width)
+
+    fill = np.maximum(cells, traffic.fetch + traffic.bursts * latency) + latency
+    weight_cycles = traffic.weights / array.weight_port_words
+    last_block = pixels * array.oc_groups * (np.asarray(steps.emit_groups) > 0)
+    next_fetch = np.append(traffic.fetch[1:], 0)
+    shared = (traffic.weights + traffic.residual + traffic.store + next_fetch) * word_cycles
+    busy = np.maximum.reduce([iterations + PIPELINE_DEPTH, weight_cycles + latency, traffic.residual + latency, shared])
+    # The store of all blocks but the last overlaps the blocks after them.
+    busy = np.maximum(busy, traffic.store - last_block)
+
+    loaded = computed = stored = before = 0.0
+    for f, b, s, last in zip(fill.tolist(), busy.tolist(), traffic.store.tolist(), last_block.tolist(), strict=True):
+        loaded = max(loaded, before) + f  # the bank it writes is free once the step before the last has computed
+        before = computed
+        computed = max(loaded, computed, stored - last) + b
+        stored = max(stored + s, computed + last) if s else stored
+    words = int(traffic.words.sum())
+    memory_cycles = words * word_cycles
+    cycles = max(max(computed, stored) + latency, memory_cycles) + LAYER_READS * latency
+    compute = int(iterations.sum())
+    waiting = max(memory_cycles, float(weight_cycles.sum()), float(fill.sum()), float(traffic.store.sum()))
+    bound: Bound = (
+        "compute" if compute >= max(waiting, cycles / 2) else "memory" if waiting >= cycles / 2 else "overhead"
+    )
+    return LayerTiming(name, round(cycles), compute, round(memory_cycles), words * isa.WORD_BYTES, bound)
+
+
+def estimate(program: Program, array: Array, memory: Memory) -> Timing:
+    """Predict every layer of an encoded program."""
+    layers = program.layers()
+    timings = (
+        layer_timing(name, layer, program.steps(layer), array, memory)
+        for name, layer in ((n, layers.row(i)) for i, n in enumerate(program.layer_names))
+    )
+    return Timing(tuple(timings), memory.clock_mhz)

@@ -1,0 +1,124 @@
+"""The taps of an engine layer before tiling: which of them exist for each block, and their weights.
+
+A *unit* is one chunk of channel groups and one range of kernel rows. Kernel rows are split only where a single chunk
+of a one-pixel tile would not fit the banks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proprune_cli.accel import isa
+from proprune_cli.accel.array import Array
+from proprune_cli.compile.fuse import EngineLayer
+from proprune_cli.errors import DoesNotFitError
+from proprune_cli.ir.quantized import QTensor
+from proprune_cli.ops.taps import (
+    LaneLayout,
+    Positions,
+    dense_weights,
+    diagonal_weights,
+    lane_layout,
+    positions,
+)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Taps that read one chunk through one range of kernel rows.
+
+    Attributes:
+        weights: int8 [blocks, taps, OC, IC] (dense), [1, taps, OC, IC] (diagonal: the chunk's own block), None (max).
+        keep: bool [blocks or 1, taps]: taps with a weight other than 0.
+        fresh: bool, the same shape: kept taps that bring weights; the others repeat those of the tap before.
+    """
+
+    chunk: int
+    served: Positions
+    weights: NDArray[np.int8] | None
+    keep: NDArray[np.bool_]
+    fresh: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class LayerTaps:
+    """All units of a layer, ``units[row_range][chunk]``, and the blocks they feed.
+
+    Attributes:
+        row_ranges: kernel row ranges [first, last).
+        blocks: blocks of OC output channels. Diagonal and max layers have one block per chunk.
+    """
+
+    layout: LaneLayout
+    row_ranges: tuple[tuple[int, int], ...]
+    units: tuple[tuple[Unit, ...], ...]
+    blocks: int
+
+    @property
+    def own_block(self) -> bool:
+        """Each chunk feeds the block of its own number alone."""
+        return self.layout.kind != "dense"
+
+    @cached_property
+    def kept(self) -> NDArray[np.int64]:
+        """Taps of each block: int64 [row ranges, chunks, blocks (1 where ``own_block``)]."""
+        return np.array([[u.keep.sum(axis=1) for u in row] for row in self.units], dtype=np.int64)
+
+    @cached_property
+    def fresh(self) -> NDArray[np.int64]:
+        """Taps of each block that bring weights, likewise."""
+        return np.array([[u.fresh.sum(axis=1) for u in row] for row in self.units], dtype=np.int64)
+
+
+def kernel_row_ranges(layer: EngineLayer, array: Array) -> tuple[tuple[int, int], ...]:
+    """Split the kernel's rows so that each range of a one-pixel tile fits one bank.
+
+    Raises:
+        DoesNotFitError: not even one kernel row fits.
+    """
+    height, width = layer.kernel
+    cells = (width - 1) * layer.dilation[1] + 1
+    rows = (array.bank_depth // cells - 1) // layer.dilation[0] + 1
+    if cells > array.bank_depth:
+        raise DoesNotFitError(
+            f"one row of the {height}×{width} kernel spans {cells} cells; a lane bank of array {array.name} "
+            f"holds {array.bank_depth}",
+            where=f"layer {layer.name!r}",
+            remedy="pool in two steps, or choose an array with deeper banks",
+        )
+    return tuple((first, min(first + rows, height)) for first in range(0, height, rows))
+
+
+def build_taps(layer: EngineLayer, x: QTensor, y: QTensor, array: Array) -> LayerTaps:
+    """Enumerate the taps of ``layer`` on ``array`` and drop those whose weights are all 0."""
+    row_ranges = kernel_row_ranges(layer, array)
+    layout = lane_layout(x.channels, array, layer.kind)
+    blocks = layout.chunks if layer.kind != "dense" else -(-y.channels // array.oc)
+    units = tuple(
+        tuple(_unit(layer, layout, chunk, rows, array) for chunk in range(layout.chunks)) for rows in row_ranges
+    )
+    return LayerTaps(layout, row_ranges, units, blocks)
+
+
+def _unit(layer: EngineLayer, layout: LaneLayout, chunk: int, rows: tuple[int, int], array: Array) -> Unit:
+    lanes = layout.lanes(chunk)
+    width = layer.kernel[1]
+    served = positions(rows[0] * width, (rows[1] - rows[0]) * width, lanes.slots)
+    first_channel = chunk * layout.groups_per_chunk * isa.GROUP
+    if layer.weight is None:
+        keep = np.ones((1, served.taps), dtype=np.bool_)
+        return Unit(chunk, served, None, keep, np.zeros_like(keep))
+    if layer.kind == "dense":
+        weights = dense_weights(layer.weight, first_channel, lanes, served, array.oc)
+        keep = np.asarray(weights.any(axis=(2, 3)))
+        return Unit(chunk, served, weights, keep, keep)
+    weights = diagonal_weights(layer.weight, first_channel, lanes, served, array.oc)[None]
+    # Every depthwise tap is walked: its weights are seldom 0, and constant ones (average pooling) are sent once.
+    keep = np.ones(weights.shape[:2], dtype=np.bool_)
+    fresh = keep.copy()
+    fresh[0, 1:] = (weights[0, 1:] != weights[0, :-1]).any(axis=(1, 2))
+    return Unit(chunk, served, weights, keep, fresh)

@@ -1,0 +1,271 @@
+"""Tiling: which output tile, chunks and blocks each step handles. The timing model chooses; ties go to fewer steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proprune_cli.accel import isa
+from proprune_cli.accel.array import Array
+from proprune_cli.accel.timing import LayerTiming, Memory, layer_timing
+from proprune_cli.compile.fuse import EngineLayer
+from proprune_cli.compile.layer_taps import LayerTaps
+from proprune_cli.errors import DoesNotFitError
+from proprune_cli.ir.quantized import QTensor
+
+MAX_TILES_PER_AXIS = 56
+"""Tilings finer than this per axis are not considered unless nothing coarser fits."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What one step does at every output tile: chunks × kernel rows × blocks, one part of the weight stream."""
+
+    chunks: tuple[int, int]
+    row_range: int
+    blocks: tuple[int, int]
+    init: bool
+    emit: bool
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """A layer's tiling.
+
+    Attributes:
+        tile: output rows and columns of a full tile.
+        pitch, chunk_cells: as in the layer descriptor.
+        segments: run in this order at each tile.
+        layer: descriptor with every field but the addresses.
+        steps: step descriptors likewise, tile by tile, segment by segment.
+        timing: what the timing model predicts.
+    """
+
+    tile: tuple[int, int]
+    pitch: int
+    chunk_cells: int
+    segments: tuple[Segment, ...]
+    layer: isa.LayerDescriptor
+    steps: isa.StepDescriptor
+    timing: LayerTiming
+
+
+def choose_tiling(layer: EngineLayer, taps: LayerTaps, x: QTensor, y: QTensor, array: Array, memory: Memory) -> Tiling:
+    """The tiling with the fewest predicted cycles.
+
+    Raises:
+        DoesNotFitError: no tile fits the banks.
+    """
+    best: Tiling | None = None
+    for tile, segments in _candidates(layer, taps, y, array):
+        floor = _iterations_floor(tile, segments, taps, y, array)
+        if best is not None and floor >= best.timing.cycles:
+            continue
+        tiling = _build(layer, taps, tile, segments, x, y, array, memory)
+        if best is None or (tiling.timing.cycles, len(segments)) < (best.timing.cycles, len(best.segments)):
+            best = tiling
+    if best is None:
+        raise DoesNotFitError(
+            f"no tile of its {x.channels}×{x.height}×{x.width} input fits {array.bank_depth} bank cells",
+            where=f"layer {layer.name!r}",
+            remedy="choose an array with deeper banks, or a smaller kernel, stride or input",
+        )
+    return best
+
+
+def _extents(layer: EngineLayer, taps: LayerTaps, tile: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of the input tile for an output tile, the tallest kernel row range assumed."""
+    kernel_rows = max(last - first for first, last in taps.row_ranges)
+    rows = (tile[0] - 1) * layer.stride[0] + (kernel_rows - 1) * layer.dilation[0] + 1
+    cols = (tile[1] - 1) * layer.stride[1] + (layer.kernel[1] - 1) * layer.dilation[1] + 1
+    return rows, cols
+
+
+def _sizes(extent: int) -> list[int]:
+    """Distinct tile sizes that deal ``extent`` evenly, largest first."""
+    return sorted({-(-extent // n) for n in range(1, min(extent, MAX_TILES_PER_AXIS) + 1)} | {1}, reverse=True)
+
+
+def _beats(pixels: int, array: Array) -> int:
+    return max(-(-pixels // array.px), array.min_beats)
+
+
+def _candidates(
+    layer: EngineLayer, taps: LayerTaps, y: QTensor, array: Array
+) -> Iterator[tuple[tuple[int, int], tuple[Segment, ...]]]:
+    """Tiles that fit with the ways to split their chunks."""
+    chunks = taps.layout.chunks
+    widths = [w for w in _sizes(y.width) if w >= min(y.width, 8)] + ([1] if y.width > 8 else [])
+    for width in widths:
+        found = False
+        for height in _sizes(y.height):
+            rows, cols = _extents(layer, taps, (height, width))
+            beats = _beats(height * width, array)
+            fit = array.bank_depth // (rows * cols)
+            if fit == 0 or beats > array.acc_depth:
+                continue
+            for run in _runs(chunks, min(fit, chunks), taps):
+                segments = _segments(taps, run, array.acc_depth // beats)
+                if segments is not None:
+                    found = True
+                    yield (height, width), segments
+        if found and width * 2 < y.width:
+            return  # narrower tiles only add halo
+
+
+def _runs(chunks: int, fit: int, taps: LayerTaps) -> list[int]:
+    """Chunks per step worth trying: all that fit, and shares of that, which let the first tile load sooner."""
+    shares = (1, 2, 4, 8) if taps.own_block else (1, 2)
+    return sorted({-(-fit // share) for share in shares if chunks > 1}, reverse=True) or [1]
+
+
+def _segments(taps: LayerTaps, run: int, slots: int) -> tuple[Segment, ...] | None:
+    """Split a layer's chunks into runs; None where that needs more accumulator slots than make sense."""
+    chunks, ranges = taps.layout.chunks, len(taps.row_ranges)
+    runs = [(first, min(first + run, chunks)) for first in range(0, chunks, run)]
+    slots = min(slots, 255)
+    if taps.own_block:
+        if ranges > 1:
+            runs = [(first, min(first + min(run, slots), chunks)) for first in range(0, chunks, min(run, slots))]
+        return tuple(
+            Segment(chunk_run, r, chunk_run, r == 0, r == ranges - 1) for chunk_run in runs for r in range(ranges)
+        )
+    parts = [(chunk_run, r) for r in range(ranges) for chunk_run in runs]
+    if len(parts) == 1:
+        return (Segment(runs[0], 0, (0, taps.blocks), True, True),)
+    return tuple(
+        Segment(chunk_run, r, (b, min(b + slots, taps.blocks)), i == 0, i == len(parts) - 1)
+        for b in range(0, taps.blocks, slots)
+        for i, (chunk_run, r) in enumerate(parts)
+    )
+
+
+@dataclass(frozen=True)
+class SegmentLoad:
+    """Length of a segment's part of the weight stream."""
+
+    taps: int
+    words: int
+
+
+def segment_load(segment: Segment, taps: LayerTaps, array: Array) -> SegmentLoad:
+    """Count a segment's taps; a dense block that has none gets one of zero weights, so that it starts from its bias."""
+    (c0, c1), (b0, b1) = segment.chunks, segment.blocks
+    blocks = slice(None) if taps.own_block else slice(b0, b1)
+    kept = taps.kept[segment.row_range, c0:c1, blocks]
+    fresh = taps.fresh[segment.row_range, c0:c1, blocks]
+    empty = 0 if taps.own_block else int((kept.sum(axis=0) == 0).sum())
+    n_taps, n_fresh = int(kept.sum()) + empty, int(fresh.sum()) + empty
+    words = (b1 - b0) * array.block_words + n_fresh * array.tap_words + (n_taps - n_fresh) * array.reuse_tap_words
+    return SegmentLoad(n_taps, words)
+
+
+def _iterations_floor(
+    tile: tuple[int, int],
+    segments: tuple[Segment, ...],
+    taps: LayerTaps,
+    y: QTensor,
+    array: Array,
+) -> int:
+    """Cycles that the accumulate loop alone needs, exactly."""
+    total = sum(segment_load(s, taps, array).taps for s in segments)
+    heights = np.diff([*range(0, y.height, tile[0]), y.height])
+    widths = np.diff([*range(0, y.width, tile[1]), y.width])
+    pixels = np.outer(heights, widths)
+    return int(np.maximum(-(-pixels // array.px), array.min_beats).sum()) * total
+
+
+def _build(
+    layer: EngineLayer,
+    taps: LayerTaps,
+    tile: tuple[int, int],
+    segments: tuple[Segment, ...],
+    x: QTensor,
+    y: QTensor,
+    array: Array,
+    memory: Memory,
+) -> Tiling:
+    rows, cols = _extents(layer, taps, tile)
+    per_chunk = taps.layout.groups_per_chunk
+    out_groups = -(-y.channels // isa.GROUP)
+    in_groups = taps.layout.in_groups
+
+    rows_at, cols_at = np.arange(0, y.height, tile[0]), np.arange(0, y.width, tile[1])
+    oy0, ox0 = np.repeat(rows_at, len(cols_at)), np.tile(cols_at, len(rows_at))
+    tile_h, tile_w = np.minimum(tile[0], y.height - oy0), np.minimum(tile[1], y.width - ox0)
+    beats = np.maximum(-(-(tile_h * tile_w) // array.px), array.min_beats)
+
+    seg = np.array(
+        [
+            (
+                s.chunks[0] * per_chunk,
+                min(s.chunks[1] * per_chunk, in_groups) - s.chunks[0] * per_chunk,
+                s.blocks[1] - s.blocks[0],
+                load.taps,
+                taps.row_ranges[s.row_range][0] * layer.dilation[0],
+                (taps.row_ranges[s.row_range][1] - taps.row_ranges[s.row_range][0] - 1) * layer.dilation[0] + 1,
+                s.emit,
+                (min(s.blocks[1] * array.oc_groups, out_groups) - s.blocks[0] * array.oc_groups) * s.emit,
+                load.words,
+            )
+            for s, load in ((s, segment_load(s, taps, array)) for s in segments)
+        ],
+        dtype=np.int64,
+    )
+    first_group, groups, blocks, n_taps, row_offset, row_extent, emits, emit_groups, words = seg.T
+
+    def per_step(tile_column: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.repeat(tile_column, len(segments))
+
+    def per_segment(column: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.tile(column, len(oy0))
+
+    steps = isa.StepDescriptor(
+        y0=per_step(oy0 * layer.stride[0] - layer.pads[0]) + per_segment(row_offset),
+        x0=per_step(ox0 * layer.stride[1] - layer.pads[1]),
+        rows=per_step((tile_h - 1) * layer.stride[0]) + per_segment(row_extent),
+        cols=per_step((tile_w - 1) * layer.stride[1] + (layer.kernel[1] - 1) * layer.dilation[1] + 1),
+        oy0=per_step(oy0),
+        ox0=per_step(ox0),
+        tile_height=per_step(tile_h),
+        tile_width=per_step(tile_w),
+        first_group=per_segment(first_group),
+        groups=per_segment(groups),
+        beats=per_step(beats),
+        blocks=per_segment(blocks),
+        weight_words=per_segment(words),
+        taps=per_segment(n_taps),
+        iterations=per_step(beats) * per_segment(n_taps),
+        emit_blocks=per_segment(blocks * emits),
+        emit_groups=per_segment(emit_groups),
+    )
+    select = taps.layout.lane_select_words
+    residual = layer.residual
+    descriptor = isa.LayerDescriptor(
+        mode=isa.Mode.MAX if layer.kind == "max" else isa.Mode.MAC,
+        relu_before=int(layer.relu_before),
+        add=int(residual is not None),
+        relu_after=int(layer.relu_after),
+        shift_a=residual.shift_a if residual else 0,
+        shift_b=residual.shift_b if residual else 0,
+        shift_y=residual.shift_y if residual else 0,
+        pad_value=-128 if layer.kind == "max" else 0,
+        stride_y=layer.stride[0],
+        stride_x=layer.stride[1],
+        groups_per_chunk=per_chunk,
+        step_count=len(oy0) * len(segments),
+        in_width=x.width,
+        in_height=x.height,
+        pitch=cols,
+        chunk_cells=rows * cols,
+        out_plane=y.height * y.width,
+        out_width=y.width,
+        out_height=y.height,
+        lane_select_0=select[0],
+        lane_select_1=select[1],
+    )
+    timing = layer_timing(layer.name, descriptor, steps, array, memory)
+    return Tiling(tile, cols, rows * cols, segments, descriptor, steps, timing)

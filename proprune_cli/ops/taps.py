@@ -1,0 +1,153 @@
+"""How a layer becomes taps: which channel and kernel position each input lane serves, and the weights it needs.
+
+A channel group occupies 8 lanes. Where a layer has fewer groups than the array has lane parts, groups repeat over the
+parts and each copy serves another kernel position; where it has few channels, single bytes repeat in the same way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proprune_cli.accel import isa
+from proprune_cli.accel.array import Array
+
+Kind = Literal["dense", "diagonal", "max"]
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """What the lanes serve in a chunk.
+
+    Attributes:
+        groups: channel groups of the chunk.
+        channel: int64 [IC], channel within the chunk, -1 where a lane idles.
+        slot: int64 [IC], which of the tap's kernel positions the lane serves.
+        slots: kernel positions of a tap.
+    """
+
+    groups: int
+    channel: NDArray[np.int64]
+    slot: NDArray[np.int64]
+    slots: int
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Kernel positions that each tap of a chunk serves: int64 [taps, slots], -1 where a slot idles."""
+
+    table: NDArray[np.int64]
+
+    @property
+    def taps(self) -> int:
+        return len(self.table)
+
+
+@dataclass(frozen=True)
+class LaneLayout:
+    """Lanes of a whole layer: full chunks and the last one, which may be shorter.
+
+    Attributes:
+        groups_per_chunk, lane_select: as in the layer descriptor; lane_select is int64 [IC].
+        kind: "dense", "diagonal" (depthwise: an output lane reads its own channel) or "max".
+    """
+
+    groups_per_chunk: int
+    lane_select: NDArray[np.int64]
+    in_groups: int
+    full: Lanes
+    last: Lanes
+    kind: Kind
+
+    @property
+    def chunks(self) -> int:
+        return -(-self.in_groups // self.groups_per_chunk)
+
+    def lanes(self, chunk: int) -> Lanes:
+        return self.last if chunk == self.chunks - 1 else self.full
+
+    @cached_property
+    def lane_select_words(self) -> tuple[int, int]:
+        """The two lane_select fields."""
+        shifted = [int(s) << (3 * (i % 16)) for i, s in enumerate(self.lane_select)]
+        return sum(shifted[:16]), sum(shifted[16:])
+
+
+def lane_layout(channels: int, array: Array, kind: Kind) -> LaneLayout:
+    """Lay out ``channels`` input channels over the array's lanes."""
+    in_groups = -(-channels // isa.GROUP)
+    per_chunk = min(array.ic_groups if kind == "dense" else array.oc_groups, in_groups)
+    lane = np.arange(array.ic, dtype=np.int64)
+    select = lane % isa.GROUP
+
+    if kind == "dense" and in_groups == 1:
+        # Byte by byte: lane l serves channel l mod channels of position l div channels.
+        slots = array.ic // channels
+        used = lane < slots * channels
+        packed = Lanes(1, np.where(used, lane % channels, -1), np.where(used, lane // channels, 0), slots)
+        return LaneLayout(1, np.where(used, lane % channels, 0), 1, packed, packed, kind)
+
+    def parts(groups: int) -> Lanes:
+        part = lane // isa.GROUP
+        if kind == "max":
+            # Output lane o takes the maximum over lanes l with l mod OC = o, so a position fills OC lanes.
+            slots = array.ic // array.oc
+            used = (lane < slots * array.oc) & (part % array.oc_groups < groups)
+            channel = part % groups * isa.GROUP + lane % isa.GROUP
+            return Lanes(groups, np.where(used, channel, -1), np.where(used, lane // array.oc, 0), slots)
+        slots = array.ic_groups // groups
+        used = part < slots * groups
+        channel = part % groups * isa.GROUP + lane % isa.GROUP
+        return Lanes(groups, np.where(used, channel, -1), np.where(used, part // groups, 0), slots)
+
+    last = in_groups % per_chunk or per_chunk
+    return LaneLayout(per_chunk, select, in_groups, parts(per_chunk), parts(last), kind)
+
+
+def positions(first: int, count: int, slots: int) -> Positions:
+    """Deal kernel positions ``first … first + count - 1`` (raster order) to taps of ``slots`` each."""
+    taps = -(-count // slots)
+    table = np.arange(taps * slots, dtype=np.int64)
+    return Positions(np.where(table < count, first + table, -1).reshape(taps, slots))
+
+
+def lane_positions(lanes: Lanes, served: Positions) -> NDArray[np.int64]:
+    """Kernel position of each lane: int64 [taps, IC], -1 where the lane idles."""
+    table = served.table[:, lanes.slot]
+    return np.where(lanes.channel >= 0, table, -1)
+
+
+def dense_weights(
+    weight: NDArray[np.int8], first_channel: int, lanes: Lanes, served: Positions, out_lanes: int
+) -> NDArray[np.int8]:
+    """Weights of one chunk for every block: int8 [blocks, taps, out_lanes, IC].
+
+    ``weight`` is int8 [out_channels, in_channels, kernel positions]; channels beyond it count as 0.
+    """
+    out_channels, in_channels, _ = weight.shape
+    position = lane_positions(lanes, served)
+    channel = first_channel + lanes.channel
+    idle = (position < 0) | (channel >= in_channels)
+    gathered = weight[:, np.where(channel < in_channels, channel, 0), np.where(position < 0, 0, position)]
+    gathered[:, idle] = 0
+    blocks = -(-out_channels // out_lanes)
+    padded = np.zeros((blocks * out_lanes, *gathered.shape[1:]), dtype=np.int8)
+    padded[:out_channels] = gathered
+    return padded.reshape(blocks, out_lanes, *gathered.shape[1:]).transpose(0, 2, 1, 3)
+
+
+def diagonal_weights(
+    weight: NDArray[np.int8], first_channel: int, lanes: Lanes, served: Positions, out_lanes: int
+) -> NDArray[np.int8]:
+    """Weights from one chunk to its block: int8 [taps, out_lanes, IC]; ``weight`` is int8 [channels, positions]."""
+    position = lane_positions(lanes, served)
+    out = np.zeros((served.taps, out_lanes, len(lanes.channel)), dtype=np.int8)
+    channel = first_channel + lanes.channel
+    valid = (position >= 0) & (lanes.channel >= 0) & (channel < len(weight))
+    tap, lane = np.nonzero(valid)
+    out[tap, lanes.channel[lane], lane] = weight[channel[lane], position[tap, lane]]
+    return out
