@@ -1,0 +1,31 @@
+"""How passes change a float graph: rename inputs, replace nodes, infer the shapes again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from proprune_cli.ir.graph import Add, Graph, Node, Shape
+from proprune_cli.ir.shapes import infer
+
+
+def renamed(node: Node, names: Mapping[str, str]) -> Node:
+    """``node`` with its inputs replaced as ``names`` says."""
+    if isinstance(node, Add):
+        a, b = names.get(node.a, node.a), names.get(node.b, node.b)
+        return node if (a, b) == (node.a, node.b) else replace(node, a=a, b=b)
+    x = names.get(node.x, node.x)
+    return node if x == node.x else replace(node, x=x)
+
+
+def with_nodes(graph: Graph, nodes: Iterable[Node], output: str | None = None) -> Graph:
+    """``graph`` with other nodes; every shape is inferred afresh, so tensors that nobody makes any more are gone.
+
+    Raises:
+        InputError: a node does not accept the shape that reaches it.
+    """
+    kept = tuple(nodes)
+    tensors: dict[str, Shape] = {graph.input: graph.tensors[graph.input]}
+    for node in kept:
+        tensors[node.y] = infer(node, tensors)
+    return replace(graph, tensors=tensors, nodes=kept, output=output or graph.output)

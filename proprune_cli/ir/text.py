@@ -1,0 +1,42 @@
+"""A readable text form of the float graph: one line per node, arrays as shape and range."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+
+from proprune_cli.ir.graph import Graph, Node, Shape
+
+
+def to_text(graph: Graph) -> str:
+    """The graph as text, stable between runs; for people and for golden tests."""
+    lines = [f"graph {graph.name}({graph.input}: {_shape(graph.tensors[graph.input])})"]
+    lines += [f"  {node.y}: {_shape(graph.tensors[node.y])} = {_call(node)}" for node in graph.nodes]
+    lines.append(f"  return {graph.output} as {_shape(graph.output_shape)}")
+    return "\n".join(lines) + "\n"
+
+
+def _shape(shape: Shape) -> str:
+    return "x".join(map(str, shape)) or "scalar"
+
+
+def _call(node: Node) -> str:
+    arguments = [*node.inputs]
+    for field in fields(node):
+        value: object = getattr(node, field.name)
+        if field.name in ("name", "x", "a", "b", "y"):
+            continue
+        if not isinstance(value, np.ndarray) and value == field.default:
+            continue
+        arguments.append(f"{field.name}={_value(value)}")
+    return f"{type(node).__name__}({', '.join(arguments)})  # {node.name}"
+
+
+def _value(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        bounds = f" [{value.min():.4g}, {value.max():.4g}]" if value.size else ""
+        return f"<{_shape(value.shape)}{bounds}>"
+    if isinstance(value, tuple):
+        return _shape(value)  # pyright: ignore[reportUnknownArgumentType]
+    return str(value)

@@ -1,0 +1,78 @@
+"""The float graph's invariants, checked between passes: a fault surfaces where it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from math import prod
+
+import numpy as np
+
+from proprune_cli.errors import InputError
+from proprune_cli.ir.graph import F32, Affine, Conv, Gemm, Graph, Node, NodeKind
+from proprune_cli.ir.shapes import infer
+
+
+class InvariantError(AssertionError):
+    """A pass broke the graph: a bug of ours, never a user's error."""
+
+
+def verify(graph: Graph, *, absent: Collection[NodeKind] = (), after: str = "") -> None:
+    """Check single assignment, order, shapes and weights.
+
+    Args:
+        absent: kinds of node that may not occur.
+        after: the pass that ran last, for the message.
+
+    Raises:
+        InvariantError: naming the first rule that is broken.
+    """
+    stage = f" after {after}" if after else ""
+    seen = {graph.input: graph.tensors[graph.input]}
+    names: set[str] = set()
+    for node in graph.nodes:
+        where = f"{type(node).__name__} {node.name!r}{stage}"
+        if type(node) in absent:
+            raise InvariantError(f"{where}: this kind of node should be gone")
+        if node.name in names:
+            raise InvariantError(f"{where}: two nodes have this name")
+        if node.y in seen:
+            raise InvariantError(f"{where}: tensor {node.y!r} is assigned twice")
+        try:
+            shape = infer(node, seen)
+        except InputError as error:
+            raise InvariantError(f"{where}: {error.what}") from error
+        if graph.tensors.get(node.y) != shape:
+            raise InvariantError(f"{where}: {node.y!r} is recorded as {graph.tensors.get(node.y)}, is {shape}")
+        fault = _weights(node)
+        if fault:
+            raise InvariantError(f"{where}: {fault}")
+        names.add(node.name)
+        seen[node.y] = shape
+    if set(graph.tensors) != set(seen):
+        raise InvariantError(f"tensors{stage} that no node makes: {sorted(set(graph.tensors) - set(seen))}")
+    if graph.output not in seen:
+        raise InvariantError(f"the output {graph.output!r} is not produced{stage}")
+    if prod(seen[graph.output]) != prod(graph.output_shape):
+        raise InvariantError(f"the output has {seen[graph.output]}, the model says {graph.output_shape}{stage}")
+
+
+def _weights(node: Node) -> str:
+    arrays: dict[str, tuple[F32, int]] = {}
+    if isinstance(node, Conv):
+        arrays = {"weight": (node.weight, 4), "bias": (node.bias, 1)}
+        if node.weight.shape[0] != node.bias.shape[0] or node.weight.shape[0] % node.groups:
+            return "weight, bias and groups do not agree on the output channels"
+    elif isinstance(node, Gemm):
+        arrays = {"weight": (node.weight, 2), "bias": (node.bias, 1)}
+        if node.weight.shape[0] != node.bias.shape[0]:
+            return "weight and bias do not agree on the output channels"
+    elif isinstance(node, Affine):
+        arrays = {"scale": (node.scale, 1), "shift": (node.shift, 1)}
+        if node.scale.shape != node.shift.shape:
+            return "scale and shift differ in length"
+    for what, (array, rank) in arrays.items():
+        if array.dtype != np.float32 or array.ndim != rank:
+            return f"{what} is {array.dtype} of rank {array.ndim}, should be float32 of rank {rank}"
+        if not np.isfinite(array).all():
+            return f"{what} is not finite"
+    return ""
