@@ -1,0 +1,61 @@
+"""The int8 reference of a whole quantised network: integers only, one NumPy function per kind of layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proprune_cli.errors import InputError
+from proprune_cli.ir.quantized import QAdd, QConv, QGraph, QLayer, QMaxPool, QTensor
+from proprune_cli.ops.conv import conv_reference
+from proprune_cli.ops.elementwise import add_reference, relu_reference
+from proprune_cli.ops.pool import max_pool_reference
+
+Codes = NDArray[np.int8]
+
+
+def run_layer(layer: QLayer, inputs: tuple[Codes, ...], tensors: Mapping[str, QTensor]) -> Codes:
+    """One layer on one image: int8 codes [C, H, W] in, int8 codes out."""
+    if isinstance(layer, QConv):
+        return conv_reference(layer, inputs[0])
+    if isinstance(layer, QMaxPool):
+        return max_pool_reference(layer, inputs[0])
+    if isinstance(layer, QAdd):
+        exponent = tensors[layer.y].exponent
+        shifts = (tensors[layer.a].exponent - exponent, tensors[layer.b].exponent - exponent)
+        return add_reference(layer, inputs[0], inputs[1], shifts)
+    return relu_reference(inputs[0])
+
+
+def run_reference(graph: QGraph, x: Codes) -> dict[str, Codes]:
+    """Every tensor of the network, by name.
+
+    Args:
+        x: int8 codes [N, C, H, W] of the input.
+
+    Returns:
+        int8 codes [N, channels, height, width] of every tensor, the input included.
+
+    Raises:
+        InputError: ``x`` is not int8, or has another shape than the network's input.
+    """
+    source = graph.tensors[graph.input]
+    expected = (source.channels, source.height, source.width)
+    if x.dtype != np.int8 or x.ndim != 4 or x.shape[1:] != expected:
+        raise InputError(
+            f"the input is {x.dtype} {list(x.shape)}, the network reads int8 N x {' x '.join(map(str, expected))}",
+            where=f"input {graph.input!r}",
+            remedy="quantise the images and lay them out as batch, channels, height, width",
+        )
+    images: list[dict[str, Codes]] = []
+    for image in x:
+        known: dict[str, Codes] = {graph.input: image}
+        for layer in graph.layers:
+            known[layer.y] = run_layer(layer, tuple(known[name] for name in layer.inputs), graph.tensors)
+        images.append(known)
+    shapes = {t.name: (0, t.channels, t.height, t.width) for t in graph.tensors.values()}
+    if not images:
+        return {name: np.zeros(shape, np.int8) for name, shape in shapes.items()}
+    return {name: np.stack([known[name] for known in images]) for name in shapes}

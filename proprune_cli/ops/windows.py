@@ -1,0 +1,140 @@
+"""Sliding windows: reading their ONNX attributes, the constraints on them, and gathering them in NumPy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proprune_cli.ir.graph import Pads, Pair
+from proprune_cli.ir.shapes import window_shape
+from proprune_cli.ops.importing import NodeView
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+@dataclass(frozen=True)
+class Window:
+    """Kernel, stride and dilation as (y, x), pads as (top, left, bottom, right)."""
+
+    kernel: Pair
+    stride: Pair
+    pads: Pads
+    dilation: Pair
+
+    @property
+    def extent(self) -> Pair:
+        """Rows and columns that one window spans."""
+        return (self.dilation[0] * (self.kernel[0] - 1) + 1, self.dilation[1] * (self.kernel[1] - 1) + 1)
+
+
+def kernel_of(view: NodeView) -> tuple[int, ...]:
+    """``kernel_shape``, or for a convolution without it the weight's."""
+    declared = view.ints_of("kernel_shape")
+    if declared is not None:
+        return declared
+    weight = view.constant(1)
+    return tuple(int(n) for n in weight.shape[2:]) if weight is not None else ()
+
+
+def window_of(view: NodeView) -> Window:
+    """The node's window with ``auto_pad`` and ``ceil_mode`` resolved into explicit padding.
+
+    Call it after ``image_input``, ``two_dimensional`` and ``known_auto_pad`` have held.
+    """
+    kernel = _pair(kernel_of(view))
+    stride = _pair(view.ints_of("strides") or (1, 1))
+    dilation = _pair(view.ints_of("dilations") or (1, 1))
+    _, height, width = view.shape()
+    window = Window(kernel, stride, (0, 0, 0, 0), dilation)
+    mode = view.string_of("auto_pad", "NOTSET")
+    if mode in ("SAME_UPPER", "SAME_LOWER"):
+        ends = [
+            _same(size, window.extent[axis], stride[axis], upper=mode == "SAME_UPPER")
+            for axis, size in enumerate((height, width))
+        ]
+        return replace(window, pads=(ends[0][0], ends[1][0], ends[0][1], ends[1][1]))
+    declared = view.ints_of("pads") if mode == "NOTSET" else None
+    if declared is not None:
+        window = replace(window, pads=(declared[0], declared[1], declared[2], declared[3]))
+    if view.int_of("ceil_mode", 0):
+        over = ceil_excess(view, window)
+        top, left, bottom, right = window.pads
+        window = replace(window, pads=(top, left, bottom + over[0], right + over[1]))
+    return window
+
+
+def ceil_excess(view: NodeView, window: Window) -> Pair:
+    """Rows and columns that the last, partial windows of ``ceil_mode=1`` need beyond the padded input."""
+    _, height, width = view.shape()
+    top, left, bottom, right = window.pads
+    spans = (height + top + bottom - window.extent[0], width + left + right - window.extent[1])
+    return (-spans[0] % window.stride[0], -spans[1] % window.stride[1])
+
+
+def image_input(view: NodeView) -> str | None:
+    """The input is an activation of shape batch x channels x height x width."""
+    if not view.is_activation(0):
+        return "the input is a constant"
+    shape = view.shape()
+    return None if len(shape) == 3 else f"the input has the shape batch x {'x'.join(map(str, shape))}"
+
+
+def two_dimensional(view: NodeView) -> str | None:
+    """Windows are two-dimensional: kernel, strides and dilations have two entries, pads four, none negative."""
+    kernel = kernel_of(view)
+    if len(kernel) != 2 or min(kernel) < 1:
+        return f"a kernel of shape {list(kernel)}"
+    for name, length, least in (("strides", 2, 1), ("dilations", 2, 1), ("pads", 4, 0)):
+        given = view.ints_of(name)
+        if given is not None and (len(given) != length or min(given) < least):
+            return f"{name} {list(given)}"
+    return None
+
+
+def known_auto_pad(view: NodeView) -> str | None:
+    """auto_pad is NOTSET, VALID, SAME_UPPER or SAME_LOWER."""
+    mode = view.string_of("auto_pad", "NOTSET")
+    return None if mode in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER") else f"auto_pad {mode}"
+
+
+def window_fits(view: NodeView) -> str | None:
+    """The kernel, dilated, fits into the padded input.
+
+    Remedy: use a larger input size or a smaller kernel
+    """
+    window = window_of(view)
+    _, height, width = view.shape()
+    size = window_shape((height, width), window.kernel, window.stride, window.pads, window.dilation)
+    if min(size) >= 1:
+        return None
+    return f"a window of {window.extent[0]}x{window.extent[1]} over an input of {height}x{width}, pads {window.pads}"
+
+
+def gather(x: NDArray[Scalar], window: Window, fill: Any) -> NDArray[Scalar]:
+    """Every window of one image, as a view where no padding is needed.
+
+    Args:
+        x: [C, H, W]. fill: the padding's value.
+
+    Returns:
+        [C, kernel_h, kernel_w, out_h, out_w].
+    """
+    top, left, bottom, right = window.pads
+    if any(window.pads):
+        x = np.pad(x, ((0, 0), (top, bottom), (left, right)), constant_values=fill)
+    spans = np.lib.stride_tricks.sliding_window_view(x, window.extent, axis=(1, 2))
+    spans = spans[:, :: window.stride[0], :: window.stride[1], :: window.dilation[0], :: window.dilation[1]]
+    return spans.transpose(0, 3, 4, 1, 2)
+
+
+def _pair(values: tuple[int, ...]) -> Pair:
+    return (values[0], values[1])
+
+
+def _same(size: int, extent: int, stride: int, *, upper: bool) -> Pair:
+    total = max((-(-size // stride) - 1) * stride + extent - size, 0)
+    small, large = total // 2, total - total // 2
+    return (small, large) if upper else (large, small)
