@@ -1,0 +1,169 @@
+"""ONNX in: a model file or ModelProto becomes the float graph, and the float graph its canonical form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from proprune_cli.compile import frontend_read as read
+from proprune_cli.compile.passes.pipeline import CANONICAL, run_passes
+from proprune_cli.errors import InputError
+from proprune_cli.ir.graph import Graph, Node, Shape
+from proprune_cli.ir.shapes import infer
+from proprune_cli.ir.verify import verify
+from proprune_cli.ops.folding import FOLDED, fold
+from proprune_cli.ops.importing import Array, NodeView, import_node
+from proprune_cli.ops.registry import BY_NAME
+
+
+def import_onnx(source: str | Path | onnx.ModelProto) -> Graph:
+    """Read an ONNX model (opset 9 to 20, from either PyTorch exporter) as a float graph.
+
+    The batch may be symbolic or any number; it is dropped. Chains of Shape, Gather, Concat and their like are folded.
+
+    Raises:
+        InputError: the file is damaged, a weight is missing or not finite, the graph has a cycle.
+        UnsupportedError: an operator, type, shape or operator set that is not supported; names the node.
+    """
+    model = read.read_model(source)
+    opset = read.opset_of(model)
+    name, batch, shape = read.the_input(model)
+    output = read.the_output(model)
+    constants = read.initializers(model)
+    views = _Importer(model, opset, batch, {name: shape}, constants)
+    nodes = [node for proto in _sorted_nodes(model, {name, *constants}) for node in views.take(proto)]
+    if output not in views.shapes or output == name:
+        raise InputError(
+            f"the output {output!r} does not depend on the input {name!r}",
+            where=f"output {output!r}",
+            remedy="export the model again; its result was folded into a constant or is the input itself",
+        )
+    graph = Graph(model.graph.name or "network", dict(views.shapes), tuple(nodes), name, output, views.shapes[output])
+    verify(graph, after="import")
+    return graph
+
+
+def canonicalise(graph: Graph) -> Graph:
+    """The same network from Conv, MaxPool, Add and Relu alone, every tensor channels x height x width.
+
+    Raises:
+        UnsupportedError: the network has a form that these cannot express, such as batch normalisation of a flattened
+            image; names the node.
+    """
+    return run_passes(graph, CANONICAL)
+
+
+class _Importer:
+    """Imports node after node; keeps the shapes and constants known so far."""
+
+    def __init__(
+        self, model: onnx.ModelProto, opset: int, batch: int, shapes: dict[str, Shape], constants: dict[str, Array]
+    ) -> None:
+        self.shapes = shapes
+        self._constants = constants
+        self._opset = opset
+        self._batch = batch
+        self._used = frozenset(n for node in model.graph.node for n in node.input) | {
+            value.name for value in model.graph.output
+        }
+        self._names: set[str] = set()
+        self._needed = _reach(model)
+
+    def take(self, proto: onnx.NodeProto) -> list[Node]:
+        view = NodeView(proto, self._name(proto), self._opset, self._batch, self.shapes, self._constants, self._used)
+        if not any(name in self._needed for name in proto.output):
+            return []
+        if proto.domain not in ("", "ai.onnx"):
+            raise view.refusal(f"it belongs to the operator set {proto.domain!r}")
+        value = fold(view)
+        if value is not None:
+            self._constants[view.y] = np.asarray(value)
+            return []
+        operator = BY_NAME.get(proto.op_type)
+        if operator is None:
+            reason = "its inputs are not constants" if proto.op_type in FOLDED else "no such operator"
+            known = ", ".join(BY_NAME)
+            raise view.refusal(reason, f"supported operators: {known}; see docs/supported-operators.md")
+        nodes = import_node(operator, view)
+        for node in nodes:
+            self.shapes[node.y] = infer(node, self.shapes)
+        return nodes
+
+    def _name(self, proto: onnx.NodeProto) -> str:
+        """The node's own name where it has one that is free, else its output's."""
+        base = proto.name or (proto.output[0] if proto.output else proto.op_type) or proto.op_type
+        name, count = base, 1
+        while name in self._names:
+            name, count = f"{base}.{count}", count + 1
+        self._names.add(name)
+        return name
+
+
+def _reach(model: onnx.ModelProto) -> set[str]:
+    """Names that the model's outputs depend on: a node beside them is not imported, whatever it is."""
+    makers: Mapping[str, onnx.NodeProto] = {name: node for node in model.graph.node for name in node.output if name}
+    reached: set[str] = set()
+    waiting = [value.name for value in model.graph.output]
+    while waiting:
+        name = waiting.pop()
+        if name not in reached:
+            reached.add(name)
+            waiting.extend(makers[name].input if name in makers else ())
+    return reached
+
+
+def _sorted_nodes(model: onnx.ModelProto, given: Iterable[str]) -> list[onnx.NodeProto]:
+    """The nodes in topological order, stable where the file's order is already one.
+
+    Raises:
+        InputError: a tensor is made twice, is never made, or depends on itself.
+    """
+    makers: dict[str, int] = {}
+    known = set(given)
+    nodes = list(model.graph.node)
+    for index, node in enumerate(nodes):
+        for name in filter(None, node.output):
+            if name in makers or name in known:
+                raise InputError(
+                    f"the tensor {name!r} is assigned more than once",
+                    where=_where(node),
+                    remedy="the file is damaged or was edited by hand: export the model again",
+                )
+            makers[name] = index
+    waiting = [0] * len(nodes)
+    readers: list[list[int]] = [[] for _ in nodes]
+    for index, node in enumerate(nodes):
+        for name in {n for n in node.input if n and n not in known}:
+            if name not in makers:
+                raise InputError(
+                    f"{node.op_type} reads {name!r}, which no node, input or initializer provides",
+                    where=_where(node),
+                    remedy="a weight is missing from the file: export the model again with its parameters",
+                )
+            waiting[index] += 1
+            readers[makers[name]].append(index)
+    ready = [index for index, count in enumerate(waiting) if not count]
+    order: list[int] = []
+    while ready:
+        ready.sort(reverse=True)
+        index = ready.pop()
+        order.append(index)
+        for reader in readers[index]:
+            waiting[reader] -= 1
+            if not waiting[reader]:
+                ready.append(reader)
+    if len(order) < len(nodes):
+        stuck = next(index for index, count in enumerate(waiting) if count)
+        raise InputError(
+            f"the graph has a cycle: {len(nodes) - len(order)} of {len(nodes)} nodes wait for their own results",
+            where=_where(nodes[stuck]),
+            remedy="an ONNX graph may not depend on itself: export the model again",
+        )
+    return [nodes[index] for index in order]
+
+
+def _where(node: onnx.NodeProto) -> str:
+    return f"node {node.name or (node.output[0] if node.output else '')!r} ({node.op_type})"

@@ -1,0 +1,199 @@
+"""Reading an ONNX model and checking what does not depend on operators: file, weights, types, inputs, opset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import TensorProto, external_data_helper, inliner, numpy_helper
+
+from proprune_cli.errors import InputError, UnsupportedError
+from proprune_cli.ir.graph import Shape
+from proprune_cli.ops.importing import Array
+
+OPSETS = range(9, 21)
+"""Versions of the default operator set that are read."""
+
+_REEXPORT = "export the model again, for example with torch.onnx.export(model.eval(), ..., opset_version=18)"
+
+
+def read_model(source: str | Path | onnx.ModelProto) -> onnx.ModelProto:
+    """The model with its external data and local functions resolved.
+
+    Raises:
+        InputError: the file is missing, truncated or not ONNX, or its external data is missing.
+    """
+    if isinstance(source, onnx.ModelProto):
+        model, folder, where = source, Path(), f"model {source.graph.name!r}"
+    else:
+        path = Path(source)
+        where, folder = str(path), path.parent
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise InputError(
+                f"the model cannot be read ({error.strerror})", where=where, remedy="give the path of an .onnx file"
+            ) from error
+        try:
+            model = onnx.load_model_from_string(data)
+        except (DecodeError, ValueError) as error:
+            raise InputError(
+                f"the file is not an ONNX model, or is cut short ({len(data)} bytes)", where=where, remedy=_REEXPORT
+            ) from error
+    if not model.graph.node or not model.opset_import:
+        raise InputError("the file holds no ONNX graph: no nodes, or no operator set", where=where, remedy=_REEXPORT)
+    _load_external(model, folder, where, from_file=not isinstance(source, onnx.ModelProto))
+    if model.functions:
+        model = inliner.inline_local_functions(model)
+    return model
+
+
+def _load_external(model: onnx.ModelProto, folder: Path, where: str, *, from_file: bool) -> None:
+    outside = [t for t in model.graph.initializer if external_data_helper.uses_external_data(t)]
+    if not outside:
+        return
+    place = next((e.value for e in outside[0].external_data if e.key == "location"), "")
+    try:
+        if not from_file:
+            raise FileNotFoundError(2, "the model was given without its folder")
+        external_data_helper.load_external_data_for_model(model, str(folder))
+    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        raise InputError(
+            f"{len(outside)} weights lie in an external file that cannot be read: {place!r}",
+            where=where,
+            remedy="keep that file beside the .onnx, or export with torch.onnx.export(..., external_data=False)",
+        ) from error
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """Version of the default operator set.
+
+    Raises:
+        InputError: the model declares none. UnsupportedError: it is older or newer than ``OPSETS``.
+    """
+    versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
+    where = f"model {model.graph.name!r}"
+    if not versions:
+        raise InputError("the model declares no version of the ONNX operator set", where=where, remedy=_REEXPORT)
+    version = int(versions[0])
+    if version not in OPSETS:
+        near = OPSETS[-1] if version > OPSETS[-1] else 18
+        raise UnsupportedError(
+            f"the model uses ONNX opset {version}; {OPSETS[0]} to {OPSETS[-1]} are supported",
+            where=where,
+            remedy=f"export with opset_version={near}",
+        )
+    return version
+
+
+def initializers(model: onnx.ModelProto) -> dict[str, Array]:
+    """Value of every initializer.
+
+    Raises:
+        InputError: one is damaged. UnsupportedError: one is float16, bfloat16 or sparse.
+    """
+    if model.graph.sparse_initializer:
+        raise UnsupportedError(
+            "the model has sparse initializers", where=f"model {model.graph.name!r}", remedy="store the weights dense"
+        )
+    values: dict[str, Array] = {}
+    for tensor in model.graph.initializer:
+        where = f"initializer {tensor.name!r}"
+        refuse_type(tensor.data_type, where)
+        try:
+            value = numpy_helper.to_array(tensor)
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(
+                f"the weight {tensor.name!r} is damaged: its data do not fill the shape {list(tensor.dims)}",
+                where=where,
+                remedy=_REEXPORT,
+            ) from error
+        if np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
+            bad = int(value.size - np.count_nonzero(np.isfinite(value)))
+            raise InputError(
+                f"the weight {tensor.name!r} has {bad} NaN or infinite of {value.size} elements",
+                where=where,
+                remedy="training diverged or the file is damaged: export a checkpoint with finite weights",
+            )
+        values[tensor.name] = value
+    return values
+
+
+def refuse_type(data_type: int, where: str) -> None:
+    """Refuse half precision: weights and activations are quantised from float32.
+
+    Raises:
+        UnsupportedError: ``data_type`` is float16 or bfloat16.
+    """
+    if data_type in (TensorProto.FLOAT16, TensorProto.BFLOAT16):
+        raise UnsupportedError(
+            f"{where} is {TensorProto.DataType.Name(data_type).lower()}; quantisation starts from float32",
+            where=where,
+            remedy="export the model in float32: model.float() before torch.onnx.export",
+        )
+
+
+def the_input(model: onnx.ModelProto) -> tuple[str, int, Shape]:
+    """Name, declared batch (1 when symbolic) and shape without the batch of the one image input.
+
+    Raises:
+        UnsupportedError: several inputs, another type than float32, another rank than 4, a symbolic size.
+        InputError: no input at all.
+    """
+    stored = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in stored]
+    where = f"model {model.graph.name!r}"
+    if not inputs:
+        raise InputError("the model has no input that is not a weight", where=where, remedy=_REEXPORT)
+    if len(inputs) > 1:
+        raise UnsupportedError(
+            f"the model has {len(inputs)} inputs ({', '.join(value.name for value in inputs)}); one is supported",
+            where=where,
+            remedy="wrap the model so that it takes one image tensor",
+        )
+    name, tensor = inputs[0].name, inputs[0].type.tensor_type
+    where = f"input {name!r}"
+    refuse_type(tensor.elem_type, where)
+    if tensor.elem_type != TensorProto.FLOAT:
+        kind = TensorProto.DataType.Name(tensor.elem_type).lower()
+        raise UnsupportedError(f"{where} is {kind}, not float32", where=where, remedy="export with a float32 input")
+    dims = [
+        d.dim_value if d.WhichOneof("value") == "dim_value" and d.dim_value > 0 else (d.dim_param or "?")
+        for d in tensor.shape.dim
+    ]
+    shown = " x ".join(map(str, dims)) or "unknown"
+    if len(dims) != 4:
+        raise UnsupportedError(
+            f"{where} has the shape {shown}; batch x channels x height x width is needed",
+            where=where,
+            remedy="export the model with an input of four axes, such as torch.zeros(1, 3, 32, 32)",
+        )
+    image = [d for d in dims[1:] if isinstance(d, int)]
+    if len(image) != 3:
+        raise UnsupportedError(
+            f"{where} has the dynamic shape {shown}; only the batch may be dynamic",
+            where=where,
+            remedy="export with fixed channels, height and width (leave them out of dynamic_axes / dynamic_shapes)",
+        )
+    return name, dims[0] if isinstance(dims[0], int) else 1, tuple(image)
+
+
+def the_output(model: onnx.ModelProto) -> str:
+    """Name of the one output.
+
+    Raises:
+        UnsupportedError: several outputs. InputError: none.
+    """
+    names = [value.name for value in model.graph.output]
+    where = f"model {model.graph.name!r}"
+    if not names:
+        raise InputError("the model has no output", where=where, remedy=_REEXPORT)
+    if len(names) > 1:
+        raise UnsupportedError(
+            f"the model has {len(names)} outputs ({', '.join(names)}); one is supported",
+            where=where,
+            remedy="export the model with one output: its logits, or one head at a time",
+        )
+    return names[0]

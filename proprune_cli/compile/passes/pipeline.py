@@ -1,0 +1,47 @@
+"""The order of the passes, and running them with the verifier between."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from proprune_cli.compile.passes.base import Pass
+from proprune_cli.compile.passes.convert_affine import CONVERT_AFFINE
+from proprune_cli.compile.passes.convert_average_pool import CONVERT_AVERAGE_POOL
+from proprune_cli.compile.passes.convert_gemm import CONVERT_GEMM
+from proprune_cli.compile.passes.drop_dead import DROP_DEAD
+from proprune_cli.compile.passes.drop_identity import DROP_IDENTITY
+from proprune_cli.compile.passes.drop_reshape import DROP_RESHAPE
+from proprune_cli.compile.passes.fold_affine import FOLD_AFFINE
+from proprune_cli.compile.passes.fuse_relu import FUSE_RELU
+from proprune_cli.ir.graph import Graph, NodeKind
+from proprune_cli.ir.verify import InvariantError, verify
+
+CANONICAL: tuple[Pass, ...] = (
+    DROP_IDENTITY,
+    DROP_DEAD,
+    DROP_RESHAPE,
+    CONVERT_GEMM,
+    CONVERT_AVERAGE_POOL,
+    FOLD_AFFINE,
+    CONVERT_AFFINE,
+    FUSE_RELU,
+)
+
+
+def run_passes(graph: Graph, passes: Sequence[Pass]) -> Graph:
+    """Run ``passes`` in order; the graph is verified before the first and after each.
+
+    Raises:
+        UnsupportedError: a pass cannot express what the network has.
+        InvariantError: a pass broke the graph (a bug).
+    """
+    gone: set[NodeKind] = set()
+    verify(graph)
+    for step in passes:
+        missing = set(step.requires) - gone
+        if missing:
+            raise InvariantError(f"{step.name} runs before {sorted(kind.__name__ for kind in missing)} are gone")
+        graph = step.run(graph)
+        gone.update(step.ensures)
+        verify(graph, absent=gone, after=step.name)
+    return graph
