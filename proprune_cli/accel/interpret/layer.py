@@ -1,0 +1,213 @@
+"""One layer: its steps one after the other, with the accumulators that live across them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proprune_cli.accel import isa
+from proprune_cli.accel.array import Array
+from proprune_cli.accel.interpret.faults import Site
+from proprune_cli.accel.interpret.machine import Layer, Memory, decode_layer
+from proprune_cli.accel.interpret.output import emit
+from proprune_cli.accel.interpret.stream import TapList, decode_stream
+from proprune_cli.accel.interpret.taps import contribute
+from proprune_cli.accel.interpret.tile import load_tile
+
+ACCUMULATOR_LIMIT = 1 << 24
+"""No sum may reach this magnitude: float32, in which the reference forms its sums, holds every such integer."""
+
+MAX_START = -128
+"""What a MAX accumulator starts from."""
+
+
+@dataclass
+class Counts:
+    """What a layer's LayerCounters report."""
+
+    iterations: int = 0
+    taps: int = 0
+    fetch_words: int = 0
+    weight_words: int = 0
+    residual_words: int = 0
+    store_words: int = 0
+
+
+@dataclass
+class Accumulators:
+    """``acc_depth`` entries of PX × OC sums, as int64 [OC, acc_depth * PX] so that an overflow shows.
+
+    ``valid`` tells entries that hold something meaningful: started in this layer, from cells that were loaded.
+    """
+
+    array: Array
+    values: NDArray[np.int64] = field(init=False)
+    valid: NDArray[np.bool_] = field(init=False)
+
+    def __post_init__(self) -> None:
+        shape = (self.array.oc, self.array.acc_depth * self.array.px)
+        self.values = np.zeros(shape, dtype=np.int64)
+        self.valid = np.zeros(shape, dtype=np.bool_)
+
+
+def run_layer(array: Array, descriptor: isa.LayerDescriptor, memory: Memory, site: Site) -> Counts:
+    """Run one layer on ``memory``.
+
+    Args:
+        descriptor: with plain integers (a row).
+
+    Raises:
+        InputError: the layer is inconsistent; the error names step and block.
+    """
+    layer = decode_layer(array, descriptor, memory, site)
+    memory.start_layer()
+    words = isa.StepDescriptor.WORDS * int(descriptor.step_count)
+    steps = isa.StepDescriptor.decode(memory.table(int(descriptor.step_table), words, site, "the step table"))
+    rows = [steps.row(i) for i in range(int(descriptor.step_count))]
+    runner = _Runner(layer, memory, Accumulators(array), Counts(), _shared_streams(rows))
+    for number, step in enumerate(rows):
+        runner.step(step, site.at_step(number))
+    return runner.counts
+
+
+StreamKey = tuple[int, int, int]
+"""Address, length and block count of a step's weight stream."""
+
+
+def _stream_key(s: isa.StepDescriptor) -> StreamKey:
+    return int(s.weights), int(s.weight_words), int(s.blocks)
+
+
+def _shared_streams(steps: list[isa.StepDescriptor]) -> dict[StreamKey, int]:
+    """How many steps read each stream."""
+    uses: dict[StreamKey, int] = {}
+    for step in steps:
+        uses[_stream_key(step)] = uses.get(_stream_key(step), 0) + 1
+    return uses
+
+
+@dataclass
+class _Runner:
+    layer: Layer
+    memory: Memory
+    accumulators: Accumulators
+    counts: Counts
+    uses: dict[StreamKey, int]
+    decoded: dict[StreamKey, TapList] = field(default_factory=dict[StreamKey, TapList])
+
+    def step(self, s: isa.StepDescriptor, site: Site) -> None:
+        _check_geometry(self.layer, s, site)
+        taps = self._taps(s, site)
+        _check_redundant(taps, s, site)
+        banks = load_tile(self.layer, s, self.memory, site)
+        if taps.block_count:
+            pixel = _pixel_cells(self.layer, s)
+            given = contribute(self.layer, banks, taps, pixel, site)
+            for block in range(taps.block_count):
+                self._block(s, taps, block, given.values[block], given.valid[block], site.at_block(block))
+        counts = self.counts
+        counts.fetch_words += banks.fetch_words
+        counts.weight_words += int(s.weight_words)
+        counts.taps += taps.tap_count
+        counts.iterations += taps.tap_count * int(s.beats)
+
+    def _block(
+        self,
+        s: isa.StepDescriptor,
+        taps: TapList,
+        number: int,
+        given: NDArray[np.int64],
+        valid: NDArray[np.bool_],
+        site: Site,
+    ) -> None:
+        """Add one block's contribution, int64 [OC, P], to its accumulators and emit if it says so."""
+        array, block = self.layer.array, taps.blocks.row(number)
+        beats, slot, pixels = int(s.beats), int(block.slot), given.shape[1]
+        if (slot + 1) * beats > array.acc_depth:
+            raise site.fault(f"slot {slot} of {beats} beats ends beyond the {array.acc_depth} accumulator entries")
+        # Pixels past the tile's last read from cell 0, as pixel 0 does, so they hold the sums of pixel 0.
+        whole = np.empty((array.oc, beats * array.px), dtype=np.int64)
+        whole[:, :pixels] = given
+        whole[:, pixels:] = given[:, :1]
+        entries = slice(slot * beats * array.px, (slot + 1) * beats * array.px)
+        sums = self.accumulators.values[:, entries]
+        if block.init:
+            sums[...] = MAX_START if self.layer.is_max else taps.bias[number][:, None]
+            self.accumulators.valid[:, entries] = True
+        if self.layer.is_max:
+            np.maximum(sums, whole, out=sums)
+        else:
+            sums += whole
+        self.accumulators.valid[:, entries] &= valid[:, None]
+        if max(int(sums.max()), -int(sums.min())) >= ACCUMULATOR_LIMIT:
+            raise site.fault(f"an accumulator reaches {ACCUMULATOR_LIMIT}, past which results are not exact")
+        if block.emit:
+            self._emit(s, taps, number, block, sums[:, :pixels], self.accumulators.valid[:, entries][:, :pixels], site)
+
+    def _emit(
+        self,
+        s: isa.StepDescriptor,
+        taps: TapList,
+        number: int,
+        block: isa.BlockHeader,
+        sums: NDArray[np.int64],
+        valid: NDArray[np.bool_],
+        site: Site,
+    ) -> None:
+        groups = int(block.groups)
+        if not 1 <= groups <= self.layer.array.oc_groups:
+            raise site.fault(f"the block emits {groups} groups; the array can emit 1 to {self.layer.array.oc_groups}")
+        if not valid[: groups * isa.GROUP].all():
+            raise site.fault("the block emits accumulators that were never started or come from cells never loaded")
+        stored, residual = emit(self.layer, s, block, taps.multiplier[number], sums, self.memory, site)
+        self.counts.store_words += stored
+        self.counts.residual_words += residual
+
+    def _taps(self, s: isa.StepDescriptor, site: Site) -> TapList:
+        """The step's decoded stream, kept while other steps of the layer read the same one."""
+        key = _stream_key(s)
+        found = self.decoded.get(key)
+        if found is None:
+            words = self.memory.table(key[0], key[1], site, "the weight stream")
+            found = decode_stream(self.layer.array, words, key[2], self.layer.is_max, site)
+            if self.uses[key] > 1:
+                self.decoded[key] = found
+        return found
+
+
+def _pixel_cells(layer: Layer, s: isa.StepDescriptor) -> NDArray[np.int64]:
+    """int64 [P]: the bank cell that each real output pixel reads from, before base and pattern."""
+    y = np.arange(int(s.tile_height), dtype=np.int64) * (int(layer.d.stride_y) * int(layer.d.pitch))
+    x = np.arange(int(s.tile_width), dtype=np.int64) * int(layer.d.stride_x)
+    return (y[:, None] + x).reshape(-1)
+
+
+def _check_geometry(layer: Layer, s: isa.StepDescriptor, site: Site) -> None:
+    array, d = layer.array, layer.d
+    height, width = int(s.tile_height), int(s.tile_width)
+    if min(height, width) < 1:
+        raise site.fault(f"an empty output tile of {height} × {width}")
+    if int(s.oy0) + height > int(d.out_height) or int(s.ox0) + width > int(d.out_width):
+        raise site.fault(
+            f"the output tile of {height} × {width} at ({s.oy0}, {s.ox0}) "
+            f"leaves the output of {d.out_height} × {d.out_width}"
+        )
+    beats = max(-(-height * width // array.px), array.min_beats)
+    if int(s.beats) != beats:
+        raise site.fault(f"beats is {s.beats}, but {height * width} pixels take {beats}")
+
+
+def _check_redundant(taps: TapList, s: isa.StepDescriptor, site: Site) -> None:
+    """Compare the counts in the descriptor with those of the weight stream."""
+    emits = np.asarray(taps.blocks.emit, dtype=np.bool_)
+    counted = {
+        "taps": taps.tap_count,
+        "iterations": taps.tap_count * int(s.beats),
+        "emit_blocks": int(emits.sum()),
+        "emit_groups": int(np.asarray(taps.blocks.groups)[emits].sum()),
+    }
+    for name, value in counted.items():
+        if int(getattr(s, name)) != value:
+            raise site.fault(f"{name} is {getattr(s, name)}, but the weight stream has {value}")

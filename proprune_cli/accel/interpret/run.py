@@ -1,0 +1,129 @@
+"""Running whole programs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proprune_cli.accel import isa
+from proprune_cli.accel.array import Array, load_array
+from proprune_cli.accel.bitfield import Words
+from proprune_cli.accel.interpret.faults import Site
+from proprune_cli.accel.interpret.layer import Counts, run_layer
+from proprune_cli.accel.interpret.machine import Memory
+from proprune_cli.accel.program import Program
+from proprune_cli.errors import BoardError, InputError
+
+
+@dataclass(frozen=True)
+class Interpretation:
+    """What a run leaves.
+
+    Attributes:
+        output: int8 [channels, height, width].
+        counters: columnar, one row per layer; the clock ticks are 0.
+        buffer: uint64 [program.size], the whole DDR buffer afterwards.
+    """
+
+    output: NDArray[np.int8]
+    counters: isa.LayerCounters
+    buffer: Words
+
+
+def run(program: Program, x: NDArray[np.int8]) -> Interpretation:
+    """Run ``program`` on one image.
+
+    Args:
+        x: int8 [channels, height, width], codes of the program's input.
+
+    Raises:
+        InputError: ``x`` has another shape or type, or the program is inconsistent.
+        BoardError: the program was compiled for another version of the array.
+    """
+    shape = (program.input.channels, program.input.height, program.input.width)
+    if x.dtype != np.int8 or x.shape != shape:
+        raise InputError(
+            f"the input is {x.dtype} {list(x.shape)}, the program takes int8 {list(shape)}",
+            where="input",
+            remedy="give one image's codes, channels first",
+        )
+    buffer = np.zeros(program.size, dtype=np.uint64)
+    if program.image.size > program.size or program.input.address + program.input.words > program.size:
+        raise Site("table").fault(f"image or input reach beyond the buffer of {program.size} words")
+    buffer[: program.image.size] = program.image
+    packed = program.input.pack(x)
+    buffer[program.input.address : program.input.address + packed.size] = packed
+    counters = run_buffer(program, buffer)
+    end = program.output.address + program.output.words
+    if end > program.size:
+        raise Site("table").fault(f"the output ends at {end}, beyond the buffer of {program.size} words")
+    return Interpretation(program.output.unpack(buffer[program.output.address : end]), counters, buffer)
+
+
+def run_buffer(program: Program, buffer: Words) -> isa.LayerCounters:
+    """Run ``program`` on a prepared DDR buffer (uint64 [program.size]), in place; counters are also written into it.
+
+    Raises:
+        InputError: the program is inconsistent.
+        BoardError: the program was compiled for another version of the array.
+    """
+    array = load_array(program.array)
+    if program.digest != array.digest:
+        raise BoardError(
+            f"the program's contract digest {program.digest[:16]} is not the interpreter's {array.digest[:16]}",
+            where=f"array {program.array}",
+            remedy="compile the network again with this version of proprune",
+        )
+    counts = _execute(
+        array, buffer, program.layer_table, program.layer_names, program.counters, protected=program.image.size
+    )
+    return isa.LayerCounters(
+        **{
+            name: np.array([asdict(c).get(name, 0) for c in counts], dtype=np.int64)
+            for name in isa.LayerCounters.layout()
+        }
+    )
+
+
+class InterpreterEngine:
+    """The interpreter behind the interface of an engine: a buffer and three registers."""
+
+    def __init__(self, array: Array) -> None:
+        self._array = array
+
+    def digest(self) -> int:
+        """What the digest register reads: the first 32 bits of the contract digest."""
+        return int(self._array.digest[:8], 16)
+
+    def run(self, buffer: Words, layer_table: int, layer_count: int, counters: int) -> int:
+        """Run ``layer_count`` layers on ``buffer`` (uint64, in place).
+
+        Returns:
+            Layers completed.
+
+        Raises:
+            InputError: the program is inconsistent.
+        """
+        names = tuple(str(i) for i in range(layer_count))
+        return len(_execute(self._array, buffer, layer_table, names, counters, protected=0))
+
+
+def _execute(
+    array: Array, buffer: Words, layer_table: int, names: tuple[str, ...], counters: int, *, protected: int
+) -> list[Counts]:
+    """Run the layers of a table, write their counters and return them."""
+    counter_end = counters + len(names) * isa.LayerCounters.WORDS
+    memory = Memory(buffer, read_only=((0, protected), (counters, counter_end)))
+    table_site = Site("table")
+    memory.table(counters, counter_end - counters, table_site, "the counters")
+    words = memory.table(layer_table, len(names) * isa.LayerDescriptor.WORDS, table_site, "the layer table")
+    layers = isa.LayerDescriptor.decode(words.copy())
+    done: list[Counts] = []
+    for index, name in enumerate(names):
+        counts = run_layer(array, layers.row(index), memory, Site(f"{index} {name!r}"))
+        at = counters + index * isa.LayerCounters.WORDS
+        buffer[at : at + isa.LayerCounters.WORDS] = isa.LayerCounters(**asdict(counts)).encode()[0]
+        done.append(counts)
+    return done

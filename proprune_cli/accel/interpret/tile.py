@@ -1,0 +1,88 @@
+"""Loading: from feature planes in DDR to the lane banks (``docs/engine.md``, "Loading a tile")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+
+from proprune_cli.accel import isa
+from proprune_cli.accel.interpret.faults import Site
+from proprune_cli.accel.interpret.machine import Layer, Memory
+
+
+@dataclass(frozen=True)
+class Banks:
+    """The lane banks after a load.
+
+    Attributes:
+        cells: float32 [IC, depth], input codes (0 where undefined). ``depth`` ends after the last cell loaded.
+        defined: bool [IC, depth], cells that the load wrote; ``None`` when it wrote all of them.
+        fetch_words: words read from DDR.
+    """
+
+    cells: NDArray[np.float32]
+    defined: NDArray[np.bool_] | None
+    fetch_words: int
+
+
+def load_tile(layer: Layer, s: isa.StepDescriptor, memory: Memory, site: Site) -> Banks:
+    """Fetch the step's channel groups and spread them over the lanes.
+
+    Raises:
+        InputError: the tile does not fit the banks, or two different codes fall on one cell.
+    """
+    array, d = layer.array, layer.d
+    rows, cols, groups = int(s.rows), int(s.cols), int(s.groups)
+    if min(rows, cols, groups) < 1:
+        raise site.fault(f"an empty input tile: {groups} groups of {rows} × {cols}")
+    per_chunk, pitch, chunk_cells = int(d.groups_per_chunk), int(d.pitch), int(d.chunk_cells)
+    chunks = -(-groups // per_chunk)
+    depth = (chunks - 1) * chunk_cells + (rows - 1) * pitch + cols
+    if depth > array.bank_depth:
+        raise site.fault(f"the input tile needs {depth} cells of a bank; the array has {array.bank_depth}")
+
+    tile, fetch_words = _fetch(layer, s, memory, site)
+    cells = np.zeros((array.ic, depth), dtype=np.float32)
+    defined = np.zeros((array.ic, depth), dtype=np.bool_)
+    overlapping = (rows > 1 and pitch < cols) or (chunks > 1 and chunk_cells < (rows - 1) * pitch + cols)
+    first = np.arange(chunks, dtype=np.int64) * per_chunk
+    in_chunk = np.minimum(per_chunk, groups - first)
+    for lane in range(array.ic):
+        codes = tile[first + lane // isa.GROUP % in_chunk, :, :, layer.lane_byte[lane]]
+        view = _chunk_view(cells[lane], codes.shape, chunk_cells, pitch)
+        view[...] = codes
+        _chunk_view(defined[lane], codes.shape, chunk_cells, pitch)[...] = True
+        if overlapping and not np.array_equal(view, codes):
+            raise site.fault(f"rows of pitch {pitch} and chunks of {chunk_cells} cells put different codes on one cell")
+    return Banks(cells, None if defined.all() else defined, fetch_words)
+
+
+def _fetch(layer: Layer, s: isa.StepDescriptor, memory: Memory, site: Site) -> tuple[NDArray[np.int8], int]:
+    """int8 [groups, rows, cols, 8] with ``pad_value`` outside the image, and the words read."""
+    d = layer.d
+    rows, cols, groups, y0, x0 = int(s.rows), int(s.cols), int(s.groups), int(s.y0), int(s.x0)
+    height, width = int(d.in_height), int(d.in_width)
+    top, bottom = _clip(y0, 0, height), _clip(y0 + rows, 0, height)
+    left, right = _clip(x0, 0, width), _clip(x0 + cols, 0, width)
+    table = memory.table(int(d.group_table) + int(s.first_group), groups, site, "the group table")
+    tile = np.full((groups, rows, cols, isa.GROUP), int(d.pad_value), dtype=np.int8)
+    if top == bottom or left == right:
+        return tile, 0
+    for group, entry in enumerate(table.tolist()):
+        window = (slice(top, bottom), slice(left, right))
+        tile[group, top - y0 : bottom - y0, left - x0 : right - x0] = memory.pixels(
+            entry & 0xFFFFFFFF, height, width, window, site
+        )
+    return tile, groups * (bottom - top) * (right - left)
+
+
+def _chunk_view(bank: NDArray[np.generic], shape: tuple[int, ...], chunk_cells: int, pitch: int) -> NDArray[np.generic]:
+    """The cells of one bank as [chunks, rows, cols]; the caller has checked that they lie inside it."""
+    return as_strided(bank, shape, (chunk_cells * bank.itemsize, pitch * bank.itemsize, bank.itemsize))
+
+
+def _clip(value: int, low: int, high: int) -> int:
+    return max(low, min(value, high))

@@ -1,0 +1,162 @@
+"""Inconsistent programs: every fault is found and named with its layer, step and block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from interpret_build import Conv, Network
+from test_interpret import one_layer
+
+from proprune_cli.accel import interpret, isa
+from proprune_cli.accel.array import load_array
+from proprune_cli.accel.bitfield import Record
+from proprune_cli.accel.program import Program
+from proprune_cli.errors import BoardError, InputError
+
+
+def edit(program: Program, address: int, record: type[Record], **fields: int) -> Program:
+    """The program with some fields of one record replaced."""
+    image = program.image.copy()
+    where = slice(address, address + record.WORDS)
+    image[where] = replace(record.decode(image[where]).row(0), **fields).encode()[0]
+    return replace(program, image=image)
+
+
+def edit_layer(program: Program, **fields: int) -> Program:
+    return edit(program, program.layer_table, isa.LayerDescriptor, **fields)
+
+
+def edit_step(program: Program, step: int, **fields: int) -> Program:
+    table = int(program.layers().row(0).step_table)
+    return edit(program, table + step * isa.StepDescriptor.WORDS, isa.StepDescriptor, **fields)
+
+
+def edit_block(program: Program, **fields: int) -> Program:
+    """Changes block 0 of step 0."""
+    first = program.steps(program.layers().row(0)).row(0)
+    return edit(program, int(first.weights), isa.BlockHeader, **fields)
+
+
+def edit_tap(program: Program, **fields: int) -> Program:
+    """Changes tap 0 of block 0 of step 0."""
+    first = program.steps(program.layers().row(0)).row(0)
+    return edit(program, int(first.weights) + load_array(program.array).block_words, isa.TapHeader, **fields)
+
+
+CASES: dict[str, tuple[Callable[[Program], Program], str, str]] = {
+    "mode": (lambda p: edit_layer(p, mode=3), "mode 3 is unknown", "layer 0 'y'"),
+    "chunk": (lambda p: edit_layer(p, groups_per_chunk=3), "3 channel groups in a chunk", "layer 0 'y'"),
+    "patterns": (lambda p: edit_layer(p, pattern_count=65), "65 lane patterns", "layer 0 'y'"),
+    "step table": (lambda p: edit_layer(p, step_table=p.size), "the step table", "layer 0 'y'"),
+    "pattern table": (lambda p: edit_layer(p, pattern_table=p.size), "the pattern table", "layer 0 'y'"),
+    "group table": (lambda p: edit_layer(p, group_table=p.size), "the group table", "step 0"),
+    "residual": (lambda p: edit_layer(p, residual_table=p.size, add=1), "the residual table", "step 1, block 0"),
+    "output": (lambda p: edit_layer(p, out_base=p.size), "beyond the buffer", "step 1, block 0"),
+    "image overwritten": (lambda p: edit_layer(p, out_base=0), "holds the program", "step 1, block 0"),
+    "counters overwritten": (lambda p: edit_layer(p, out_base=p.counters), "its counters", "step 1, block 0"),
+    "stream out of bounds": (lambda p: edit_step(p, 2, weights=p.size), "the weight stream", "step 2"),
+    "weight_words": (lambda p: edit_step(p, 2, weight_words=2 * 160 + 1), "weight_words is 321", "step 2"),
+    "stream too short": (lambda p: edit_step(p, 2, weight_words=300), "ends before tap|ends inside", "block 1"),
+    "blocks": (lambda p: edit_step(p, 3, blocks=1), "weight_words is 320", "step 3"),
+    "taps": (lambda p: edit_step(p, 1, taps=17), "taps is 17", "step 1"),
+    "iterations": (lambda p: edit_step(p, 1, iterations=1), "iterations is 1", "step 1"),
+    "emit_blocks": (lambda p: edit_step(p, 1, emit_blocks=1), "emit_blocks is 1", "step 1"),
+    "emit_groups": (lambda p: edit_step(p, 1, emit_groups=9), "emit_groups is 9", "step 1"),
+    "beats": (lambda p: edit_step(p, 1, beats=9), "beats is 9, but 16 pixels take 8", "step 1"),
+    "output tile": (lambda p: edit_step(p, 0, oy0=5), "leaves the output of 8 × 8", "step 0"),
+    "empty tile": (lambda p: edit_step(p, 0, tile_width=0), "an empty output tile", "step 0"),
+    "no groups": (lambda p: edit_step(p, 0, groups=0), "an empty input tile", "step 0"),
+    "bank": (lambda p: edit_step(p, 0, rows=2000), "the input tile needs", "step 0"),
+    "pitch": (lambda p: edit_layer(p, pitch=3), "different codes on one cell", "step 0"),
+    "empty block": (lambda p: edit_block(p, taps=0), "no taps", "step 0, block 0"),
+    "slot": (lambda p: edit_block(p, slot=64), "slot 64 of 8 beats ends beyond", "step 0, block 0"),
+    "never started": (lambda p: edit_block(p, init=0), "never started", "step 1, block 0"),
+    "groups": (
+        lambda p: edit_step(edit_block(p, emit=1, groups=2), 0, emit_blocks=1, emit_groups=2),
+        "emits 2 groups",
+        "step 0, block 0",
+    ),
+    "tap beyond bank": (lambda p: edit_tap(p, base=8190), "the tap reads bank cell", "step 0, block 0, tap 0"),
+    "tap past the load": (lambda p: edit_tap(p, base=100), "not loaded", "step 0, block 0, tap 0"),
+    "tap pattern": (lambda p: edit_tap(p, pattern=1), "lane pattern 1 of 1", "step 0, block 0, tap 0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_fault_is_found_and_placed(case: str) -> None:
+    change, what, where = CASES[case]
+    network, x = one_layer()
+    with pytest.raises(InputError, match=what) as caught:
+        interpret.run(change(network.build()), x)
+    assert where in caught.value.where
+    assert caught.value.remedy
+
+
+def test_reading_what_an_earlier_step_of_the_layer_wrote_is_a_fault() -> None:
+    network, x = one_layer(y="x")
+    network.tensors["x"] = (12, 8, 8)
+    network.output = "x"
+    network.layers[0].weight = network.layers[0].weight[:, :12]
+    with pytest.raises(InputError, match="earlier step of the layer wrote") as caught:
+        interpret.run(network.build(), x[:12])
+    assert "step 1" in caught.value.where
+
+
+def test_a_weight_on_a_lane_without_a_group_is_a_fault() -> None:
+    rng = np.random.default_rng(1)
+    layer = Conv(
+        "x",
+        "y",
+        (1, 1),
+        rng.integers(1, 9, (8, 8, 1, 1)).astype(np.int8),
+        np.zeros(8, int),
+        np.ones(8, int),
+        groups_per_chunk=2,
+    )
+    network = Network(load_array("z7020-256"), {"x": (8, 2, 2), "y": (8, 2, 2)}, [layer], "x", "y")
+    program = network.build()
+    x = np.ones((8, 2, 2), dtype=np.int8)
+    interpret.run(program, x)
+    first = program.steps(program.layers().row(0)).row(0)
+    image = program.image.copy()
+    # Byte 8 of the weights is output lane 0, input lane 8: part 1, for which the only chunk has no group.
+    image[int(first.weights) + network.array.block_words + 2] = 5
+    with pytest.raises(InputError, match="lane 8 has a weight"):
+        interpret.run(replace(program, image=image), x)
+
+
+def test_an_accumulator_past_the_exact_range_is_a_fault() -> None:
+    weight = np.full((1, 128, 3, 3), -127, dtype=np.int8)
+    layer = Conv("x", "y", (3, 3), weight, np.zeros(1, int), np.ones(1, int), groups_per_chunk=2)
+    network = Network(load_array("z7020-256"), {"x": (128, 3, 3), "y": (1, 1, 1)}, [layer], "x", "y")
+    with pytest.raises(InputError, match="an accumulator reaches"):
+        interpret.run(network.build(), np.full((128, 3, 3), -128, dtype=np.int8))
+
+
+def test_reuse_without_weights_before_it_is_a_fault() -> None:
+    network, x = one_layer(reuse_equal=True)
+    network.layers[0].weight = np.ones_like(network.layers[0].weight)
+    program = network.build()
+    interpret.run(program, x)
+    first = program.steps(program.layers().row(0)).row(0)
+    head = int(first.weights)
+    # Turn the first tap into a reusing one: the 16 weight words that follow read as further taps.
+    broken = edit(program, head + network.array.block_words, isa.TapHeader, reuse=1)
+    with pytest.raises(InputError):
+        interpret.run(broken, x)
+
+
+def test_a_program_for_another_contract_is_refused() -> None:
+    network, x = one_layer()
+    with pytest.raises(BoardError, match="contract digest"):
+        interpret.run(replace(network.build(), digest="0" * 64), x)
+
+
+def test_an_input_of_another_shape_or_type_is_refused() -> None:
+    network, x = one_layer()
+    for wrong in (x[:, :7], x.astype(np.int16)):
+        with pytest.raises(InputError, match="the program takes int8"):
+            interpret.run(network.build(), wrong)
