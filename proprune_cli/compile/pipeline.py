@@ -1,0 +1,154 @@
+"""The compiler from end to end: ONNX model and calibration images in, program with its proofs out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from proprune_cli.accel import interpret
+from proprune_cli.accel.array import Array
+from proprune_cli.accel.boards import Board
+from proprune_cli.accel.program import Program
+from proprune_cli.accel.timing import Memory, estimate
+from proprune_cli.compile.calibration import open_session
+from proprune_cli.compile.emit import TiledLayer, emit
+from proprune_cli.compile.frontend import canonicalise, import_onnx
+from proprune_cli.compile.fuse import EngineLayer, fuse
+from proprune_cli.compile.layer_taps import build_taps
+from proprune_cli.compile.plan import make_plan
+from proprune_cli.compile.qdq import to_qdq
+from proprune_cli.compile.quantise import quantise
+from proprune_cli.compile.tile import choose_tiling
+from proprune_cli.errors import DoesNotFitError, ProPruneError
+from proprune_cli.ir.quantized import QGraph
+
+Codes = NDArray[np.int8]
+OnStage = Callable[[str], None]
+
+
+class ExecutorMismatchError(ProPruneError):
+    """The program and its QDQ model disagree: the artifact would not be trustworthy, so there is none."""
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What ``compile_model`` returns.
+
+    Attributes:
+        program: the engine's program.
+        qdq: the same network as a serialised QDQ ONNX model.
+        plan: the per-layer plan (JSON data).
+        golden_input: float32 [1, C, H, W], the first calibration image. golden_codes_in, golden_codes_out: int8
+            [C, H, W], its codes and the program's answer, on which interpreter and ONNX Runtime agree.
+        output_shape: shape of the network's output without the batch.
+        report: the quantiser's report (JSON data).
+    """
+
+    program: Program
+    qdq: bytes
+    plan: dict[str, Any]
+    golden_input: NDArray[np.float32]
+    golden_codes_in: Codes
+    golden_codes_out: Codes
+    output_shape: tuple[int, ...]
+    report: dict[str, Any]
+
+
+def compile_model(
+    source: Path | onnx.ModelProto,
+    calibration: NDArray[np.float32],
+    array: Array,
+    board: Board,
+    on_stage: OnStage | None = None,
+) -> Compiled:
+    """Compile an ONNX model for ``array`` on ``board``.
+
+    Args:
+        calibration: float32 [N, C, H, W], images as the network takes them.
+        on_stage: called with the name of each stage as it starts.
+
+    Raises:
+        ProPruneError: the model or the images are wrong (exit 1), unsupported or too large (exit 3).
+    """
+    stage = on_stage or (lambda _: None)
+    stage("import")
+    graph = canonicalise(import_onnx(source))
+    stage("quantise")
+    quantised, report = quantise(graph, calibration)
+    stage("schedule")
+    program, layers = lower(quantised, array, Memory.of(board, array))
+    _check_memory(program, board)
+    stage("verify")
+    image = np.ascontiguousarray(calibration[:1], dtype=np.float32)
+    codes_in = encode_input(image, program.input.exponent)[0]
+    codes_out = interpret.run(program, codes_in).output
+    qdq = to_qdq(quantised).SerializeToString()
+    _check_agreement(qdq, image, codes_out, program.output.exponent, quantised.name)
+    timing = estimate(program, array, Memory.of(board, array))
+    return Compiled(
+        program=program,
+        qdq=qdq,
+        plan=make_plan(quantised, layers, program, timing, array),
+        golden_input=image,
+        golden_codes_in=codes_in,
+        golden_codes_out=codes_out,
+        output_shape=quantised.output_shape,
+        report=dataclasses.asdict(report),
+    )
+
+
+def lower(graph: QGraph, array: Array, memory: Memory) -> tuple[Program, tuple[TiledLayer, ...]]:
+    """Taps, tiling, allocation and emission of a quantised network.
+
+    Raises:
+        DoesNotFitError: a layer fits no tile, or a table or field is too small.
+    """
+    layers = tuple(_tile(layer, graph, array, memory) for layer in fuse(graph))
+    return emit(graph, layers, array), layers
+
+
+def _tile(layer: EngineLayer, graph: QGraph, array: Array, memory: Memory) -> TiledLayer:
+    x, y = graph.tensors[layer.x], graph.tensors[layer.y]
+    taps = build_taps(layer, x, y, array)
+    return TiledLayer(layer, taps, choose_tiling(layer, taps, x, y, array, memory))
+
+
+def encode_input(images: NDArray[np.float32], exponent: int) -> Codes:
+    """float32 images → int8 codes of scale ``2**exponent``, rounded half to even and clipped, as QuantizeLinear does."""
+    return np.clip(np.rint(np.ldexp(images, -exponent)), -128, 127).astype(np.int8)
+
+
+def decode_output(codes: Codes, exponent: int) -> NDArray[np.float32]:
+    """int8 codes of scale ``2**exponent`` → float32."""
+    return np.ldexp(codes.astype(np.float32), exponent)
+
+
+def _check_memory(program: Program, board: Board) -> None:
+    if program.bytes > board.cma_bytes:
+        raise DoesNotFitError(
+            f"the program needs {program.bytes / 2**20:.1f} MiB of contiguous memory, {board.name} has "
+            f"{board.cma_bytes / 2**20:.0f} MiB",
+            where="DDR allocation",
+            remedy="prune the network, reduce its input size, or raise the board's CMA (cma= on the kernel command line)",
+        )
+
+
+def _check_agreement(qdq: bytes, image: NDArray[np.float32], codes: Codes, exponent: int, name: str) -> None:
+    """ONNX Runtime on the QDQ model must give the very codes that the interpreter gave."""
+    session = open_session(qdq)
+    (real,) = session.run(None, {session.get_inputs()[0].name: image})
+    expected = encode_input(np.asarray(real, dtype=np.float32).reshape(codes.shape), exponent)
+    differing = int((expected != codes).sum())
+    if differing:
+        raise ExecutorMismatchError(
+            f"ONNX Runtime and the program interpreter differ in {differing} of {codes.size} output codes",
+            where=f"network {name!r}, golden image",
+            remedy="report this with the model; on processors without VNNI, ONNX Runtime's int8 kernels may saturate",
+        )

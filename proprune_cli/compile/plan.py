@@ -1,0 +1,62 @@
+"""The plan: what the compiler decided for each layer and what the timing model predicts for it, as plain JSON data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from proprune_cli.accel.array import Array
+from proprune_cli.accel.program import Program
+from proprune_cli.accel.timing import Timing
+from proprune_cli.compile.emit import TiledLayer
+from proprune_cli.ir.quantized import QGraph
+
+
+def make_plan(
+    graph: QGraph, layers: tuple[TiledLayer, ...], program: Program, timing: Timing, array: Array
+) -> dict[str, Any]:
+    """``{"layers": [...], "totals": {...}}``; cycles are predicted by ``totals["model"]``."""
+    macs = sum(t.layer.macs for t in layers)
+    return {
+        "layers": [_layer(t, index, graph, timing, array) for index, t in enumerate(layers)],
+        "totals": {
+            "model": timing.model,
+            "cycles": timing.cycles,
+            "latency_ms": timing.latency_ms,
+            "clock_mhz": timing.clock_mhz,
+            "macs": macs,
+            "mac_utilisation": macs / (timing.cycles * array.macs_per_cycle),
+            "ddr_bytes": timing.ddr_bytes,
+            "program_bytes": len(program.image) * 8,
+            "buffer_bytes": program.bytes,
+        },
+    }
+
+
+def _layer(tiled: TiledLayer, index: int, graph: QGraph, timing: Timing, array: Array) -> dict[str, Any]:
+    layer, tiling, predicted = tiled.layer, tiled.tiling, timing.layers[index]
+    x, y = graph.tensors[layer.x], graph.tensors[layer.y]
+    kept = int(tiled.taps.kept.sum())
+    possible = sum(u.keep.size for row in tiled.taps.units for u in row)
+    return {
+        "name": layer.name,
+        "kind": layer.kind,
+        "input": [x.channels, x.height, x.width],
+        "output": [y.channels, y.height, y.width],
+        "kernel": list(layer.kernel),
+        "stride": list(layer.stride),
+        "residual": layer.residual.tensor if layer.residual else None,
+        "macs": layer.macs,
+        "taps": kept,
+        "taps_dropped": possible - kept,
+        "positions_per_tap": tiled.taps.layout.full.slots,
+        "tile": list(tiling.tile),
+        "steps": int(tiling.layer.step_count),
+        "segments": len(tiling.segments),
+        "chunks_per_step": tiling.segments[0].chunks[1] - tiling.segments[0].chunks[0],
+        "cycles": predicted.cycles,
+        "iterations": predicted.iterations,
+        "memory_cycles": predicted.memory_cycles,
+        "ddr_bytes": predicted.ddr_bytes,
+        "bound": predicted.bound,
+        "mac_utilisation": layer.macs / (predicted.cycles * array.macs_per_cycle),
+    }
