@@ -184,8 +184,6 @@ class Lowering:
         kh, kw = layer.kernel
         positions = [(i // kw * layer.dilation[0] * pitch + i % kw * layer.dilation[1]) for i in range(kh * kw)]
         part = np.arange(array.ic) // isa.GROUP
-        replica, unit = part // per_chunk, part % per_chunk
-        replicas = array.ic_groups // per_chunk
         out: list[NDArray[np.uint64]] = []
         counts = {"taps": 0, "blocks": 0, "emit_blocks": 0, "emit_groups": 0}
         oc_groups = array.oc_groups
@@ -194,6 +192,9 @@ class Lowering:
             taps: list[NDArray[np.uint64]] = []
             previous: Int8 | None = None
             for chunk in range(1 if is_max else -(-groups // per_chunk)):
+                # A short last chunk repeats its groups over more parts. MAX folds lanes by OC whatever the chunk holds.
+                size = per_chunk if is_max else min(per_chunk, groups - chunk * per_chunk)
+                replica, unit, replicas = part // size, part % size, array.ic_groups // size
                 for k in range(0, kh * kw, replicas):
                     # Kernel position of each lane; lanes past the last position repeat it and weigh nothing.
                     wanted = k + replica
@@ -211,7 +212,7 @@ class Lowering:
                     assert layer.weight is not None
                     group = chunk * per_chunk + unit
                     channel = (first + group) * isa.GROUP + select
-                    live = (wanted < kh * kw) & (replica < replicas) & (group < groups) & (channel < x.channels)
+                    live = (wanted < kh * kw) & (replica < replicas) & (channel < x.channels)
                     weights = np.zeros((array.oc, array.ic), dtype=np.int8)
                     o = np.arange(out_group * isa.GROUP, min((out_group + oc_groups) * isa.GROUP, y.channels))
                     lanes = np.flatnonzero(live)

@@ -101,16 +101,16 @@ def test_max_pooling_equals_the_direct_formula(
 
 
 def one_layer(**changes: object) -> tuple[Network, np.ndarray]:
-    """A 3×3 convolution of 20 channels at 8×8 to 12, in two steps of channel groups and four tiles."""
+    """A 3×3 convolution of 32 channels at 8×8 to 12, in two steps of channel groups and four tiles."""
     rng = np.random.default_rng(7)
     layer = Conv(
-        "x", "y", (3, 3), rng.integers(-127, 128, (12, 20, 3, 3)).astype(np.int8),
+        "x", "y", (3, 3), rng.integers(-127, 128, (12, 32, 3, 3)).astype(np.int8),
         bias=rng.integers(-900, 900, 12), multiplier=rng.integers(1, 60, 12), pads=(1, 1, 1, 1),
         groups_per_chunk=2, tile=(4, 4), step_groups=2,
     )  # fmt: skip
     layer = replace(layer, **changes)  # type: ignore[arg-type]
-    network = Network(load_array("z7020-256"), {"x": (20, 8, 8), "y": (12, 8, 8), "r": (12, 8, 8)}, [layer], "x", "y")
-    return network, rng.integers(-128, 128, (20, 8, 8)).astype(np.int8)
+    network = Network(load_array("z7020-256"), {"x": (32, 8, 8), "y": (12, 8, 8), "r": (12, 8, 8)}, [layer], "x", "y")
+    return network, rng.integers(-128, 128, (32, 8, 8)).astype(np.int8)
 
 
 def test_counters_count_what_the_contract_says() -> None:
@@ -118,8 +118,8 @@ def test_counters_count_what_the_contract_says() -> None:
     program = network.build()
     result = interpret.run(program, x)
     counters = result.counters.row(0)
-    # Four corner tiles of 4×4, each reading 5×5 pixels inside the image of 3 groups; 16 pixels take 8 beats.
-    assert counters.fetch_words == 4 * 25 * 3
+    # Four corner tiles of 4×4, each reading 5×5 pixels inside the image of 4 groups; 16 pixels take 8 beats.
+    assert counters.fetch_words == 4 * 25 * 4
     assert counters.taps == 4 * 2 * 2 * 9
     assert counters.iterations == counters.taps * 8
     assert counters.weight_words == 4 * 2 * 2 * (7 + 9 * 17)

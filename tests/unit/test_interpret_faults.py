@@ -105,24 +105,21 @@ def test_reading_what_an_earlier_step_of_the_layer_wrote_is_a_fault() -> None:
     assert "step 1" in caught.value.where
 
 
-def test_a_weight_on_a_lane_without_a_group_is_a_fault() -> None:
-    rng = np.random.default_rng(1)
-    layer = Conv(
-        "x",
-        "y",
-        (1, 1),
-        rng.integers(1, 9, (8, 8, 1, 1)).astype(np.int8),
-        np.zeros(8, int),
-        np.ones(8, int),
-        groups_per_chunk=2,
-    )
+def test_a_weight_on_cells_between_rows_is_a_fault() -> None:
+    # With a slack of 2 cells between rows, cell 2 of a 2-pixel row is never loaded; a lane may read it unweighed only.
+    weight = np.ones((8, 8, 1, 1), dtype=np.int8)
+    layer = Conv("x", "y", (1, 1), weight, np.zeros(8, int), np.ones(8, int), slack=2)
     network = Network(load_array("z7020-256"), {"x": (8, 2, 2), "y": (8, 2, 2)}, [layer], "x", "y")
     program = network.build()
     x = np.ones((8, 2, 2), dtype=np.int8)
     interpret.run(program, x)
-    first = program.steps(program.layers().row(0)).row(0)
     image = program.image.copy()
-    # Byte 8 of the weights is output lane 0, input lane 8: part 1, for which the only chunk has no group.
+    # Lanes 8-15 hold the same group but have no weights: their offset may point anywhere.
+    pattern = image[int(program.layers().row(0).pattern_table) :][:4].view("<u2")
+    pattern[8:] = 2
+    interpret.run(replace(program, image=image), x)
+    first = program.steps(program.layers().row(0)).row(0)
+    # Word 1 of the weights, byte 0: output lane 0, input lane 8.
     image[int(first.weights) + network.array.block_words + 2] = 5
     with pytest.raises(InputError, match="lane 8 has a weight"):
         interpret.run(replace(program, image=image), x)
