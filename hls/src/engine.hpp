@@ -1,0 +1,10 @@
+// The engine's top function: its arguments follow the registers of isa.hpp, then come the two clock inputs.
+#pragma once
+
+#include "array.hpp"
+#include "types.hpp"
+
+extern "C" void engine(const uint64_t* features, const WeightBeat<Array>* weights, const uint64_t* residual,
+                       const uint64_t* descriptors, uint64_t* results, uint32_t layer_table, uint32_t layer_count,
+                       uint32_t counters, uint32_t* digest, uint32_t* completed, volatile const uint32_t* clock_layer,
+                       volatile const uint32_t* clock_accumulate);

@@ -1,0 +1,67 @@
+// Process: writes the tile into the lane banks, one cell of one group per cycle, padding included.
+#pragma once
+
+#include "types.hpp"
+
+template <typename A>
+void fill_banks(stream<FillJob>& jobs, stream<uint64_t>& words, int8_t bank[A::IC][A::BANK_DEPTH]) {
+    HLS_NOINLINE
+    const FillJob job = jobs.read();
+
+    // Which group of a chunk each part of the lanes holds: part mod groups_per_chunk.
+    uint8_t holds[A::IC_GROUPS];
+    HLS_PARTITION(holds, 1)
+    uint8_t next = 0;
+parts:
+    for (uint32_t part = 0; part < A::IC_GROUPS; ++part) {
+        HLS_UNROLL
+        holds[part] = next;
+        next = next + 1 == job.groups_per_chunk ? 0 : next + 1;
+    }
+
+    uint8_t select[A::IC];
+    HLS_PARTITION(select, 1)
+lanes:
+    for (uint32_t lane = 0; lane < A::IC; ++lane) {
+        HLS_UNROLL
+        select[lane] = (uint8_t)((job.lane_select[lane / 16] >> (lane % 16 * 3)) & 7);
+    }
+
+    uint16_t row = 0, col = 0;
+    uint32_t chunk_start = 0, row_start = 0;
+    uint8_t unit = 0; // group within the chunk
+cells:
+    for (uint32_t i = 0; i < job.cells; ++i) {
+        HLS_PIPELINE(1)
+        HLS_TRIPCOUNT(0, 32768, 4096)
+        const bool inside = row >= job.row_begin && row < job.row_end && col >= job.col_begin && col < job.col_end;
+        const uint64_t padding = UINT64_C(0x0101010101010101) * (uint8_t)job.pad_value;
+        uint64_t word = padding;
+        if (inside) {
+            word = words.read();
+        }
+        const uint32_t cell = (chunk_start + row_start + col) & (A::BANK_DEPTH - 1);
+    write_lanes:
+        for (uint32_t lane = 0; lane < A::IC; ++lane) {
+            HLS_UNROLL
+            if (holds[lane / isa::GROUP] == unit) {
+                bank[lane][cell] = (int8_t)(word >> (select[lane] * 8));
+            }
+        }
+        ++col;
+        if (col == job.cols) {
+            col = 0;
+            ++row;
+            row_start += job.pitch;
+            if (row == job.rows) {
+                row = 0;
+                row_start = 0;
+                ++unit;
+                if (unit == job.groups_per_chunk) {
+                    unit = 0;
+                    chunk_start += job.chunk_cells;
+                }
+            }
+        }
+    }
+}

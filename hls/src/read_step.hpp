@@ -1,0 +1,101 @@
+// Process: reads a step's descriptor and its planes' addresses, and hands each process its job.
+#pragma once
+
+#include "types.hpp"
+
+// Bursts of the rectangle [row0, row0 + rows) x [col0, col0 + cols) of a plane; whole rows are one burst.
+inline Bursts bursts_of(uint32_t row0, uint32_t rows, uint32_t col0, uint32_t cols, uint32_t width) {
+    HLS_INLINE
+    Bursts b;
+    const uint32_t start = row0 * width;
+    HLS_FABRIC_MULTIPLY(start)
+    const uint32_t area = rows * cols;
+    HLS_FABRIC_MULTIPLY(area)
+    const bool whole = cols == width;
+    b.offset = start + col0;
+    b.runs = area == 0 ? 0 : whole ? 1 : rows;
+    b.length = whole ? area : cols;
+    b.pitch = width;
+    return b;
+}
+
+inline int32_t larger(int32_t a, int32_t b) { return a > b ? a : b; }
+inline int32_t smaller(int32_t a, int32_t b) { return a < b ? a : b; }
+
+template <typename A>
+void read_step(const uint64_t* descriptors, const isa::LayerDescriptor& layer, uint32_t index,
+               stream<FetchJob>& fetch_jobs, stream<uint32_t>& planes, stream<FillJob>& fill_jobs,
+               stream<WalkJob>& walk_jobs, stream<WeightJob>& weight_jobs, stream<AssembleJob>& assemble_jobs,
+               stream<AccumulateJob>& accumulate_jobs, stream<RequantiseJob>& requantise_jobs,
+               stream<ResidualJob>& residual_jobs, stream<CombineJob>& combine_jobs,
+               stream<StoreJob>& store_jobs) {
+    HLS_NOINLINE
+    isa::StepDescriptor step;
+    const uint32_t address = layer.step_table() + index * isa::StepDescriptor::WORDS;
+read_descriptor:
+    for (uint32_t i = 0; i < isa::StepDescriptor::WORDS; ++i) {
+        HLS_PIPELINE(1)
+        HLS_TRIPCOUNT(6, 6, 6)
+        step.word[i] = descriptors[address + i];
+    }
+
+    // The part of the tile that lies inside the image, in image coordinates.
+    const int32_t top = larger(step.y0(), 0);
+    const int32_t left = larger(step.x0(), 0);
+    const int32_t bottom = larger(smaller((int32_t)step.y0() + step.rows(), layer.in_height()), top);
+    const int32_t right = larger(smaller((int32_t)step.x0() + step.cols(), layer.in_width()), left);
+    const uint16_t groups = step.groups();
+
+    FetchJob fetch;
+    fetch.bursts = bursts_of((uint32_t)top, (uint32_t)(bottom - top), (uint32_t)left, (uint32_t)(right - left), layer.in_width());
+    fetch.groups = groups;
+    fetch_jobs.write(fetch);
+
+    const uint32_t tile_cells = (uint32_t)step.rows() * step.cols();
+    HLS_FABRIC_MULTIPLY(tile_cells)
+    const uint32_t all_cells = tile_cells * groups;
+    HLS_FABRIC_MULTIPLY(all_cells)
+    FillJob fill;
+    fill.lane_select[0] = layer.lane_select_0();
+    fill.lane_select[1] = layer.lane_select_1();
+    fill.cells = all_cells;
+    fill.rows = step.rows();
+    fill.cols = step.cols();
+    fill.row_begin = (uint16_t)(top - step.y0());
+    fill.row_end = (uint16_t)(bottom - step.y0());
+    fill.col_begin = (uint16_t)(left - step.x0());
+    fill.col_end = (uint16_t)(right - step.x0());
+    fill.pitch = layer.pitch();
+    fill.chunk_cells = layer.chunk_cells();
+    fill.groups_per_chunk = layer.groups_per_chunk();
+    fill.pad_value = layer.pad_value();
+    fill_jobs.write(fill);
+
+    const uint32_t pixels = (uint32_t)step.tile_height() * step.tile_width();
+    HLS_FABRIC_MULTIPLY(pixels)
+    const uint32_t row_step = (uint32_t)layer.stride_y() * layer.pitch();
+    HLS_FABRIC_MULTIPLY(row_step)
+    walk_jobs.write(WalkJob{pixels, row_step, step.beats(), step.tile_width(), layer.stride_x()});
+
+    weight_jobs.write(WeightJob{step.weights(), step.weight_words()});
+    assemble_jobs.write(AssembleJob{step.weight_words(), step.beats()});
+
+    const bool max = layer.mode() == isa::MAX;
+    accumulate_jobs.write(
+        AccumulateJob{step.iterations(), step.beats(), (uint16_t)((pixels + A::PX - 1) / A::PX), max});
+    requantise_jobs.write(RequantiseJob{pixels, step.emit_blocks(), max, layer.relu_before()});
+
+    const Bursts out = bursts_of(step.oy0(), step.tile_height(), step.ox0(), step.tile_width(), layer.out_width());
+    residual_jobs.write(ResidualJob{out, layer.residual_table(), step.emit_blocks(), layer.add()});
+    combine_jobs.write(CombineJob{pixels, step.emit_blocks(), layer.shift_a(), layer.shift_b(), layer.shift_y(),
+                                  layer.add(), layer.relu_after()});
+    store_jobs.write(StoreJob{out, layer.out_base(), layer.out_plane(), step.emit_blocks()});
+
+    const uint32_t table = layer.group_table() + step.first_group();
+read_planes:
+    for (uint32_t i = 0; i < groups; ++i) {
+        HLS_PIPELINE(1)
+        HLS_TRIPCOUNT(0, 512, 8)
+        planes.write((uint32_t)descriptors[table + i]);
+    }
+}

@@ -1,0 +1,57 @@
+// Process: int32 sums to int8 codes, one word (a pixel's channel group) per cycle.
+#pragma once
+
+#include "types.hpp"
+
+inline int8_t requantise_code(int32_t sum, uint16_t multiplier, bool max, bool relu) {
+    HLS_INLINE
+    // |sum| < 2^24 is the compiler's promise: 25 x 17 bits are one DSP.
+    const int64_t product = narrow<25>(sum) * (int32_t)multiplier;
+    HLS_DSP_MULTIPLY(product)
+    const int64_t scaled = round_half_even(product, 16);
+    const int8_t code = max ? (int8_t)sum : clip_to_code((int32_t)scaled);
+    return relu && code < 0 ? (int8_t)0 : code;
+}
+
+template <typename A>
+void requantise(stream<RequantiseJob>& jobs, stream<Scales<A>>& scales, stream<Sums<A>>& sums,
+                stream<uint64_t> (&words)[A::OC_GROUPS]) {
+    HLS_NOINLINE
+    const RequantiseJob job = jobs.read();
+blocks:
+    for (uint32_t b = 0; b < job.emit_blocks; ++b) {
+        HLS_TRIPCOUNT(0, 512, 8)
+        const Scales<A> scale = scales.read();
+        Sums<A> beat{};
+        HLS_PARTITION(beat.pixel, 0)
+        uint32_t j = 0, g = 0;
+    pixels:
+        for (uint32_t i = 0; i < job.pixels * scale.groups; ++i) {
+            HLS_PIPELINE(1)
+            HLS_TRIPCOUNT(0, 2048, 784)
+            if (j == 0 && g == 0) {
+                beat = sums.read();
+            }
+            uint64_t word = 0;
+        lanes:
+            for (uint32_t k = 0; k < isa::GROUP; ++k) {
+                HLS_UNROLL
+                const uint32_t o = (g & (A::OC_GROUPS - 1)) * isa::GROUP + k;
+                const int8_t code = requantise_code(beat.pixel[j][o], scale.multiplier[o], job.max, job.relu);
+                word |= (uint64_t)(uint8_t)code << (8 * k);
+            }
+        send:
+            for (uint32_t n = 0; n < A::OC_GROUPS; ++n) {
+                HLS_UNROLL
+                if (n == (g & (A::OC_GROUPS - 1))) {
+                    words[n].write(word);
+                }
+            }
+            ++g;
+            if (g == scale.groups) {
+                g = 0;
+                j = j + 1 == A::PX ? 0 : j + 1;
+            }
+        }
+    }
+}

@@ -1,0 +1,227 @@
+"""The engine's own C++ source, compiled for this host on first use and called in place of a board.
+
+The library is kept in ``$PROPRUNE_CACHE``, else ``$XDG_CACHE_HOME/proprune``, else ``~/.cache/proprune``, under a key that
+covers the sources, the array, the compiler and its flags, and this machine's instruction set.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import hashlib
+import os
+import platform
+import shlex
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from proprune_cli.accel import isa
+from proprune_cli.accel.array import Array
+from proprune_cli.accel.bitfield import Words
+from proprune_cli.accel.headers import identifier
+from proprune_cli.errors import BoardError, InputError
+from proprune_cli.resources import resource_dir
+
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-Wall", "-Wextra", "-Wno-unused-label")
+SOURCES = ("src/engine.cpp", "src/host_api.cpp")
+COMPILE_SECONDS = 300
+"""Time after which a compiler is taken to hang; compiling takes a few seconds."""
+
+
+class NativeEngine:
+    """One array's engine as a shared library.
+
+    Args:
+        array: the array to build for.
+        packed: multiply as the DSPs do, two pixels per multiplier (slower; the tests compare it with the plain form).
+
+    Raises:
+        BoardError: there is no compiler, or it fails, or the library answers with another digest.
+    """
+
+    def __init__(self, array: Array, *, packed: bool = False) -> None:
+        self.array = array
+        defines = [f"-DPROPRUNE_ARRAY_{identifier(array.name)}"]
+        if packed:
+            defines.append("-DPROPRUNE_PACKED_DOT")
+        self.library_path = _build(tuple(defines))
+        self._library = ctypes.CDLL(str(self.library_path))
+        self._call = self._library.proprune_run
+        self._call.argtypes = [
+            ctypes.c_void_p,
+            ctypes.c_uint64,
+            *[ctypes.c_uint32] * 3,
+            *[ctypes.POINTER(ctypes.c_uint32)] * 2,
+        ]
+        self._call.restype = ctypes.c_uint32
+        self._message = self._library.proprune_fault
+        self._message.argtypes = []
+        self._message.restype = ctypes.c_char_p
+        self._lock = _library_lock(self.library_path)
+        expected = int(array.digest[:8], 16)
+        if self.digest() != expected:
+            raise BoardError(
+                f"the engine's headers carry digest {self.digest():08x}, the array's is {expected:08x}",
+                where=f"array {array.name}",
+                remedy="run `python -m proprune_cli.accel.generate`",
+            )
+
+    def digest(self) -> int:
+        """First 32 bits of the contract digest, as the engine's register reports it."""
+        digest, _completed = self._run(0, 0, 0, 0, 0)
+        return digest
+
+    def run(self, buffer: Words, layer_table: int, layer_count: int, counters: int) -> int:
+        """Run a program in place; one run at a time, since the accumulators are the library's own.
+
+        Args:
+            buffer: uint64 [words], contiguous and writable: the DDR buffer with the program's image and input.
+            layer_table, layer_count, counters: the registers of those names.
+
+        Returns:
+            Layers completed.
+
+        Raises:
+            InputError: the buffer is not one, or the program reaches outside it, or its counts contradict each other.
+        """
+        if buffer.dtype != "<u8" or not buffer.flags.c_contiguous or not buffer.flags.writeable:
+            raise InputError(
+                f"the engine needs a contiguous, writable uint64 buffer, not {buffer.dtype}",
+                where="NativeEngine.run",
+                remedy="allocate it with numpy.zeros(words, dtype='<u8')",
+            )
+        _digest, completed = self._run(buffer.ctypes.data, buffer.size, layer_table, layer_count, counters)
+        return completed
+
+    def _run(self, address: int, words: int, table: int, count: int, counters: int) -> tuple[int, int]:
+        digest = ctypes.c_uint32()
+        completed = ctypes.c_uint32()
+        with self._lock:
+            faults = int(
+                self._call(address, words, table, count, counters, ctypes.byref(digest), ctypes.byref(completed))
+            )
+            message = bytes(self._message() or b"").decode()
+        if faults:
+            raise InputError(
+                f"the program does not hold together: {message}",
+                where=f"program for array {self.array.name}, word {table} of its layer table",
+                remedy="compile the network again; if that does not help, the compiler is at fault: report it",
+            )
+        return digest.value, completed.value
+
+
+def counters_of(buffer: Words, counters: int, layer_count: int) -> isa.LayerCounters:
+    """The LayerCounters that a run left in the buffer, columnar."""
+    return isa.LayerCounters.decode(buffer[counters : counters + layer_count * isa.LayerCounters.WORDS])
+
+
+def cache_dir() -> Path:
+    """Directory of compiled libraries; not created here."""
+    if explicit := os.environ.get("PROPRUNE_CACHE"):
+        return Path(explicit)
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "proprune"
+    return Path.home() / ".cache" / "proprune"
+
+
+_locks: dict[Path, threading.Lock] = {}
+
+
+def _library_lock(path: Path) -> threading.Lock:
+    return _locks.setdefault(path, threading.Lock())
+
+
+def compiler() -> list[str]:
+    """The C++ compiler's command: ``$CXX``, which may carry options, or g++."""
+    return shlex.split(os.environ.get("CXX", "")) or ["g++"]
+
+
+def _build(defines: tuple[str, ...]) -> Path:
+    """Path of the library for ``defines``, compiled if the cache has none."""
+    command = compiler()
+    source = resource_dir("hls")
+    key = hashlib.sha256()
+    for part in (*command, _compiler_version(tuple(command)), _instruction_set(), *FLAGS, *defines):
+        key.update(part.encode() + b"\0")
+    for path in sorted([*(source / "src").glob("*"), *(source / "generated").glob("*.hpp")]):
+        key.update(path.name.encode() + b"\0" + path.read_bytes())
+    folder = cache_dir()
+    library = folder / f"engine-{key.hexdigest()[:24]}.so"
+    if library.is_file():
+        return library
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _exclusive(library.with_suffix(".lock")):
+            if not library.is_file():
+                _compile(command, source, defines, library)
+    except OSError as error:
+        raise BoardError(
+            f"cannot write the compiled engine: {error}",
+            where=str(folder),
+            remedy="set PROPRUNE_CACHE to a directory that can be written",
+        ) from error
+    return library
+
+
+def _compile(command: list[str], source: Path, defines: tuple[str, ...], library: Path) -> None:
+    """Compile beside the target and rename, so that nobody ever loads half a library."""
+    with tempfile.TemporaryDirectory(dir=library.parent, prefix="build-") as folder:
+        output = Path(folder) / library.name
+        arguments = [*command, *FLAGS, *defines, f"-I{source / 'generated'}", f"-I{source / 'src'}"]
+        arguments += [str(source / s) for s in SOURCES]
+        result = _call_compiler([*arguments, "-o", str(output)])
+        if result.returncode != 0:
+            raise BoardError(
+                f"{command[0]} cannot compile the engine:\n{result.stderr.strip()[-3000:]}",
+                where=str(source),
+                remedy="use g++ 9 or clang 10 or later; set CXX to choose another compiler",
+            )
+        output.replace(library)
+
+
+def _call_compiler(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=COMPILE_SECONDS)
+    except FileNotFoundError as error:
+        raise BoardError(
+            f"no C++ compiler: {arguments[0]!r} was not found",
+            where="PATH and CXX",
+            remedy="install g++ (Debian, Ubuntu: apt install g++) or set CXX to a C++17 compiler",
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise BoardError(
+            f"{arguments[0]} did not finish within {COMPILE_SECONDS} s",
+            where="compiling the engine",
+            remedy="set CXX to another compiler",
+        ) from error
+
+
+@cache
+def _compiler_version(command: tuple[str, ...]) -> str:
+    return _call_compiler([*command, "--version"]).stdout
+
+
+@cache
+def _instruction_set() -> str:
+    """What ``-march=native`` depends on: a home directory may be shared by machines."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.is_file() else []
+    wanted = ("flags", "Features", "model name", "CPU part")
+    facts = sorted({line for line in lines if line.startswith(wanted)})
+    return "\n".join([platform.machine(), platform.processor(), *facts])
+
+
+@contextlib.contextmanager
+def _exclusive(path: Path) -> Iterator[None]:
+    """Hold a lock file; another process that builds the same library waits."""
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(handle, fcntl.LOCK_UN)

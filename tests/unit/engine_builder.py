@@ -1,0 +1,294 @@
+"""Hand-made programs for the engine's tests, and what they must compute by direct NumPy convolution.
+
+One layer per program. Deliberately naive: it places one tile after the other, splits the input groups over steps as
+told, and puts several kernel positions side by side in the lanes where a chunk leaves parts to spare.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proprune_cli.accel import isa
+from proprune_cli.accel.array import Array
+from proprune_cli.accel.program import Plane
+
+
+@dataclass(frozen=True)
+class Case:
+    """One layer: a convolution (or maximum) of ``kernel`` with its output stage, and how it is cut into steps."""
+
+    channels: int = 8
+    height: int = 6
+    width: int = 7
+    outputs: int = 8
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """top, left, bottom, right"""
+    pad_value: int = 0
+    mode: isa.Mode = isa.Mode.MAC
+    groups_per_chunk: int = 1
+    groups_per_step: int = 0
+    """Input groups of one step; 0: all of them, the accumulators live within one step."""
+    tile: tuple[int, int] = (0, 0)
+    """Output tile; 0: the whole plane (that must fit the accumulators)."""
+    pitch_extra: int = 0
+    same_weights: bool = False
+    """Every kernel position has the same weights, so that all taps of a chunk but the first reuse them."""
+    shuffle_lanes: bool = False
+    relu_before: bool = False
+    relu_after: bool = False
+    add: bool = False
+    shifts: tuple[int, int, int] = (0, 0, 0)
+    seed: int = 0
+
+    @property
+    def out_shape(self) -> tuple[int, int]:
+        top, left, bottom, right = self.pads
+        kh, kw = ((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+        return (
+            (self.height + top + bottom - kh) // self.stride[0] + 1,
+            (self.width + left + right - kw) // self.stride[1] + 1,
+        )
+
+
+@dataclass
+class Built:
+    buffer: NDArray[np.uint64]
+    layer_table: int
+    counters: int
+    output: Plane
+    expected: NDArray[np.int8]
+    iterations: int
+    taps: int
+    weight_words: int
+    fetch_words: int
+
+
+def round_half_even(v: NDArray[np.int64], shift: int) -> NDArray[np.int64]:
+    """v / 2**shift to the nearest integer, ties to even, by way of exact double arithmetic (|v| < 2**53)."""
+    return np.rint(v.astype(np.float64) / 2.0**shift).astype(np.int64)
+
+
+def reference(
+    case: Case,
+    x: NDArray[np.int8],
+    w: NDArray[np.int8],
+    bias: NDArray[np.int32],
+    multiplier: NDArray[np.uint16],
+    r: NDArray[np.int8],
+) -> NDArray[np.int8]:
+    """The layer computed directly: int8 [outputs, out_height, out_width]."""
+    top, left, bottom, right = case.pads
+    xp = np.pad(x, ((0, 0), (top, bottom), (left, right)), constant_values=case.pad_value).astype(np.int64)
+    oh, ow = case.out_shape
+    views = [
+        xp[
+            :,
+            ky * case.dilation[0] : ky * case.dilation[0] + (oh - 1) * case.stride[0] + 1 : case.stride[0],
+            kx * case.dilation[1] : kx * case.dilation[1] + (ow - 1) * case.stride[1] + 1 : case.stride[1],
+        ]
+        for ky in range(case.kernel[0])
+        for kx in range(case.kernel[1])
+    ]
+    if case.mode == isa.Mode.MAX:
+        q = np.max(np.stack(views), axis=0)
+    else:
+        flat = w.reshape(case.outputs, case.channels, -1).astype(np.int64)
+        acc = sum(np.einsum("oc,chw->ohw", flat[:, :, k], v) for k, v in enumerate(views))
+        acc = acc + bias[:, None, None].astype(np.int64)
+        q = np.clip(round_half_even(acc * multiplier[:, None, None].astype(np.int64), 16), -128, 127)
+    if case.relu_before:
+        q = np.maximum(q, 0)
+    if case.add:
+        a, b, y = case.shifts
+        q = np.clip(round_half_even(q * 2**a + r.astype(np.int64) * 2**b, y), -128, 127)
+    if case.relu_after:
+        q = np.maximum(q, 0)
+    return q.astype(np.int8)
+
+
+def _lane_word(select: list[int]) -> int:
+    return sum(s << (3 * i) for i, s in enumerate(select))
+
+
+def build(case: Case, array: Array) -> Built:
+    """Lay the program and its random data out in a buffer."""
+    rng = np.random.default_rng(case.seed)
+    kh, kw = case.kernel
+    oh, ow = case.out_shape
+    x = rng.integers(-128, 128, (case.channels, case.height, case.width)).astype(np.int8)
+    w = rng.integers(-127, 128, (case.outputs, case.channels, kh, kw)).astype(np.int8)
+    if case.same_weights:
+        w[:] = w[:, :, :1, :1]
+    bias = rng.integers(-5000, 5000, case.outputs).astype(np.int32)
+    multiplier = rng.integers(1, 600, case.outputs).astype(np.uint16)
+    r = rng.integers(-128, 128, (case.outputs, oh, ow)).astype(np.int8)
+
+    gpc, parts = case.groups_per_chunk, array.ic_groups
+    groups = -(-case.channels // isa.GROUP)
+    per_step = case.groups_per_step or groups
+    th, tw = (t or full for t, full in zip(case.tile, (oh, ow), strict=True))
+    rows = (th - 1) * case.stride[0] + (kh - 1) * case.dilation[0] + 1
+    cols = (tw - 1) * case.stride[1] + (kw - 1) * case.dilation[1] + 1
+    pitch = cols + case.pitch_extra
+    chunk_cells = rows * pitch
+    assert -(-per_step // gpc) * chunk_cells <= array.bank_depth
+
+    select = [lane % isa.GROUP for lane in range(array.ic)]
+    if case.shuffle_lanes:
+        assert case.mode == isa.Mode.MAC
+        select = [int(v) for _ in range(parts) for v in rng.permutation(isa.GROUP)]
+
+    positions = [(ky, kx) for ky in range(kh) for kx in range(kw)]
+    replicas = max(1, parts // gpc)
+    offsets = [ky * case.dilation[0] * pitch + kx * case.dilation[1] for ky, kx in positions]
+    if case.same_weights:
+        replicas = 1
+    bundles = [list(range(i, min(i + replicas, len(positions)))) for i in range(0, len(positions), replicas)]
+
+    def pattern_of(bundle: list[int]) -> list[int]:
+        chosen = [bundle[min(lane // isa.GROUP // gpc, len(bundle) - 1)] for lane in range(array.ic)]
+        return [offsets[k] - (offsets[bundle[0]]) for k in chosen]
+
+    patterns = np.array([pattern_of(b) for b in bundles], dtype=np.int64)
+
+    def tap(chunk: int, first_group: int, count: int, bundle_index: int, o0: int, reuse: bool) -> list[int]:
+        bundle = bundles[bundle_index]
+        header = isa.TapHeader(base=chunk * chunk_cells + offsets[bundle[0]], pattern=bundle_index, reuse=int(reuse))
+        words = [int(v) for v in header.encode().reshape(-1)]
+        if reuse:
+            return words + [0] * (array.reuse_tap_words - 1)
+        block = np.zeros((array.oc, array.ic), dtype=np.int8)
+        for lane in range(array.ic):
+            part = lane // isa.GROUP
+            unit, replica = part % gpc, part // gpc
+            group = chunk * gpc + unit
+            channel = (first_group + group) * isa.GROUP + select[lane]
+            if group >= count or replica >= len(bundle) or channel >= case.channels:
+                continue
+            ky, kx = positions[bundle[replica]]
+            real = min(array.oc, case.outputs - o0)
+            block[:real, lane] = w[o0 : o0 + real, channel, ky, kx]
+        words += [int(v) for v in block.reshape(-1).view("<u8")]
+        return words + [0] * (array.tap_words - len(words))
+
+    def block_head(o0: int, taps: int, slot: int, init: bool, emit: bool) -> list[int]:
+        real = min(array.oc, case.outputs - o0)
+        b = np.zeros(array.oc, dtype="<i4")
+        m = np.zeros(array.oc, dtype="<u2")
+        if case.mode == isa.Mode.MAC:
+            b[:real], m[:real] = bias[o0 : o0 + real], multiplier[o0 : o0 + real]
+        header = isa.BlockHeader(
+            taps=taps,
+            slot=slot,
+            init=int(init),
+            emit=int(emit),
+            groups=-(-real // isa.GROUP),
+            out_group=o0 // isa.GROUP,
+        )
+        words = [int(header.encode()[0, 0]), *map(int, b.view("<u8")), *map(int, m.view("<u8"))]
+        return words + [0] * (array.block_words - len(words))
+
+    stream: list[int] = []
+    steps: list[dict[str, int]] = []
+    fetch_words = 0
+    for oy in range(0, oh, th):
+        for ox in range(0, ow, tw):
+            height, width = min(th, oh - oy), min(tw, ow - ox)
+            beats = max(-(-height * width // array.px), array.min_beats)
+            for first in range(0, groups, per_step):
+                count = min(per_step, groups - first)
+                if case.mode == isa.Mode.MAX:
+                    assert per_step == array.oc_groups == gpc or gpc == 1
+                start, taps, emit_groups = len(stream), 0, 0
+                maximum = case.mode == isa.Mode.MAX
+                # A maximum's outputs are its own input groups; each step emits what it loaded.
+                o_begin = first * isa.GROUP if maximum else 0
+                o_end = min(case.outputs, o_begin + array.oc) if maximum else case.outputs
+                last = maximum or first + count == groups
+                for slot, o0 in enumerate(range(o_begin, o_end, array.oc)):
+                    chunks = 1 if maximum else -(-count // gpc)
+                    work = [(c, k) for c in range(chunks) for k in range(len(bundles))]
+                    use = 0 if case.groups_per_step == 0 or maximum else slot
+                    stream += block_head(o0, len(work), use, maximum or first == 0, last)
+                    for c, k in work:
+                        stream += tap(c, first, count, k, o0, reuse=maximum or (case.same_weights and k > 0))
+                    taps += len(work)
+                    emit_groups += -(-min(array.oc, o_end - o0) // isa.GROUP)
+                    assert (use + 1) * beats <= array.acc_depth
+                blocks = len(range(o_begin, o_end, array.oc))
+                y0, x0 = oy * case.stride[0] - case.pads[0], ox * case.stride[1] - case.pads[1]
+                r_used = (height - 1) * case.stride[0] + (kh - 1) * case.dilation[0] + 1
+                c_used = (width - 1) * case.stride[1] + (kw - 1) * case.dilation[1] + 1
+                in_rows = max(0, min(y0 + r_used, case.height) - max(y0, 0))
+                in_cols = max(0, min(x0 + c_used, case.width) - max(x0, 0))
+                fetch_words += in_rows * in_cols * count
+                steps.append(
+                    {
+                        "y0": y0, "x0": x0, "rows": r_used, "cols": c_used, "oy0": oy, "ox0": ox,
+                        "tile_height": height, "tile_width": width, "first_group": first, "groups": count,
+                        "beats": beats, "blocks": blocks, "weights": start, "weight_words": len(stream) - start,
+                        "taps": taps, "iterations": taps * beats, "emit_blocks": blocks if last else 0,
+                        "emit_groups": emit_groups if last else 0,
+                    }
+                )  # fmt: skip
+
+    # Place everything; the tables' addresses follow from the sizes.
+    layer_table = 3
+    step_table = layer_table + isa.LayerDescriptor.WORDS
+    pattern_table = step_table + len(steps) * isa.StepDescriptor.WORDS
+    group_table = pattern_table + len(bundles) * array.pattern_words
+    out_groups = -(-case.outputs // isa.GROUP)
+    residual_table = group_table + groups
+    weights = -(-(residual_table + out_groups) // array.weight_port_words) * array.weight_port_words
+    counters = weights + len(stream)
+    source = Plane(counters + isa.LayerCounters.WORDS, case.channels, case.height, case.width, 0)
+    residual = Plane(source.address + source.words, case.outputs, oh, ow, 0)
+    output = Plane(residual.address + residual.words + 5, case.outputs, oh, ow, 0)
+    buffer = np.zeros(output.address + output.words, dtype="<u8")
+
+    a, b, y = case.shifts
+    layer = isa.LayerDescriptor(
+        mode=int(case.mode), relu_before=int(case.relu_before), add=int(case.add), relu_after=int(case.relu_after),
+        shift_a=a, shift_b=b, shift_y=y, pad_value=case.pad_value, stride_y=case.stride[0], stride_x=case.stride[1],
+        groups_per_chunk=gpc, step_table=step_table, step_count=len(steps), in_width=case.width,
+        in_height=case.height, group_table=group_table, pitch=pitch, chunk_cells=chunk_cells,
+        pattern_table=pattern_table, out_base=output.address, out_plane=oh * ow, out_width=ow, out_height=oh,
+        residual_table=residual_table, pattern_count=len(bundles), lane_select_0=_lane_word(select[:16]),
+        lane_select_1=_lane_word(select[16:]),
+    )  # fmt: skip
+    buffer[layer_table:step_table] = layer.encode().reshape(-1)
+    for index, step in enumerate(steps):
+        step["weights"] += weights
+        at = step_table + index * isa.StepDescriptor.WORDS
+        buffer[at : at + isa.StepDescriptor.WORDS] = isa.StepDescriptor(**step).encode().reshape(-1)
+    buffer[pattern_table:group_table] = patterns.astype("<u2").reshape(-1).view("<u8")
+    # Planes need not be in order: the table is followed, not assumed.
+    order = rng.permutation(groups)
+    packed = source.pack(x).reshape(groups, -1)
+    for group in range(groups):
+        address = source.address + int(order[group]) * case.height * case.width
+        buffer[group_table + group] = address
+        buffer[address : address + case.height * case.width] = packed[group]
+    packed = residual.pack(r).reshape(out_groups, -1)
+    for group in range(out_groups):
+        address = residual.address + (out_groups - 1 - group) * oh * ow
+        buffer[residual_table + group] = address
+        buffer[address : address + oh * ow] = packed[group]
+    buffer[weights:counters] = np.array(stream, dtype="<u8")
+    return Built(
+        buffer=buffer,
+        layer_table=layer_table,
+        counters=counters,
+        output=output,
+        expected=reference(case, x, w, bias, multiplier, r),
+        iterations=sum(s["iterations"] for s in steps),
+        taps=sum(s["taps"] for s in steps),
+        weight_words=len(stream),
+        fetch_words=fetch_words,
+    )

@@ -1,0 +1,149 @@
+"""The compiled engine against direct NumPy convolution, on programs made by hand."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+from engine_builder import Built, Case, build
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proprune_cli.accel import isa
+from proprune_cli.accel.array import array_names, load_array
+from proprune_cli.board.native import NativeEngine, counters_of
+
+ARRAYS = array_names()
+
+
+@cache
+def engine(name: str, packed: bool = False) -> NativeEngine:
+    return NativeEngine(load_array(name), packed=packed)
+
+
+def run(case: Case, name: str, *, packed: bool = False) -> Built:
+    built = build(case, load_array(name))
+    assert engine(name, packed).run(built.buffer, built.layer_table, 1, built.counters) == 1
+    got = built.output.unpack(built.buffer[built.output.address : built.output.address + built.output.words])
+    np.testing.assert_array_equal(got, built.expected)
+    return built
+
+
+PROGRAMS = {
+    "one by one": Case(channels=16, outputs=16),
+    "padding": Case(kernel=(3, 3), pads=(1, 1, 1, 1), pad_value=-7),
+    "asymmetric padding": Case(kernel=(2, 3), pads=(2, 0, 1, 3)),
+    "stride and dilation": Case(height=19, width=17, kernel=(3, 2), stride=(2, 3), dilation=(2, 4), pads=(1, 2, 0, 1)),
+    "one pixel is padded to the shortest tap": Case(channels=24, height=1, width=1, outputs=8),
+    "channels repeated over the lanes": Case(channels=3, kernel=(5, 5), pads=(2, 2, 2, 2), outputs=12),
+    "two groups to a chunk": Case(channels=40, outputs=20, groups_per_chunk=2, kernel=(3, 3), pads=(1, 1, 1, 1)),
+    "steps share accumulators": Case(
+        channels=40, outputs=24, groups_per_chunk=2, groups_per_step=2, kernel=(3, 3), pads=(1, 1, 1, 1)
+    ),
+    "steps of one group": Case(channels=24, outputs=16, groups_per_step=1),
+    "tiles": Case(height=23, width=21, kernel=(3, 3), pads=(1, 1, 1, 1), tile=(8, 5)),
+    "tiles of whole rows": Case(height=23, width=21, kernel=(3, 3), pads=(1, 1, 1, 1), tile=(4, 21)),
+    "tiles and split groups": Case(
+        channels=33, outputs=17, height=15, width=14, kernel=(3, 3), tile=(6, 6), groups_per_step=2
+    ),
+    "rows apart": Case(kernel=(3, 3), pitch_extra=5),
+    "reused weights": Case(channels=16, kernel=(3, 3), same_weights=True),
+    "lanes in another order": Case(channels=16, kernel=(3, 3), groups_per_chunk=2, shuffle_lanes=True),
+    "clamp before": Case(relu_before=True),
+    "clamp after": Case(relu_after=True),
+    "residual": Case(channels=16, outputs=24, add=True, shifts=(2, 0, 3)),
+    "residual with clamps": Case(add=True, shifts=(0, 4, 2), relu_before=True, relu_after=True),
+    "residual in tiles": Case(height=12, width=11, outputs=16, add=True, shifts=(1, 1, 1), tile=(5, 4)),
+    "residual without a right shift": Case(add=True, shifts=(1, 0, 0)),
+    "row of pixels": Case(height=1, width=40, kernel=(1, 7), stride=(1, 3)),
+    "column of pixels": Case(height=40, width=1, kernel=(7, 1), stride=(3, 1)),
+}
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+@pytest.mark.parametrize("case", PROGRAMS.values(), ids=PROGRAMS.keys())
+def test_program_matches_direct_convolution(case: Case, name: str) -> None:
+    run(case, name)
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(kernel=(2, 2), stride=(2, 2), mode=isa.Mode.MAX),
+        Case(kernel=(3, 3), stride=(2, 2), pads=(1, 1, 1, 1), pad_value=-128, mode=isa.Mode.MAX, height=13, width=9),
+        Case(kernel=(3, 3), mode=isa.Mode.MAX, relu_before=True, tile=(2, 3)),
+    ],
+    ids=["plain", "padded", "clamped in tiles"],
+)
+@pytest.mark.parametrize("channels", [8, 40, 64])
+def test_maximum(case: Case, channels: int, name: str) -> None:
+    width = load_array(name).oc_groups
+    values = {**case.__dict__, "channels": channels, "outputs": channels}
+    run(Case(**{**values, "groups_per_chunk": width, "groups_per_step": width}), name)
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_packed_multipliers_give_the_same_bytes(name: str) -> None:
+    for case in PROGRAMS.values():
+        run(case, name, packed=True)
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_counters_count_what_was_done(name: str) -> None:
+    case = Case(channels=33, outputs=17, height=15, width=14, kernel=(3, 3), pads=(1, 0, 0, 1), tile=(6, 6),
+                groups_per_step=2, add=True)  # fmt: skip
+    built = run(case, name)
+    counts = counters_of(built.buffer, built.counters, 1).row(0)
+    oh, ow = case.out_shape
+    assert counts == isa.LayerCounters(
+        cycles=0,
+        accumulate_span=0,
+        iterations=built.iterations,
+        taps=built.taps,
+        fetch_words=built.fetch_words,
+        weight_words=built.weight_words,
+        residual_words=3 * oh * ow,
+        store_words=3 * oh * ow,
+    )
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[str, Case]:
+    name = draw(st.sampled_from(ARRAYS))
+    array = load_array(name)
+    small = st.integers(1, 3)
+    kernel = (draw(st.integers(1, 4)), draw(st.integers(1, 4)))
+    dilation = (draw(small), draw(small))
+    need = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
+    pads = tuple(draw(st.integers(0, 2)) for _ in range(4))
+    height = draw(st.integers(max(1, need[0] - pads[0] - pads[2]), 20))
+    width = draw(st.integers(max(1, need[1] - pads[1] - pads[3]), 20))
+    return name, Case(
+        channels=draw(st.integers(1, 50)),
+        outputs=draw(st.integers(1, 40)),
+        height=height,
+        width=width,
+        kernel=kernel,
+        stride=(draw(small), draw(small)),
+        dilation=dilation,
+        pads=pads,  # type: ignore[arg-type]
+        pad_value=draw(st.integers(-128, 127)),
+        groups_per_chunk=draw(st.integers(1, array.ic_groups)),
+        groups_per_step=draw(st.integers(1, 3)),
+        tile=(draw(st.integers(1, 6)), draw(st.integers(1, 7))),
+        shuffle_lanes=draw(st.booleans()),
+        relu_before=draw(st.booleans()),
+        relu_after=draw(st.booleans()),
+        add=draw(st.booleans()),
+        shifts=(draw(st.integers(0, 15)), draw(st.integers(0, 15)), draw(st.integers(0, 15))),
+        seed=draw(st.integers(0, 1000)),
+    )
+
+
+@given(cases())
+@settings(max_examples=120, deadline=None)
+def test_any_layer_matches_direct_convolution(drawn: tuple[str, Case]) -> None:
+    name, case = drawn
+    run(case, name)
