@@ -1,0 +1,69 @@
+"""Integer reference = program interpreter = HLS C++ for random quantised networks on every array, byte for byte."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from hypothesis import HealthCheck, assume, given, settings
+
+from proprune_cli.accel import interpret, isa
+from proprune_cli.accel.array import Array, load_array
+from proprune_cli.accel.program import Program
+from proprune_cli.accel.timing import Memory, Traffic
+from proprune_cli.board.native import NativeEngine
+from proprune_cli.compile.pipeline import lower
+from proprune_cli.errors import DoesNotFitError
+from proprune_cli.ir.quantized import ACCUMULATOR_LIMIT, QConv, QGraph
+from proprune_cli.ops.reference import run_reference
+from tests.qnetworks import arrays, quantised_networks
+
+MEMORY = Memory.planned(bandwidth_gb_s=1.4, latency_ns=300, clock_mhz=100)
+
+
+def accumulators_bounded(graph: QGraph) -> bool:
+    """The contract's promise, which random weights may break."""
+    return all(
+        128 * np.abs(c.weight.astype(np.int64)).sum(axis=(1, 2, 3)).max() + np.abs(c.bias).max() < ACCUMULATOR_LIMIT
+        for c in graph.layers
+        if isinstance(c, QConv)
+    )
+
+
+def run_native(program: Program, x: np.ndarray) -> tuple[np.ndarray, isa.LayerCounters]:
+    buffer = np.zeros(program.size, dtype=np.uint64)
+    buffer[: program.image.size] = program.image
+    buffer[program.input.address :][: program.input.words] = program.input.pack(x)
+    engine = NativeEngine(load_array(program.array))
+    assert engine.run(buffer, program.layer_table, program.layer_count, program.counters) == program.layer_count
+    words = program.layer_count * isa.LayerCounters.WORDS
+    counters = isa.LayerCounters.decode(buffer[program.counters :][:words])
+    return program.output.unpack(buffer[program.output.address :][: program.output.words]), counters
+
+
+@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(quantised_networks(), arrays())
+def test_three_executors_agree(network: tuple[QGraph, np.ndarray], array: Array) -> None:
+    graph, x = network
+    assume(accumulators_bounded(graph))
+    try:
+        program, _ = lower(graph, array, MEMORY)
+    except DoesNotFitError:
+        assume(False)
+        raise
+    # Tighter buffers than the build's are still within its contract.
+    program = dataclasses.replace(program, digest=load_array(array.name).digest)
+    expected = run_reference(graph, x[None])[graph.output][0]
+    interpreted = interpret.run(program, x)
+    np.testing.assert_array_equal(interpreted.output, expected.reshape(interpreted.output.shape))
+    native, counters = run_native(program, x)
+    np.testing.assert_array_equal(native, interpreted.output)
+    for name in isa.LayerCounters.layout():
+        np.testing.assert_array_equal(getattr(counters, name), getattr(interpreted.counters, name), err_msg=name)
+    layers = program.layers()
+    for i in range(program.layer_count):
+        layer = layers.row(i)
+        traffic = Traffic.of(layer, program.steps(layer))
+        modelled = [int(t.sum()) for t in (traffic.fetch, traffic.weights, traffic.residual, traffic.store)]
+        names = ("fetch_words", "weight_words", "residual_words", "store_words")
+        assert modelled == [int(np.asarray(getattr(counters, n))[i]) for n in names]

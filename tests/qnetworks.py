@@ -1,0 +1,143 @@
+"""Hypothesis strategies for quantised networks, drawn shape by shape so that failures shrink to small ones."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn
+
+from proprune_cli.accel.array import Array, load_array
+from proprune_cli.ir.quantized import QAdd, QConv, QGraph, QLayer, QMaxPool, QRelu, QTensor
+
+ARRAYS = ("z7020-256", "z7020-384", "zu-1024")
+CHANNELS = st.sampled_from([1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 24, 33, 40, 70])
+Quad = tuple[int, int, int, int]
+
+
+@st.composite
+def arrays(draw: DrawFn) -> Array:
+    """A build of the engine, or one with tighter buffers: its programs run on the build too and split far more often."""
+    array = load_array(draw(st.sampled_from(ARRAYS)))
+    if draw(st.booleans()):
+        return array
+    return dataclasses.replace(
+        array, bank_depth=draw(st.sampled_from([64, 130, 300])), acc_depth=draw(st.sampled_from([16, 24, 40]))
+    )
+
+
+@dataclass
+class Builder:
+    """Grows a network one layer at a time; weights come from ``rng``, everything structural from ``draw``."""
+
+    draw: DrawFn
+    rng: np.random.Generator
+    tensors: dict[str, QTensor] = field(default_factory=dict)
+    layers: list[QLayer] = field(default_factory=list)
+
+    def tensor(self, channels: int, height: int, width: int, exponent: int | None = None) -> str:
+        name = f"t{len(self.tensors)}"
+        chosen = self.draw(st.integers(-7, -1)) if exponent is None else exponent
+        self.tensors[name] = QTensor(name, channels, height, width, chosen)
+        return name
+
+    def window(self, x: QTensor, most: int) -> tuple[tuple[int, int], tuple[int, int], Quad, tuple[int, int], int, int]:
+        """Kernel, stride, pads, dilation and the output size; kernels are cut down until they fit."""
+        d = self.draw
+        dilation = (d(st.integers(1, 2)), d(st.integers(1, 2)))
+        stride = (d(st.integers(1, 3)), d(st.integers(1, 3)))
+        kernel = [d(st.integers(1, most)), d(st.integers(1, most))]
+        pads = [0, 0, 0, 0]
+        for axis, extent in enumerate((x.height, x.width)):
+            limit = (kernel[axis] - 1) * dilation[axis]
+            pads[axis], pads[axis + 2] = d(st.integers(0, min(limit, 3))), d(st.integers(0, min(limit, 3)))
+            while (kernel[axis] - 1) * dilation[axis] + 1 > extent + pads[axis] + pads[axis + 2]:
+                kernel[axis] -= 1
+        out = [
+            (extent + pads[a] + pads[a + 2] - (kernel[a] - 1) * dilation[a] - 1) // stride[a] + 1
+            for a, extent in enumerate((x.height, x.width))
+        ]
+        return (kernel[0], kernel[1]), stride, (pads[0], pads[1], pads[2], pads[3]), dilation, out[0], out[1]
+
+    def conv(self, x: str, groups: int, out_channels: int) -> str:
+        source = self.tensors[x]
+        kernel, stride, pads, dilation, height, width = self.window(source, 7)
+        weight = self.rng.integers(-127, 128, (out_channels, source.channels // groups, *kernel)).astype(np.int8)
+        thinning = self.draw(st.sampled_from(["dense", "pruned", "constant", "zero"]))
+        if thinning == "pruned":
+            weight[self.rng.random(weight.shape[:2]) < 0.8] = 0
+        elif thinning == "constant":
+            weight[:] = 64
+        elif thinning == "zero":
+            weight[:] = 0
+        return self.add_conv(x, weight, (height, width), stride, pads, dilation, groups)
+
+    def add_conv(
+        self,
+        x: str,
+        weight: np.ndarray,
+        size: tuple[int, int],
+        stride: tuple[int, int] = (1, 1),
+        pads: Quad = (0, 0, 0, 0),
+        dilation: tuple[int, int] = (1, 1),
+        groups: int = 1,
+    ) -> str:
+        out_channels = len(weight)
+        y = self.tensor(out_channels, *size)
+        spread = max(1, int(np.sqrt(weight[0].size)) * 12)
+        multiplier = self.rng.integers(1, max(2, 2**16 // spread), out_channels).clip(1, 2**15 - 1).astype(np.int32)
+        bias = self.rng.integers(-4000, 4000, out_channels).astype(np.int32)
+        relu = self.draw(st.booleans())
+        self.layers.append(
+            QConv(f"conv{len(self.layers)}", x, y, weight, bias, multiplier, stride, pads, dilation, groups, relu)
+        )
+        return y
+
+    def add(self, a: str, b: str) -> str:
+        t = self.tensors[a]
+        y = self.tensor(t.channels, t.height, t.width)
+        self.layers.append(QAdd(f"add{len(self.layers)}", a, b, y, self.draw(st.booleans())))
+        return y
+
+    def layer(self, x: str) -> str:
+        kind = self.draw(
+            st.sampled_from(["conv", "conv", "depthwise", "grouped", "pool", "relu", "residual", "double"])
+        )
+        source = self.tensors[x]
+        same = (source.channels, source.height, source.width)
+        if kind == "conv":
+            return self.conv(x, 1, self.draw(CHANNELS))
+        if kind == "depthwise":
+            return self.conv(x, source.channels, source.channels)
+        if kind == "grouped":
+            groups = self.draw(st.sampled_from([g for g in range(1, source.channels + 1) if source.channels % g == 0]))
+            return self.conv(x, groups, groups * self.draw(st.integers(1, 4)))
+        if kind == "pool":
+            kernel, stride, pads, dilation, height, width = self.window(source, 4)
+            y = self.tensor(source.channels, height, width, source.exponent)
+            relu = self.draw(st.booleans())
+            self.layers.append(QMaxPool(f"pool{len(self.layers)}", x, y, kernel, stride, pads, dilation, relu))
+            return y
+        if kind == "relu":
+            y = self.tensor(*same, source.exponent)
+            self.layers.append(QRelu(f"relu{len(self.layers)}", x, y))
+            return y
+        if kind == "double":
+            return self.add(x, x)
+        weight = self.rng.integers(-127, 128, (source.channels, source.channels, 3, 3)).astype(np.int8)
+        branch = self.add_conv(x, weight, same[1:], pads=(1, 1, 1, 1))
+        return self.add(*((x, branch) if self.draw(st.booleans()) else (branch, x)))
+
+
+@st.composite
+def quantised_networks(draw: DrawFn) -> tuple[QGraph, np.ndarray]:
+    """A network of 1 to 4 operators and one image of codes, int8 [C, H, W]."""
+    b = Builder(draw, np.random.default_rng(draw(st.integers(0, 2**32 - 1))))
+    x = first = b.tensor(draw(CHANNELS), draw(st.integers(1, 20)), draw(st.integers(1, 20)))
+    for _ in range(draw(st.integers(1, 4))):
+        x = b.layer(x)
+    t, s = b.tensors[x], b.tensors[first]
+    graph = QGraph("random", b.tensors, tuple(b.layers), first, x, (t.channels, t.height, t.width))
+    return graph, b.rng.integers(-128, 128, (s.channels, s.height, s.width)).astype(np.int8)
