@@ -1,0 +1,50 @@
+"""Structured pruning of PyTorch networks: `run` does the whole job, `load_run` gives its network back.
+
+Importing this package imports no torch; the functions import it when they are called.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from proprune_cli.prune.options import Budget, PruneOptions, TrainOptions
+from proprune_cli.prune.result import PruneResult
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from proprune_cli.prune.objective import CostModel
+    from proprune_cli.prune.progress import Progress
+    from proprune_cli.prune.workspace import Workspace
+
+__all__ = ["Budget", "PruneOptions", "PruneResult", "TrainOptions", "load_run", "run"]
+
+
+def run(
+    options: PruneOptions,
+    out: Workspace,
+    progress: Progress | None = None,
+    cost_model: CostModel | None = None,
+) -> PruneResult:
+    """Train, prune, fine-tune and export, as ``options`` say, into the workspace ``out``.
+
+    `proprune_cli.rundir.prune_into` opens the run directory and calls this.
+
+    Raises:
+        ProPruneError: anything a user can meet; see `proprune_cli.prune.pipeline`.
+    """
+    from proprune_cli.prune.pipeline import run_pipeline
+
+    return run_pipeline(options, out, progress, cost_model)
+
+
+def load_run(run: Path, network: str = "pruned") -> nn.Module:
+    """Network of a finished run directory, in eval mode. ``network``: "pruned", "dense" or "thin".
+
+    Raises:
+        InputError: the directory is not a finished run, or its files are damaged.
+    """
+    from proprune_cli.prune.saved import load_network
+
+    return load_network(run, network)

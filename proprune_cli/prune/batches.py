@@ -1,0 +1,74 @@
+"""Turns stored images into batches: shuffling, augmentation and normalisation, all on whole batches."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+
+from proprune_cli.prune.data.dataset import Dataset, Split
+from proprune_cli.prune.options import Augment
+
+
+def derived_seed(seed: int, *labels: object) -> int:
+    """A seed for one purpose, so that no random stream depends on how much of another was used."""
+    digest = hashlib.sha256(repr((seed, *labels)).encode()).digest()
+    return int.from_bytes(digest[:7], "little")
+
+
+class Batches:
+    """Batches of one split on demand; images stay as they are stored until their batch is due."""
+
+    def __init__(self, data: Dataset, split: Split, batch: int, augment: Augment = "none") -> None:
+        self._images = torch.from_numpy(split.images)
+        self._labels = torch.from_numpy(split.labels)
+        self._batch = batch
+        self._crop = augment != "none"
+        self._flip = augment == "crop+flip" or (augment == "auto" and data.flip)
+        self._pad = max(1, round(min(data.size) / 14))
+        scale = 1 / 255 if self._images.dtype == torch.uint8 else 1.0
+        mean = torch.tensor(data.mean).view(1, -1, 1, 1)
+        std = torch.tensor(data.std).view(1, -1, 1, 1)
+        self._factor = scale / std
+        self._shift = -mean / std
+
+    def __len__(self) -> int:
+        """Batches in one pass of `shuffled`."""
+        count = len(self._labels)
+        # A last batch of one image has no variance for a batch norm to learn from.
+        return count // self._batch + (1 if count % self._batch > 1 else 0)
+
+    def shuffled(self, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """One pass in an order and with augmentations that ``seed`` decides: float32 [B, C, H, W], int64 [B]."""
+        generator = torch.Generator().manual_seed(seed)
+        order = torch.randperm(len(self._labels), generator=generator)
+        for number in range(len(self)):
+            index = order[number * self._batch : (number + 1) * self._batch]
+            images = self._images[index]
+            if self._crop:
+                images = self._augmented(images, generator)
+            yield self._normalised(images), self._labels[index]
+
+    def in_order(self, batch: int = 512) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """One plain pass."""
+        for start in range(0, len(self._labels), batch):
+            yield self._normalised(self._images[start : start + batch]), self._labels[start : start + batch]
+
+    def _normalised(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.addcmul(self._shift, images.float(), self._factor)
+
+    def _augmented(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Pad with the darkest value, crop at a random place, mirror half of the images."""
+        count, _, height, width = images.shape
+        pad = self._pad
+        fill = 0.0 if images.dtype == torch.uint8 else float(images.min())
+        padded = F.pad(images, (pad, pad, pad, pad), value=fill)
+        windows = padded.unfold(2, height, 1).unfold(3, width, 1)
+        offsets = torch.randint(0, 2 * pad + 1, (2, count), generator=generator)
+        cropped = windows[torch.arange(count), :, offsets[0], offsets[1]]
+        if self._flip:
+            mirror = torch.rand(count, generator=generator) < 0.5
+            cropped[mirror] = cropped[mirror].flip(3)
+        return cropped

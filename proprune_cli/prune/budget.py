@@ -1,0 +1,192 @@
+"""Decides how many channels each group keeps, so that a budget is met with sizes the array likes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from proprune_cli.errors import InputError
+from proprune_cli.prune.count import Sizes
+from proprune_cli.prune.options import Budget, Scope
+
+TOLERANCE = 0.02
+"""A budget counts as met when at most this share of the dense figure is left unused."""
+
+_MAX_SWAPS = 24
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A group that may shrink: its place in the size vector, and the importance of each channel."""
+
+    position: int
+    scores: npt.NDArray[np.float64]
+    sizes: tuple[int, ...]
+    """Sizes it may take, rising; the last is its own."""
+
+    @property
+    def channels(self) -> int:
+        """Channels it has."""
+        return len(self.scores)
+
+    def nearest(self, wanted: float) -> int:
+        """Allowed size closest to ``wanted``, the smaller of two equally close."""
+        return min(self.sizes, key=lambda s: (abs(s - wanted), s))
+
+    def step(self, size: int, by: int) -> int | None:
+        """The next allowed size up (+1) or down (-1), None at the end."""
+        index = self.sizes.index(size) + by
+        return self.sizes[index] if 0 <= index < len(self.sizes) else None
+
+
+def allowed_sizes(channels: int, multiple: int, min_keep: float) -> tuple[int, ...]:
+    """Multiples of ``multiple`` from ``min_keep`` of the channels on, and all of them; never 0."""
+    floor = max(1.0, min_keep * channels)
+    return (*(s for s in range(multiple, channels, multiple) if s >= floor), channels)
+
+
+def normalised(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Scores over their mean, so that groups can be compared."""
+    mean = float(scores.mean()) if len(scores) else 0.0
+    return scores / mean if mean > 0 else scores
+
+
+def allocate(
+    candidates: Sequence[Candidate],
+    full: Sizes,
+    budget: Budget,
+    scope: Scope,
+    cost: Callable[[Sizes], float],
+    where: str = "--budget",
+) -> Sizes:
+    """Kept channels of every group.
+
+    ``ratio`` gives each group the allowed size nearest to its share. The other kinds take the largest network of one
+    family (one share for all, or one importance threshold for all) whose ``cost`` stays within the budget, then use
+    what rounding left over: single steps up, then exchanges of a step down for steps up elsewhere.
+
+    Args:
+        full: channels of every group of the network; groups without a candidate keep theirs.
+        cost: figure of the network at given sizes; only its ratio to the dense figure counts.
+
+    Raises:
+        InputError: nothing may shrink, or even the smallest allowed network is over the budget.
+    """
+    if not any(len(c.sizes) > 1 for c in candidates):
+        raise InputError(
+            "no group of channels can shrink",
+            where=where,
+            remedy="use a wider network, a smaller --multiple, or exclude less",
+        )
+    ranked = np.sort(np.concatenate([c.scores for c in candidates]))
+    if budget.kind == "ratio":
+        if scope == "layer":
+            return _sizes(candidates, full, lambda c: c.channels * (1 - budget.value))
+        threshold = ranked[min(len(ranked) - 1, round(budget.value * len(ranked)))]
+        return _sizes(candidates, full, lambda c: float(np.sum(c.scores >= threshold)))
+    limit = budget.value * cost(full)
+    smallest = full.copy()
+    for c in candidates:
+        smallest[c.position] = c.sizes[0]
+    if cost(smallest) > limit:
+        least = cost(smallest) / cost(full)
+        raise InputError(
+            f"the budget {budget} cannot be met: the smallest allowed network still has {budget.kind}={least:.3f}",
+            where=where,
+            remedy="raise the budget, or lower --multiple or --min-keep",
+        )
+    sizes = _search(candidates, full, scope, ranked, cost, limit, smallest)
+    sizes = _fill(candidates, sizes, scope, cost, limit)
+    return _exchange(candidates, sizes, cost, limit, TOLERANCE * cost(full))
+
+
+def _sizes(candidates: Sequence[Candidate], full: Sizes, wanted: Callable[[Candidate], float]) -> Sizes:
+    sizes = full.copy()
+    for c in candidates:
+        sizes[c.position] = c.nearest(wanted(c))
+    return sizes
+
+
+def _search(
+    candidates: Sequence[Candidate],
+    full: Sizes,
+    scope: Scope,
+    ranked: npt.NDArray[np.float64],
+    cost: Callable[[Sizes], float],
+    limit: float,
+    smallest: Sizes,
+) -> Sizes:
+    """Bisection over the family's one parameter, the share of channels removed."""
+    best, low, high = smallest, 0.0, 1.0
+    for _ in range(30):
+        middle = (low + high) / 2
+        if scope == "layer":
+            sizes = _sizes(candidates, full, lambda c, m=middle: c.channels * (1 - m))
+        else:
+            threshold = ranked[min(len(ranked) - 1, int(middle * len(ranked)))]
+            sizes = _sizes(candidates, full, lambda c, t=threshold: float(np.sum(c.scores >= t)))
+        if cost(sizes) <= limit:
+            best, high = sizes, middle
+        else:
+            low = middle
+    return best
+
+
+def _gain(c: Candidate, size: int, larger: int, scope: Scope) -> float:
+    """How much a step up is worth: evenness for one share per layer, importance per channel for one threshold."""
+    if scope == "layer":
+        return 1 - size / c.channels
+    return float(np.sort(c.scores)[::-1][size:larger].mean())
+
+
+def _fill(
+    candidates: Sequence[Candidate], sizes: Sizes, scope: Scope, cost: Callable[[Sizes], float], limit: float
+) -> Sizes:
+    """Steps up, the most valuable first, while the budget allows one."""
+    while True:
+        options: list[tuple[float, int, Sizes]] = []
+        for c in candidates:
+            size = int(sizes[c.position])
+            larger = c.step(size, 1)
+            if larger is not None:
+                grown = sizes.copy()
+                grown[c.position] = larger
+                if cost(grown) <= limit:
+                    options.append((_gain(c, size, larger, scope), -c.position, grown))
+        if not options:
+            return sizes
+        sizes = max(options, key=lambda o: o[:2])[2]
+
+
+def _exchange(
+    candidates: Sequence[Candidate], sizes: Sizes, cost: Callable[[Sizes], float], limit: float, slack: float
+) -> Sizes:
+    """While more than ``slack`` is unused: one step down in one group for steps up in another, the best of all."""
+    current = cost(sizes)
+    for _ in range(_MAX_SWAPS):
+        if limit - current <= slack:
+            break
+        best, best_cost = sizes, current
+        for down in candidates:
+            smaller = down.step(int(sizes[down.position]), -1)
+            if smaller is None:
+                continue
+            for up in candidates:
+                trial = sizes.copy()
+                trial[down.position] = smaller
+                larger = up.step(int(sizes[up.position]), 1) if up is not down else None
+                while larger is not None:
+                    trial[up.position] = larger
+                    found = cost(trial)
+                    if found > limit:
+                        break
+                    if found > best_cost:
+                        best, best_cost = trial.copy(), found
+                    larger = up.step(larger, 1)
+        if best_cost <= current:
+            break
+        sizes, current = best, best_cost
+    return sizes

@@ -1,0 +1,92 @@
+"""Multiply-accumulates and parameters of a network as functions of how many channels each group keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from proprune_cli.prune.channels import LayerRecord
+from proprune_cli.prune.dependencies import ChannelMap
+from proprune_cli.prune.objective import CostModel, LayerShape
+
+Sizes = npt.NDArray[np.int64]
+"""Kept channels, one number per group of the channel map."""
+
+
+class CostTable:
+    """Every axis of every parameter is a constant plus a multiple of each group's size; costs are products of axes."""
+
+    def __init__(self, channels: ChannelMap) -> None:
+        self.full: Sizes = np.array([g.channels for g in channels.groups], dtype=np.int64)
+        self._layers = channels.layers
+        self._shapes = channels.shapes
+        self._factors: dict[tuple[str, int], Sizes] = {}
+        for number, group in enumerate(channels.groups):
+            for member in group.members:
+                factors = self._factors.setdefault(
+                    (member.tensor, member.dim), np.zeros(len(channels.groups), dtype=np.int64)
+                )
+                factors[number] += member.index.shape[1]
+
+    def extent(self, tensor: str, dim: int, default: int, sizes: Sizes) -> int:
+        """Length of an axis; ``default`` where no group touches it."""
+        factors = self._factors.get((tensor, dim))
+        return default if factors is None else int(factors @ sizes)
+
+    def params(self, sizes: Sizes) -> int:
+        """Trainable parameters."""
+        total = 0
+        for name, shape in self._shapes.items():
+            numbers = [self.extent(name, dim, length, sizes) for dim, length in enumerate(shape)]
+            total += int(np.prod(numbers, dtype=np.int64))
+        return total
+
+    def layers(self, sizes: Sizes) -> list[LayerShape]:
+        """Every convolution and fully connected layer at these sizes."""
+        return [self._layer(record, sizes) for record in self._layers]
+
+    def macs(self, sizes: Sizes) -> int:
+        """Multiply-accumulates per image."""
+        return sum(layer.macs for layer in self.layers(sizes))
+
+    def _layer(self, record: LayerRecord, sizes: Sizes) -> LayerShape:
+        out = self.extent(record.weight, record.out_dim, record.out_channels, sizes)
+        inside = out if record.depthwise else self.extent(record.weight, record.in_dim, record.in_channels, sizes)
+        groups = record.groups
+        if record.depthwise:
+            inside = out * record.in_channels // record.out_channels
+            groups = inside
+        elif groups > 1:
+            inside = record.in_channels
+        return LayerShape(
+            name=record.name,
+            kind=record.kind,
+            in_channels=inside,
+            out_channels=out,
+            groups=groups,
+            kernel=record.kernel,
+            stride=record.stride,
+            in_size=record.in_size,
+            out_size=record.out_size,
+            macs=record.positions * out * inside // groups,
+        )
+
+
+class OperationCost:
+    """Multiply-accumulates as a cost model."""
+
+    name = "operations"
+    unit = "MAC"
+
+    def cost(self, layers: Sequence[LayerShape]) -> float:
+        """Sum over the layers."""
+        return float(sum(layer.macs for layer in layers))
+
+
+def figure(table: CostTable, kind: str, sizes: Sizes, cost_model: CostModel | None) -> float:
+    """What a budget of this kind counts: "params", or the figure of the cost model (operations without one)."""
+    if kind == "params":
+        return float(table.params(sizes))
+    return (cost_model or OperationCost()).cost(table.layers(sizes))

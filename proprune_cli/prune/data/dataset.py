@@ -1,0 +1,156 @@
+"""What every data source becomes: images and labels in memory, with their normalisation."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from proprune_cli.errors import InputError
+
+Images = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+FloatImages = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images [N, C, H, W], uint8 (0…255) or float32, and their labels int64 [N]."""
+
+    images: Images
+    labels: Labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, index: npt.NDArray[np.int64]) -> Split:
+        """The images and labels at ``index``."""
+        return Split(self.images[index], self.labels[index])
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a file reader gives back: training and test images as their authors split them."""
+
+    name: str
+    train: Split
+    test: Split
+    classes: tuple[str, ...]
+    flip: bool
+    """True where a mirrored image is still an image of its class."""
+    where: str
+    """File or directory the images came from."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set ready for training; the test images never decide anything."""
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    """Per channel, in the units of `scaled` images."""
+    std: tuple[float, ...]
+    flip: bool
+    where: str
+    _fingerprint: list[str] = field(default_factory=lambda: [], repr=False, compare=False)
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of an image."""
+        return int(self.train.images.shape[1])
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return int(self.train.images.shape[2]), int(self.train.images.shape[3])
+
+    def normalise(self, images: Images) -> FloatImages:
+        """float32 [N, C, H, W] as the network wants them: scaled to 0…1 where uint8, minus mean, over std."""
+        mean = np.asarray(self.mean, np.float32).reshape(1, -1, 1, 1)
+        std = np.asarray(self.std, np.float32).reshape(1, -1, 1, 1)
+        scaled = images.astype(np.float32)
+        if images.dtype == np.uint8:
+            scaled *= np.float32(1 / 255)
+        return (scaled - mean) / std
+
+    def calibration_images(self, count: int) -> FloatImages:
+        """``count`` normalised training images, spread evenly over the training set (fewer where it has fewer)."""
+        index = np.linspace(0, len(self.train) - 1, min(count, len(self.train)), dtype=np.int64)
+        return self.normalise(self.train.images[index])
+
+    def fingerprint(self) -> str:
+        """SHA-256 of every image and label."""
+        if not self._fingerprint:
+            digest = hashlib.sha256()
+            for split in (self.train, self.validation, self.test):
+                digest.update(repr((split.images.shape, split.images.dtype.str)).encode())
+                digest.update(np.ascontiguousarray(split.images).data)
+                digest.update(np.ascontiguousarray(split.labels).data)
+            self._fingerprint.append(digest.hexdigest())
+        return self._fingerprint[0]
+
+
+def checked(images: npt.NDArray[np.generic], labels: npt.NDArray[np.generic], classes: int, where: str) -> Split:
+    """A split whose images and labels agree.
+
+    Raises:
+        InputError: no images, different counts, labels out of range, or values that are not finite.
+    """
+    if len(images) == 0:
+        raise InputError("there are no images", where=where, remedy="check that the right files are there")
+    if len(images) != len(labels):
+        raise InputError(
+            f"there are {len(images)} images and {len(labels)} labels",
+            where=where,
+            remedy="the files do not belong together; fetch both again",
+        )
+    numbers = labels.astype(np.int64)
+    if int(numbers.min()) < 0 or int(numbers.max()) >= classes:
+        raise InputError(
+            f"labels run from {int(numbers.min())} to {int(numbers.max())}, the data set has {classes} classes",
+            where=where,
+            remedy="labels must be 0 to classes-1; the file may be damaged",
+        )
+    if images.dtype == np.uint8:
+        return Split(np.ascontiguousarray(images, dtype=np.uint8), numbers)
+    floats = np.ascontiguousarray(images, dtype=np.float32)
+    if not np.isfinite(floats).all():
+        raise InputError("the images hold NaN or infinity", where=where, remedy="clean the images")
+    return Split(floats, numbers)
+
+
+def hold_out(split: Split, share: float, seed: int, where: str) -> tuple[Split, Split]:
+    """Cut ``share`` of every class off, chosen by ``seed``: (rest, held out).
+
+    Raises:
+        InputError: too few images to leave one on both sides.
+    """
+    rng = np.random.default_rng(seed)
+    held: list[npt.NDArray[np.int64]] = []
+    for label in np.unique(split.labels):
+        members = np.flatnonzero(split.labels == label)
+        held.append(rng.permutation(members)[: round(share * len(members))])
+    chosen = np.zeros(len(split), dtype=np.bool_)
+    chosen[np.concatenate(held)] = True
+    if not chosen.any() or chosen.all():
+        raise InputError(
+            f"{len(split)} images are too few to hold out {share:.0%}",
+            where=where,
+            remedy="give more images per class or another --validation share",
+        )
+    return split.take(np.flatnonzero(~chosen)), split.take(np.flatnonzero(chosen))
+
+
+def moments(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel of scaled images, rounded to 6 digits; a constant channel gets std 1."""
+    scale = 1 / 255 if images.dtype == np.uint8 else 1.0
+    sample = images[:: max(1, len(images) // 10_000)].astype(np.float64) * scale
+    mean, std = sample.mean(axis=(0, 2, 3)), sample.std(axis=(0, 2, 3))
+    std = np.where(std < 1e-6, 1.0, std)
+    return tuple(round(float(m), 6) for m in mean), tuple(round(float(s), 6) for s in std)

@@ -1,0 +1,197 @@
+"""The training loop: one network, a number of epochs, a checkpoint after each, the same result however often killed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from proprune_cli.errors import InputError
+from proprune_cli.prune.batches import Batches, derived_seed
+from proprune_cli.prune.data.dataset import Dataset, Split
+from proprune_cli.prune.options import TrainOptions
+from proprune_cli.prune.progress import Progress
+from proprune_cli.prune.tensors import pack, restore, state, unpack
+from proprune_cli.prune.workspace import Stage
+
+CHECKPOINT = "checkpoint.safetensors"
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_WARM_UP = 0.2
+"""Share of a one-cycle schedule in which the rate rises (Smith & Topin 2019 use up to 0.45)."""
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One epoch: mean training loss, and percent right on the held-out training images."""
+
+    loss: float
+    validation_accuracy: float
+
+
+def default_rate(model: nn.Module, options: TrainOptions) -> float:
+    """Peak learning rate where the user gave none."""
+    if options.lr is not None:
+        return options.lr
+    if options.optimiser == "adamw":
+        return 2e-3
+    return 0.1 if any(isinstance(m, _NORMS) for m in model.modules()) else 0.02
+
+
+def rate_at(step: int, total: int, peak: float, schedule: str) -> float:
+    """Learning rate of a step: constant; cosine from the peak to 0; or a linear rise and then that cosine."""
+    if schedule == "constant":
+        return peak
+    warm = round(_WARM_UP * total) if schedule == "onecycle" else 0
+    if step < warm:
+        return peak * (step + 1) / (warm + 1)
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
+
+
+def accuracy(model: nn.Module, data: Dataset, split: Split) -> float:
+    """Percent of images whose largest output is their class, in eval mode."""
+    model.eval()
+    right = 0
+    with torch.inference_mode():
+        for images, labels in Batches(data, split, 512).in_order():
+            outputs = model(images.contiguous(memory_format=torch.channels_last))
+            right += int((outputs.argmax(dim=1) == labels).sum())
+    return 100.0 * right / len(split)
+
+
+def train(
+    model: nn.Module,
+    data: Dataset,
+    options: TrainOptions,
+    *,
+    epochs: int,
+    peak: float,
+    seed: int,
+    label: str,
+    stage: Stage,
+    progress: Progress,
+) -> list[EpochRecord]:
+    """Train ``model`` in place, from the stage's checkpoint where there is one.
+
+    Every epoch's random streams come from ``seed``, ``label`` and its number, so that a run resumed between two epochs
+    takes the same course as one that was never stopped.
+
+    Args:
+        epochs: passes over the training images in all.
+        peak: highest learning rate.
+
+    Raises:
+        InputError: the loss is not finite, or the checkpoint is damaged.
+    """
+    model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    optimiser = _optimiser(model, options, peak)
+    records, first = _resume(model, optimiser, stage, label)
+    batches = Batches(data, data.train, options.batch, options.augment)
+    if not len(batches):
+        raise InputError("there are too few training images for a batch", where=data.where, remedy="add images")
+    total = epochs * len(batches)
+    progress.start(label, total, first * len(batches))
+    for epoch in range(first, epochs):
+        loss = _epoch(model, optimiser, batches, options, epoch, total, peak, derived_seed(seed, label, epoch), progress)
+        if not math.isfinite(loss):
+            raise InputError(
+                f"training diverged: the loss of epoch {epoch + 1} is {loss}",
+                where=label,
+                remedy=f"lower the learning rate, for example --lr {peak / 5:.2g}",
+            )
+        records.append(EpochRecord(loss, accuracy(model, data, data.validation)))
+        _checkpoint(model, optimiser, stage, label, records)
+        progress.advance(0, f"epoch {epoch + 1}: loss {loss:.3f}, validation {records[-1].validation_accuracy:.1f} %")
+    progress.finish()
+    model.eval()
+    return records
+
+
+def _epoch(
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    batches: Batches,
+    options: TrainOptions,
+    epoch: int,
+    total: int,
+    peak: float,
+    seed: int,
+    progress: Progress,
+) -> float:
+    model.train()
+    torch.manual_seed(seed)  # dropout and whatever else the network draws
+    step = epoch * len(batches)
+    losses = torch.zeros(())
+    for images, labels in batches.shuffled(seed):
+        for group in optimiser.param_groups:
+            group["lr"] = rate_at(step, total, peak, options.schedule)
+        outputs = model(images.contiguous(memory_format=torch.channels_last))
+        loss = F.cross_entropy(outputs, labels, label_smoothing=options.label_smoothing)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        losses += loss.detach()
+        step += 1
+        progress.advance()
+    return float(losses) / len(batches)
+
+
+def _optimiser(model: nn.Module, options: TrainOptions, peak: float) -> torch.optim.Optimizer:
+    """Norm parameters and biases are not decayed: it only shrinks scales (He et al. 2019, "Bag of Tricks")."""
+    named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for _, p in named if p.ndim > 1], "weight_decay": options.weight_decay},
+        {"params": [p for _, p in named if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if options.optimiser == "adamw":
+        return torch.optim.AdamW(groups, lr=peak, foreach=True)
+    return torch.optim.SGD(
+        groups, lr=peak, momentum=options.momentum, nesterov=options.momentum > 0, foreach=True
+    )
+
+
+def _checkpoint(
+    model: nn.Module, optimiser: torch.optim.Optimizer, stage: Stage, label: str, records: list[EpochRecord]
+) -> None:
+    """Network, optimiser and history in one file, written beside the old one and renamed over it."""
+    tensors = {f"model/{name}": t for name, t in state(model).items()}
+    names = {p: n for n, p in model.named_parameters()}
+    scalars: dict[str, dict[str, float]] = {}
+    for parameter, values in optimiser.state.items():
+        for key, value in values.items():
+            if isinstance(value, torch.Tensor):
+                tensors[f"optimiser/{names[parameter]}/{key}"] = value
+            elif value is not None:
+                scalars.setdefault(names[parameter], {})[key] = value
+    note = {
+        "label": label,
+        "scalars": scalars,
+        "records": [[r.loss, r.validation_accuracy] for r in records],
+    }
+    stage.write(CHECKPOINT, pack(tensors, note))
+
+
+def _resume(
+    model: nn.Module, optimiser: torch.optim.Optimizer, stage: Stage, label: str
+) -> tuple[list[EpochRecord], int]:
+    data = stage.read(CHECKPOINT)
+    if data is None:
+        return [], 0
+    tensors, note = unpack(data, f"checkpoint of {label}")
+    weights = {n.removeprefix("model/"): t for n, t in tensors.items() if n.startswith("model/")}
+    restore(model, weights, f"checkpoint of {label}")
+    for name, parameter in model.named_parameters():
+        prefix = f"optimiser/{name}/"
+        values: dict[str, Any] = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+        values |= note["scalars"].get(name, {})
+        for key, value in values.items():
+            if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                # The same memory order as the parameter, as the optimiser itself keeps it.
+                values[key] = torch.empty_like(parameter).copy_(value)
+        if values:
+            optimiser.state[parameter] = values
+    records = [EpochRecord(loss, right) for loss, right in note["records"]]
+    return records, len(records)

@@ -1,0 +1,22 @@
+"""Scale of the batch norm (Liu et al. 2017, "Learning Efficient Convolutional Networks through Network Slimming")."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from proprune_cli.prune.dependencies import Group
+from proprune_cli.prune.methods.base import Context, Scores
+
+
+def bn(group: Group, context: Context) -> Scores | None:
+    """Sum of |γ| over the group's batch norms; None where it has none."""
+    total = np.zeros(group.channels)
+    found = False
+    for member in group.members:
+        owner, _, leaf = member.tensor.rpartition(".")
+        prefix = f"{owner}." if owner else ""
+        if leaf == "weight" and f"{prefix}running_var" in context.tensors:
+            gamma = context.tensors[member.tensor].detach().abs().double().numpy()
+            total += gamma[member.index].sum(axis=1)
+            found = True
+    return total if found else None

@@ -1,0 +1,11 @@
+"""L1 norm of each filter (Li et al. 2017, "Pruning Filters for Efficient ConvNets", Section 3.1)."""
+
+from __future__ import annotations
+
+from proprune_cli.prune.dependencies import Group
+from proprune_cli.prune.methods.base import Context, Scores, filter_norms
+
+
+def l1(group: Group, context: Context) -> Scores | None:
+    """Sum of absolute weights."""
+    return filter_norms(group, context.tensors, lambda rows: rows.abs().sum(dim=1))

@@ -1,0 +1,11 @@
+"""Random scores: what any other method must beat."""
+
+from __future__ import annotations
+
+from proprune_cli.prune.dependencies import Group
+from proprune_cli.prune.methods.base import Context, Scores
+
+
+def random(group: Group, context: Context) -> Scores | None:
+    """Uniform in (0, 1], from the run's seed."""
+    return 1.0 - context.rng.random(group.channels)

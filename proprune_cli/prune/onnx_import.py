@@ -1,0 +1,197 @@
+"""Reads an ONNX classifier into a torch.fx GraphModule whose layers are ordinary, trainable PyTorch modules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+from google.protobuf.message import DecodeError
+from onnx import helper, numpy_helper
+from torch import fx, nn
+
+from proprune_cli.errors import InputError, UnsupportedError
+
+_SHAPE_ARITHMETIC = frozenset({"Gather", "Slice", "Squeeze", "Unsqueeze", "Concat", "Cast", "Identity", "Mul", "Add"})
+
+
+@dataclass
+class ImportState:
+    """What is known while the nodes are walked."""
+
+    where: str
+    constants: dict[str, npt.NDArray[Any]]
+    """Initializers and folded constants by tensor name."""
+    shapes: dict[str, tuple[int | None, ...]]
+    """Inferred shapes; None: an unknown dimension."""
+    graph: fx.Graph = field(default_factory=fx.Graph)
+    values: dict[str, fx.Node] = field(default_factory=dict)
+    modules: dict[str, nn.Module] = field(default_factory=dict)
+    shape_tensors: set[str] = field(default_factory=set)
+    """Tensors that hold a shape computed at run time; only a Reshape may read one."""
+
+    def value(self, name: str) -> fx.Node:
+        """fx node of an ONNX tensor.
+
+        Raises:
+            InputError: no node made it.
+        """
+        if name not in self.values:
+            raise InputError(
+                f"the tensor {name!r} is used before anything makes it",
+                where=self.where,
+                remedy="export the model again; this file is not a valid ONNX graph",
+            )
+        return self.values[name]
+
+    def call_module(self, onnx_node: onnx.NodeProto, module: nn.Module, source: str) -> fx.Node:
+        """Add ``module`` under a name made from the node's and call it on ``source``."""
+        base = onnx_node.name or f"{onnx_node.op_type}_{onnx_node.output[0]}"
+        name = "".join(c if c.isalnum() else "_" for c in base).strip("_") or "layer"
+        name = name if not name[0].isdigit() else f"n{name}"
+        while name in self.modules:
+            name += "_"
+        self.modules[name] = module
+        return self.graph.call_module(name, (self.value(source),))
+
+
+def refuse(node: onnx.NodeProto, reason: str, where: str) -> UnsupportedError:
+    """The error for a node that cannot be imported."""
+    return UnsupportedError(
+        f"{node.op_type} cannot be imported for pruning: {reason}",
+        where=f"{where}, node {node.name or node.output[0]!r}",
+        remedy="give the PyTorch model instead (--model package.module:factory)",
+    )
+
+
+def attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    """Attributes of a node as Python values."""
+    return {a.name: helper.get_attribute_value(a) for a in node.attribute}
+
+
+def import_onnx(path: Path) -> nn.Module:
+    """Network of an ONNX file (one input [N, C, H, W], one output), with its weights, in eval mode.
+
+    Raises:
+        InputError: the file is missing, damaged or no valid graph.
+        UnsupportedError: an operator without an import rule.
+    """
+    from proprune_cli.prune.onnx_rules import RULES
+
+    where = str(path)
+    proto = _read(path)
+    state = ImportState(where, *_facts(proto, where))
+    inputs = [i for i in proto.graph.input if i.name not in state.constants]
+    if len(inputs) != 1 or len(proto.graph.output) != 1:
+        raise UnsupportedError(
+            f"the model has {len(inputs)} inputs and {len(proto.graph.output)} outputs",
+            where=where,
+            remedy="give a classifier with one of each",
+        )
+    state.values[inputs[0].name] = state.graph.placeholder("x")
+    for node in proto.graph.node:
+        rule = RULES.get(node.op_type)
+        reads_shape = any(name in state.shape_tensors for name in node.input)
+        if node.op_type == "Shape" or (reads_shape and node.op_type in _SHAPE_ARITHMETIC):
+            state.shape_tensors.update(node.output)
+            continue
+        if all(name in state.constants for name in node.output if name):
+            continue
+        if rule is None or node.domain not in ("", "ai.onnx"):
+            raise refuse(node, "there is no rule for this operator", where)
+        state.values[node.output[0]] = rule(node, state)
+    state.graph.output(state.value(proto.graph.output[0].name))
+    state.graph.eliminate_dead_code()
+    root = nn.Module()
+    for name, module in state.modules.items():
+        root.add_module(name, module)
+    model = fx.GraphModule(root, state.graph, class_name="OnnxNetwork").eval()
+    _compare(model, proto, inputs[0], where)
+    return model
+
+
+def _compare(model: nn.Module, proto: onnx.ModelProto, source: onnx.ValueInfoProto, where: str) -> None:
+    """Run the imported network beside ONNX Runtime, so that a wrong import rule cannot pass unseen."""
+    import onnxruntime as ort
+
+    dims = [d.dim_value for d in source.type.tensor_type.shape.dim]
+    if len(dims) != 4 or not all(dims[1:]):
+        raise UnsupportedError(
+            f"the input's shape is {dims}, where 0 is unknown",
+            where=f"{where}, input {source.name!r}",
+            remedy="export with a fixed [N, C, H, W]; only the batch may be dynamic",
+        )
+    images = np.random.default_rng(0).standard_normal([dims[0] or 1, *dims[1:]]).astype(np.float32)
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    expected = np.asarray(session.run(None, {source.name: images})[0])
+    with torch.no_grad():
+        found = model(torch.from_numpy(images)).numpy()
+    scale = float(np.abs(expected).max()) or 1.0
+    if found.shape != expected.shape or not float(np.abs(found - expected).max()) <= 1e-3 * scale:
+        raise UnsupportedError(
+            "the imported network does not give the file's own outputs",
+            where=where,
+            remedy="give the PyTorch model instead (--model package.module:factory), and report this model",
+        )
+
+
+def _read(path: Path) -> onnx.ModelProto:
+    try:
+        proto = onnx.load(str(path))
+        onnx.checker.check_model(proto)
+    except FileNotFoundError as error:
+        raise InputError(
+            f"there is no such file: {error.filename or path}", where=str(path), remedy="check the path"
+        ) from error
+    except (DecodeError, OSError, ValueError, onnx.checker.ValidationError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"this is not a readable ONNX model: {first[:200]}",
+            where=str(path),
+            remedy="export the model again; the file may be truncated, or its external data missing",
+        ) from error
+    return proto
+
+
+def _facts(
+    proto: onnx.ModelProto, where: str
+) -> tuple[dict[str, npt.NDArray[Any]], dict[str, tuple[int | None, ...]]]:
+    constants: dict[str, npt.NDArray[Any]] = {}
+    for tensor in proto.graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise InputError(
+                f"the weights {tensor.name!r} hold NaN or infinity",
+                where=where,
+                remedy="train or export the model again",
+            )
+        constants[tensor.name] = array
+    for node in proto.graph.node:
+        if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
+            constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+        elif node.op_type == "Identity" and node.input[0] in constants:
+            constants[node.output[0]] = constants[node.input[0]]
+    try:
+        inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
+    except (onnx.shape_inference.InferenceError, ValueError) as error:
+        raise InputError(
+            f"the shapes of this ONNX model contradict each other: {str(error).splitlines()[0][:200]}",
+            where=where,
+            remedy="export the model again",
+        ) from error
+    shapes: dict[str, tuple[int | None, ...]] = {}
+    for info in (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output):
+        dims = info.type.tensor_type.shape.dim
+        shapes[info.name] = tuple(d.dim_value if d.HasField("dim_value") else None for d in dims)
+    return constants, shapes
+
+
+def as_parameter(array: npt.NDArray[Any]) -> nn.Parameter:
+    """A float32 parameter with the values of ``array``."""
+    return nn.Parameter(torch.from_numpy(np.array(array, dtype=np.float32)))

@@ -1,0 +1,189 @@
+"""What a pruning run is asked to do: frozen dataclasses whose fields are the options of the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from proprune_cli.errors import UsageError
+
+BudgetKind = Literal["ratio", "ops", "params", "cost"]
+Scope = Literal["layer", "global"]
+Optimiser = Literal["sgd", "adamw"]
+Schedule = Literal["onecycle", "cosine", "constant"]
+Augment = Literal["auto", "none", "crop", "crop+flip"]
+
+
+def _choice(value: str, allowed: object, option: str) -> None:
+    names = get_args(allowed)
+    if value not in names:
+        raise UsageError(f"{value!r} is not a choice", where=option, remedy="choose one of " + ", ".join(names))
+
+
+def _require(condition: bool, what: str, option: str, remedy: str) -> None:
+    if not condition:
+        raise UsageError(what, where=option, remedy=remedy)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How far to prune.
+
+    ``ratio``: the fraction of prunable channels to *remove*. ``ops``, ``params`` and ``cost``: the fraction of the
+    dense network's multiply-accumulates, parameters, or cost-model figure that may *remain*.
+    """
+
+    kind: BudgetKind = "ops"
+    value: float = 0.5
+
+    def __post_init__(self) -> None:
+        _choice(self.kind, BudgetKind, "--budget")
+        _require(
+            math.isfinite(self.value) and 0.0 < self.value < 1.0,
+            f"a budget of {self.value:g} is outside 0 to 1",
+            "--budget",
+            "give a fraction, for example ops=0.5",
+        )
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """``"ops=0.5"`` → ``Budget("ops", 0.5)``.
+
+        Raises:
+            UsageError: the text is not ``kind=fraction``.
+        """
+        kind, separator, number = text.partition("=")
+        remedy = "write kind=fraction, for example ops=0.5; the kinds are " + ", ".join(get_args(BudgetKind))
+        if not separator:
+            raise UsageError(f"the budget {text!r} has no '='", where="--budget", remedy=remedy)
+        try:
+            value = float(number)
+        except ValueError:
+            raise UsageError(f"{number!r} is not a number", where="--budget", remedy=remedy) from None
+        _choice(kind.strip(), BudgetKind, "--budget")
+        return cls(kind.strip(), value)  # pyright: ignore[reportArgumentType]
+
+    def __str__(self) -> str:
+        return f"{self.kind}={self.value:g}"
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """One way to train, shared by the dense, the fine-tuned and the thin network."""
+
+    batch: int = 128
+    optimiser: Optimiser = "sgd"
+    lr: float | None = None
+    """Peak learning rate; None: SGD 0.1 for a network with batch norm and 0.02 without, AdamW 0.002."""
+    finetune_lr: float | None = None
+    """Peak learning rate of fine-tuning; None: half of ``lr``."""
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: Schedule = "onecycle"
+    label_smoothing: float = 0.0
+    augment: Augment = "auto"
+    """``auto``: pad-and-crop, and flips where the data set's objects have no handedness."""
+    threads: int = 2
+
+    def __post_init__(self) -> None:
+        _choice(self.optimiser, Optimiser, "--optimiser")
+        _choice(self.schedule, Schedule, "--schedule")
+        _choice(self.augment, Augment, "--augment")
+        _require(self.batch >= 2, f"a batch of {self.batch} is too small", "--batch", "give 2 or more")
+        _require(self.threads >= 1, f"{self.threads} threads cannot compute", "--threads", "give 1 or more")
+        for option, rate in (("--lr", self.lr), ("--finetune-lr", self.finetune_lr)):
+            _require(
+                rate is None or (math.isfinite(rate) and rate > 0),
+                f"a learning rate of {rate} cannot train",
+                option,
+                "give a positive number, or leave it out",
+            )
+        _require(
+            0 <= self.label_smoothing < 1,
+            f"label smoothing {self.label_smoothing:g} is outside 0 to 1",
+            "--label-smoothing",
+            "give a number such as 0.1",
+        )
+        _require(self.weight_decay >= 0, "weight decay is negative", "--weight-decay", "give 0 or more")
+        _require(0 <= self.momentum < 1, "momentum is outside 0 to 1", "--momentum", "give a number such as 0.9")
+
+
+@dataclass(frozen=True)
+class PruneOptions:
+    """Everything that decides the outcome of a pruning run."""
+
+    model: str
+    """``resnet20?width=0.5``, ``package.module:factory?depth=20`` or ``net.onnx``."""
+    data: str
+    """``digits``, ``fashion-mnist``, ``mnist``, ``cifar10``, ``cifar100``, ``svhn``, an ``.npz`` file or a folder; each
+    may carry ``?size=32``."""
+    data_dir: Path | None = None
+    weights: Path | None = None
+    """Trained weights (safetensors) to start from."""
+    method: str = "l1"
+    budget: Budget = field(default_factory=Budget)
+    scope: Scope = "layer"
+    """``layer``: every group gives up the same share; ``global``: one threshold on normalised importance."""
+    multiple: int = 8
+    """Kept channels per group are a multiple of this, the array's channel group."""
+    min_keep: float = 0.1
+    """No group keeps less than this share of its channels."""
+    exclude: tuple[str, ...] = ()
+    """Modules whose output channels stay, by name or by the prefix of a name."""
+    epochs: int | None = None
+    """Dense training; None: 10, or 0 where trained weights are given or the model is an ONNX file."""
+    finetune_epochs: int | None = None
+    """None: as many as ``epochs``, or 10 where that is 0."""
+    thin: bool = True
+    """Also train a plain narrower network of the same budget, for as many epochs in all."""
+    train: TrainOptions = field(default_factory=TrainOptions)
+    seed: int = 0
+    validation: float = 0.1
+    """Share of the training images held out for validation."""
+    calibration: int = 500
+    """Training images put aside for quantisation."""
+    test_images: int = 1000
+    """Test images stored with the run; 0: none."""
+
+    def __post_init__(self) -> None:
+        _choice(self.scope, Scope, "--scope")
+        _require(bool(self.model), "no model is named", "--model", "give a zoo name, package.module:factory or net.onnx")
+        _require(bool(self.data), "no data set is named", "--data", "give a data set's name or a path")
+        _require(self.multiple >= 1, f"a multiple of {self.multiple} channels", "--multiple", "give 1 or more")
+        _require(0 <= self.min_keep < 1, "min-keep is outside 0 to 1", "--min-keep", "give a share such as 0.1")
+        _require(
+            0 < self.validation < 0.9,
+            f"a validation share of {self.validation:g}",
+            "--validation",
+            "give a share between 0 and 0.9, such as 0.1",
+        )
+        for option, count in (("--epochs", self.epochs), ("--finetune-epochs", self.finetune_epochs)):
+            _require(count is None or count >= 0, f"{count} epochs", option, "give 0 or more")
+        _require(1 <= self.calibration <= 500, "calibration images", "--calibration", "give 1 to 500")
+        _require(self.test_images >= 0, "a negative number of test images", "--test-images", "give 0 or more")
+        _require(0 <= self.seed < 2**31, f"seed {self.seed} is out of range", "--seed", "give 0 to 2147483647")
+
+    @property
+    def dense_epochs(self) -> int:
+        """Epochs of dense training that will run."""
+        if self.epochs is not None:
+            return self.epochs
+        return 0 if self.weights is not None or self.model.partition("?")[0].endswith(".onnx") else 10
+
+    @property
+    def tuning_epochs(self) -> int:
+        """Epochs of fine-tuning that will run."""
+        return self.finetune_epochs if self.finetune_epochs is not None else (self.dense_epochs or 10)
+
+    def to_json(self) -> dict[str, Any]:
+        """The options as plain JSON values, the form a run directory records and compares."""
+        document = dataclasses.asdict(self)
+        document["budget"] = str(self.budget)
+        document["exclude"] = list(self.exclude)
+        for name in ("data_dir", "weights"):
+            path: Path | None = getattr(self, name)
+            document[name] = None if path is None else str(path)
+        return document

@@ -1,0 +1,95 @@
+"""What a pruning run found, and its JSON form (``results.json``)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+RESULT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class NetworkFigures:
+    """One network: size, and accuracy in percent where it was measured."""
+
+    macs: int
+    """Multiply-accumulates per image of convolutions and fully connected layers."""
+    params: int
+    """Trainable parameters."""
+    test_accuracy: float
+    """Percent of the test images."""
+    validation_accuracy: float
+    """Percent of the held-out training images."""
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """Channels of one layer before and after."""
+
+    name: str
+    kind: str
+    in_channels: int
+    out_channels: int
+    kept_in: int
+    kept_out: int
+    macs: int
+    kept_macs: int
+
+
+@dataclass(frozen=True)
+class GroupRow:
+    """One group of coupled channels."""
+
+    name: str
+    channels: int
+    kept: int
+    prunable: bool
+    reason: str
+    """Why it was left alone; empty where it was free."""
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PruneResult:
+    """The outcome of `proprune_cli.prune.run`."""
+
+    dense: NetworkFigures
+    pruned: NetworkFigures
+    """Straight after surgery."""
+    finetuned: NetworkFigures
+    thin: NetworkFigures | None
+    layers: tuple[LayerRow, ...]
+    groups: tuple[GroupRow, ...]
+    budget: str
+    achieved: float
+    """What the budget counts: the share removed (ratio) or the share that remains (ops, params, cost)."""
+    verification_error: float
+    """Largest difference between the pruned and the masked network, relative to the largest output."""
+    notes: tuple[str, ...]
+    files: tuple[str, ...]
+    """Paths inside the run directory."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Versioned JSON document."""
+        return {"version": RESULT_VERSION, "kind": "prune-result", **asdict(self)}
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> PruneResult:
+        """Inverse of `to_json`; the version has been checked by the caller."""
+
+        def figures(row: dict[str, Any]) -> NetworkFigures:
+            return NetworkFigures(**row)
+
+        return cls(
+            dense=figures(document["dense"]),
+            pruned=figures(document["pruned"]),
+            finetuned=figures(document["finetuned"]),
+            thin=None if document["thin"] is None else figures(document["thin"]),
+            layers=tuple(LayerRow(**row) for row in document["layers"]),
+            groups=tuple(GroupRow(**{**row, "layers": tuple(row["layers"])}) for row in document["groups"]),
+            budget=document["budget"],
+            achieved=document["achieved"],
+            verification_error=document["verification_error"],
+            notes=tuple(document["notes"]),
+            files=tuple(document["files"]),
+        )

@@ -1,0 +1,190 @@
+"""One pruning step: find the groups, score them, meet the budget, cut, and verify."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from proprune_cli.errors import InputError
+from proprune_cli.prune.budget import TOLERANCE, Candidate, allocate, allowed_sizes, normalised
+from proprune_cli.prune.channels import Ids
+from proprune_cli.prune.count import CostTable, Sizes, figure
+from proprune_cli.prune.dependencies import ChannelMap, analyse
+from proprune_cli.prune.methods import Context, Importance, method_named
+from proprune_cli.prune.objective import CostModel
+from proprune_cli.prune.options import Budget, PruneOptions
+from proprune_cli.prune.result import GroupRow, LayerRow
+from proprune_cli.prune.surgery import Cuts, SurgeryError, cuts_for, masked, shrink, verify
+from proprune_cli.prune.trace import example_input
+
+
+@dataclass(frozen=True)
+class Shrunk:
+    """A smaller network and how it came about."""
+
+    model: nn.Module
+    cuts: Cuts
+    achieved: float
+    error: float
+    """Largest difference to the masked network, relative to its largest output."""
+    dense_macs: int
+    macs: int
+    dense_params: int
+    params: int
+    groups: tuple[GroupRow, ...]
+    layers: tuple[LayerRow, ...]
+    notes: tuple[str, ...]
+
+
+def prune_network(
+    model: nn.Module,
+    in_channels: int,
+    size: tuple[int, int],
+    options: PruneOptions,
+    cost_model: CostModel | None = None,
+) -> Shrunk:
+    """Prune ``model`` as ``options`` say; the model itself is left as it is.
+
+    Where the result does not run because the network's code names a number of features (``x.view(-1, 400)``), it is
+    pruned again with the channels that pass through such a reshape left alone.
+
+    Raises:
+        InputError: the budget cannot be met, or the method or an excluded module does not exist.
+        SurgeryError: the pruned network does not compute what the masked network computes.
+        UnsupportedError: the network cannot be traced.
+    """
+    if options.budget.kind == "cost" and cost_model is None:
+        raise InputError(
+            "the budget counts a cost that no model predicts", where="--budget", remedy="use ops=, params= or ratio="
+        )
+    names = dict(model.named_modules())
+    for name in options.exclude:
+        if name not in names:
+            raise InputError(
+                f"the network has no module {name!r}",
+                where="--exclude",
+                remedy="it has " + ", ".join([n for n, m in names.items() if n and not list(m.children())][:12]),
+            )
+    model.eval()
+    example = example_input(in_channels, size)
+    where = f"--model {options.model}"
+    channels = analyse(model, example, options.exclude, where)
+    try:
+        return _attempt(model, channels, example, options, cost_model, ())
+    except SurgeryError as first:
+        pinned = analyse(model, example, options.exclude, where, pin_reshapes=True)
+        if len(pinned.prunable) == len(channels.prunable):
+            raise
+        note = f"channels before a reshape with fixed sizes were left alone ({first.what})"
+        return _attempt(model, pinned, example, options, cost_model, (note,))
+
+
+def _attempt(
+    model: nn.Module,
+    channels: ChannelMap,
+    example: torch.Tensor,
+    options: PruneOptions,
+    cost_model: CostModel | None,
+    notes: tuple[str, ...],
+) -> Shrunk:
+    table = CostTable(channels)
+    tensors = {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers(remove_duplicate=False))}
+    scored, unscored = _scores(channels, method_named(options.method), tensors, options)
+
+    def cost(sizes: Sizes) -> float:
+        return figure(table, options.budget.kind, sizes, cost_model)
+
+    sizes = allocate(scored, table.full, options.budget, options.scope, cost)
+    kept: dict[int, Ids] = {}
+    for candidate in scored:
+        best = np.argsort(-candidate.scores, kind="stable")[: int(sizes[candidate.position])]
+        kept[candidate.position] = np.sort(best).astype(np.int64)
+    cuts = cuts_for(channels.groups, kept, tensors)
+    smaller = shrink(model, cuts)
+    inputs = example_input(example.shape[1], (example.shape[2], example.shape[3]), batch=4, seed=1)
+    error = verify(smaller, masked(model, channels.groups, kept), inputs, f"--model {options.model}")
+    achieved, budget_notes = _judge(options.budget, cost(table.full), cost(sizes), scored, sizes)
+    return Shrunk(
+        model=smaller,
+        cuts=cuts,
+        achieved=achieved,
+        error=error,
+        dense_macs=table.macs(table.full),
+        macs=table.macs(sizes),
+        dense_params=table.params(table.full),
+        params=sum(p.numel() for p in smaller.parameters()),
+        groups=_group_rows(channels, sizes, unscored),
+        layers=_layer_rows(table, sizes),
+        notes=(*notes, *budget_notes),
+    )
+
+
+def _scores(
+    channels: ChannelMap, method: Importance, tensors: dict[str, torch.Tensor], options: PruneOptions
+) -> tuple[list[Candidate], frozenset[int]]:
+    context = Context(tensors, np.random.default_rng([options.seed, 7]))
+    candidates: list[Candidate] = []
+    unscored: set[int] = set()
+    for position, group in enumerate(channels.groups):
+        if not group.prunable:
+            continue
+        scores = method(group, context)
+        if scores is None:
+            unscored.add(position)
+            continue
+        sizes = allowed_sizes(group.channels, options.multiple, options.min_keep)
+        candidates.append(Candidate(position, normalised(scores), sizes))
+    if not candidates:
+        reason = "none has what the method scores" if unscored else "each is pinned"
+        raise InputError(
+            f"no group of channels can be pruned by {options.method!r}: {reason}",
+            where=f"--model {options.model}",
+            remedy="try --method l1; proprune reports why a group is pinned",
+        )
+    return candidates, frozenset(unscored)
+
+
+def _judge(
+    budget: Budget, full: float, now: float, candidates: list[Candidate], sizes: Sizes
+) -> tuple[float, tuple[str, ...]]:
+    if budget.kind == "ratio":
+        before = sum(c.channels for c in candidates)
+        removed = 1 - sum(int(sizes[c.position]) for c in candidates) / before
+        return removed, ()
+    remaining = now / full
+    if budget.value - remaining <= TOLERANCE:
+        return remaining, ()
+    note = (
+        f"rounding leaves {budget.kind}={remaining:.3f} of the {budget.value:g} allowed; "
+        "a smaller --multiple would come closer"
+    )
+    return remaining, (note,)
+
+
+def _group_rows(channels: ChannelMap, sizes: Sizes, unscored: frozenset[int]) -> tuple[GroupRow, ...]:
+    rows: list[GroupRow] = []
+    for position, group in enumerate(channels.groups):
+        reason = "; ".join(group.reasons) or ("the method cannot score it" if position in unscored else "")
+        rows.append(
+            GroupRow(group.name, group.channels, int(sizes[position]), not reason, reason, group.layers)
+        )
+    return tuple(rows)
+
+
+def _layer_rows(table: CostTable, sizes: Sizes) -> tuple[LayerRow, ...]:
+    return tuple(
+        LayerRow(
+            name=before.name,
+            kind=before.kind,
+            in_channels=before.in_channels,
+            out_channels=before.out_channels,
+            kept_in=after.in_channels,
+            kept_out=after.out_channels,
+            macs=before.macs,
+            kept_macs=after.macs,
+        )
+        for before, after in zip(table.layers(table.full), table.layers(sizes), strict=True)
+    )
