@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proprune_cli.accel.program import Plane, Program
+from proprune_cli.artifact.arrays import decode_array, encode_array
 from proprune_cli.artifact.files import read_whole, write_whole
 from proprune_cli.artifact.manifest import Layout, Manifest, Member, Source, parse_manifest
 from proprune_cli.artifact.seal import REMEDY, seal, unseal
@@ -105,9 +105,9 @@ class Artifact:
         return {
             "program.bin": self.program.image.astype("<u8", copy=False).tobytes(),
             "qdq.onnx": self.qdq,
-            "golden/image.npy": _npy(self.golden.image),
-            "golden/codes_in.npy": _npy(self.golden.codes_in),
-            "golden/codes_out.npy": _npy(self.golden.codes_out),
+            "golden/image.npy": encode_array(self.golden.image),
+            "golden/codes_in.npy": encode_array(self.golden.codes_in),
+            "golden/codes_out.npy": encode_array(self.golden.codes_out),
             "plan.json": _json(self.plan),
             "report.json": _json(self.report),
         }
@@ -164,9 +164,9 @@ def _assemble(manifest: Manifest, members: dict[str, bytes]) -> Artifact:
         ),
         qdq=members["qdq.onnx"],
         golden=Golden(
-            image=_array(members["golden/image.npy"], np.float32),
-            codes_in=_array(members["golden/codes_in.npy"], np.int8),
-            codes_out=_array(members["golden/codes_out.npy"], np.int8),
+            image=_typed(members["golden/image.npy"], np.float32),
+            codes_in=_typed(members["golden/codes_in.npy"], np.int8),
+            codes_out=_typed(members["golden/codes_out.npy"], np.int8),
         ),
         output_shape=manifest.output_shape,
         plan=_object(members["plan.json"]),
@@ -204,14 +204,8 @@ def _inside(plane: Plane, size: int) -> bool:
     return positive and plane.address >= 0 and plane.address + plane.words <= size
 
 
-def _npy(array: NDArray[Any]) -> bytes:
-    stream = io.BytesIO()
-    np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
-    return stream.getvalue()
-
-
-def _array(content: bytes, dtype: type[np.generic]) -> NDArray[Any]:
-    array = np.load(io.BytesIO(content), allow_pickle=False)
+def _typed(content: bytes, dtype: type[np.generic]) -> NDArray[Any]:
+    array = decode_array(content)
     if array.dtype != dtype:
         raise ValueError(f"an array of {array.dtype} where {np.dtype(dtype)} is expected")
     return array

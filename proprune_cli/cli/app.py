@@ -1,0 +1,81 @@
+"""The console script ``proprune``: its commands, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Any, cast
+
+import typer
+
+from proprune_cli.cli import bench, boards, compile, demo, deploy, inspect, prune, run  # noqa: A004
+from proprune_cli.cli.failure import report, silence_stdout
+
+app = typer.Typer(
+    name="proprune",
+    # Plain help: reads the same with and without colour, and does not wait for the rich library.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+for module in (prune, compile, inspect, run, deploy, bench, boards, demo):
+    app.command(module.__name__.rpartition(".")[2])(module.command)
+
+
+def _version(show: bool) -> None:
+    if show:
+        from proprune_cli.artifact.version import tool_version
+
+        print(f"proprune {tool_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Take a PyTorch CNN to a PYNQ FPGA board: prune, compile, deploy, measure.
+
+    \b
+    Start with:
+      proprune demo
+      proprune COMMAND --help
+
+    \b
+    Exit codes: 0 done, 1 something you can mend, 2 usage, 3 unsupported or does
+    not fit, 4 board unreachable or mismatched, 5 a gate missed, 70 a bug, 130 interrupted.
+    """
+
+
+def run_cli(arguments: list[str]) -> int:
+    """Run one command line; its exit code."""
+    as_json = "--json" in arguments
+    debug = "--debug" in arguments or bool(os.environ.get("PROPRUNE_DEBUG"))
+    try:
+        code = cast("Any", app)(args=arguments, prog_name="proprune", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        silence_stdout()
+        return 1
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last line of defence; nothing is swallowed
+        if type(error).__name__ == "Abort":
+            error = KeyboardInterrupt()
+        return report(error, as_json=as_json, debug=debug)
+    if code == 130:
+        # The option parser turned Ctrl-C into its own exit.
+        return report(KeyboardInterrupt(), as_json=as_json, debug=False)
+    return code if isinstance(code, int) else 0
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    sys.exit(run_cli(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""``proprune compile``: a model becomes an artifact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from proprune_cli.cli.arguments import Config
+from proprune_cli.cli.output import Json, emit_json, say
+from proprune_cli.cli.plan import plan_table
+from proprune_cli.cli.progress import stages
+
+
+def command(
+    source: Annotated[
+        Path, typer.Argument(metavar="RUN|MODEL.ONNX", help="A finished run directory, or an ONNX file.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="NET.PPR", help="The artifact to write.")],
+    array: Annotated[
+        str | None, typer.Option("--array", metavar="NAME", help="Array to compile for.  [default: the board's]")
+    ] = None,
+    board: Annotated[
+        str | None, typer.Option("--board", metavar="NAME", help="Board to plan for.  [default: pynq-z2]")
+    ] = None,
+    calibration: Annotated[
+        str | None,
+        typer.Option(
+            "--calibration",
+            metavar="X.NPY|DATA",
+            help="Example images, float32 NCHW, or a data set's name.  [default: the run's own]",
+        ),
+    ] = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Compile a run directory or an ONNX model into one artifact.
+
+    \b
+    Examples:
+      proprune compile runs/digits -o net.ppr
+      proprune compile model.onnx --calibration images.npy --array z7020-256 -o net.ppr
+    """
+    from proprune_cli.config import compile_options
+    from proprune_cli.flow.build import build
+
+    options = compile_options(config, {"array": array, "board": board, "calibration": calibration})
+    with stages() as on_stage:
+        artifact = build(source, options, on_stage)
+        size = artifact.save(output)
+    if as_json:
+        emit_json("compile", _document(output, artifact, size))
+        return
+    plan_table(artifact)
+    program = artifact.program
+    say()
+    say(
+        f"{output}: {size / 2**20:.2f} MiB, array {program.array}, contract {program.digest[:16]}; "
+        f"needs {program.bytes / 2**20:.2f} MiB of board memory"
+    )
+
+
+def _document(output: Path, artifact: Any, size: int) -> dict[str, Any]:
+    manifest = artifact.manifest().to_json()
+    manifest.pop("schema")
+    plan: dict[str, Any] = {"plan": artifact.plan, "report": artifact.report}
+    return {"artifact": str(output), "bytes": size, "manifest": manifest, **plan}

@@ -1,0 +1,91 @@
+"""``proprune inspect``: what is in an artifact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from proprune_cli.cli.arguments import ArtifactPath
+from proprune_cli.cli.output import Json, emit_json, say
+from proprune_cli.cli.plan import plan_table
+
+if TYPE_CHECKING:
+    from proprune_cli.artifact import Artifact
+
+
+def command(
+    artifact: ArtifactPath,
+    plan: Annotated[bool, typer.Option("--plan", help="The compiler's plan, layer by layer.")] = False,
+    disassemble: Annotated[
+        bool, typer.Option("--disassemble", help="The program, as the engine will read it.")
+    ] = False,
+    layer: Annotated[
+        str | None, typer.Option("--layer", metavar="NAME|INDEX", help="Disassemble one layer only, at more length.")
+    ] = None,
+    extract_onnx: Annotated[
+        Path | None, typer.Option("--extract-onnx", metavar="QDQ.ONNX", help="Write the quantised model as QDQ ONNX.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what is in an artifact, after verifying every bit of it.
+
+    \b
+    Examples:
+      proprune inspect net.ppr --plan
+      proprune inspect net.ppr --disassemble --layer conv1
+    """
+    from proprune_cli.artifact import check_contract, load_artifact
+    from proprune_cli.artifact.files import write_whole
+
+    network = load_artifact(artifact)
+    listing: list[str] = []
+    if disassemble or layer is not None:
+        from proprune_cli.accel.disassemble import Limits
+        from proprune_cli.accel.disassemble import disassemble as listed
+
+        array = check_contract(network, str(artifact))
+        limits = Limits() if layer is None else Limits(steps=64, blocks=64, taps=64)
+        listing = list(listed(network.program, array, layer, limits))
+    if extract_onnx is not None:
+        write_whole(extract_onnx, network.qdq)
+    if as_json:
+        emit_json("inspect", _document(artifact, network, plan, listing))
+        return
+    _summary(artifact, network)
+    if plan:
+        say()
+        plan_table(network)
+    for line in ["", *listing] if listing else []:
+        say(line)
+    if extract_onnx is not None:
+        say(f"\n{extract_onnx}: QDQ model written")
+
+
+def _summary(path: Path, network: Artifact) -> None:
+    p = network.program
+    rows = [
+        ("network", f"{network.name}, from {network.source.name} ({network.source.sha256[:16]})"),
+        ("compiled", f"by proprune {network.tool} for {network.board}, array {p.array}, contract {p.digest[:16]}"),
+        ("input", f"[N, {', '.join(map(str, network.input_shape))}], scale 2^{p.input.exponent}"),
+        ("output", f"[N, {', '.join(map(str, network.output_shape))}], scale 2^{p.output.exponent}"),
+        (
+            "program",
+            f"{p.layer_count} layers, image {len(p.image) * 8 / 2**20:.2f} MiB, buffer {p.bytes / 2**20:.2f} MiB",
+        ),
+    ]
+    say(f"{path}: whole, every checksum agrees")
+    for name, text in rows:
+        say(f"  {name:9} {text}")
+
+
+def _document(path: Path, network: Artifact, plan: bool, listing: list[str]) -> dict[str, Any]:
+    manifest = network.manifest().to_json()
+    manifest.pop("schema")
+    body: dict[str, Any] = {"artifact": str(path), "manifest": manifest, "report": network.report}
+    if plan:
+        body["plan"] = network.plan
+    if listing:
+        body["disassembly"] = listing
+    return body

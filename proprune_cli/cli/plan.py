@@ -1,0 +1,48 @@
+"""The compiler's plan as a table; every cycle in it is predicted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from proprune_cli.cli.output import say, table
+
+if TYPE_CHECKING:
+    from proprune_cli.artifact import Artifact
+
+COLUMNS = ("layer", "kind", "in", "out", "kernel", "tile", "steps", "taps", "MACs", "cycles", "utilisation", "bound")
+
+
+def plan_table(artifact: Artifact) -> None:
+    """Print what the compiler decided for each layer, and the predicted totals."""
+    table(COLUMNS, [_row(layer) for layer in artifact.plan["layers"]])
+    totals = artifact.plan["totals"]
+    used = f"{percent(totals['mac_utilisation'])} of the array's MACs used"
+    speed = f"{totals['latency_ms']:.3f} ms, {totals['cycles']:,} cycles at {totals['clock_mhz']:g} MHz"
+    say()
+    say(f"predicted for {artifact.board} by {totals['model']}:")
+    say(f"{speed}, {totals['macs']:,} MACs, {used}, {totals['ddr_bytes'] / 1e6:.2f} MB of DDR traffic")
+
+
+def _row(layer: dict[str, Any]) -> tuple[object, ...]:
+    def by(values: list[int]) -> str:
+        return "×".join(map(str, values))
+
+    return (
+        layer["name"],
+        layer["kind"] + (" + add" if layer["residual"] else ""),
+        by(layer["input"]),
+        by(layer["output"]),
+        by(layer["kernel"]) + (f" /{by(layer['stride'])}" if max(layer["stride"]) > 1 else ""),
+        by(layer["tile"]),
+        layer["steps"],
+        f"{layer['taps']:,}",
+        f"{layer['macs']:,}",
+        f"{layer['cycles']:,}",
+        percent(layer["mac_utilisation"]),
+        layer["bound"],
+    )
+
+
+def percent(share: float | None) -> str | None:
+    """0.957 → ``95.7 %``."""
+    return None if share is None else f"{share * 100:.1f} %"

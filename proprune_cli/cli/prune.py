@@ -1,0 +1,122 @@
+"""``proprune prune``: train, prune, fine-tune, export."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from proprune_cli.cli.arguments import Config
+from proprune_cli.cli.output import Json, emit_json, say, table
+
+if TYPE_CHECKING:
+    from proprune_cli.prune import PruneResult
+
+
+def command(
+    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Run directory; an interrupted run resumes there.")],
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="MODEL", help="Zoo name, package.module:factory, or net.onnx.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="NAME|PATH", help="digits, fashion-mnist, …, an .npz, or a folder.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", metavar="DIR", help="Where the data set's files are.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", metavar="FILE", help="Trained weights to start from (safetensors).")
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option("--method", metavar="NAME", help="Importance: l1, l2, bn, random.  [default: l1]")
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            "--budget", metavar="KIND=SHARE", help="ops or params that remain, or ratio removed.  [default: ops=0.5]"
+        ),
+    ] = None,
+    scope: Annotated[
+        str | None, typer.Option("--scope", metavar="NAME", help="layer, or global.  [default: layer]")
+    ] = None,
+    multiple: Annotated[
+        int | None, typer.Option("--multiple", metavar="N", help="Keep multiples of N channels.  [default: 8]")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", metavar="N", help="Epochs of dense training.  [default: 10]")
+    ] = None,
+    finetune_epochs: Annotated[
+        int | None, typer.Option("--finetune-epochs", metavar="N", help="Of fine-tuning.  [default: as --epochs]")
+    ] = None,
+    batch: Annotated[int | None, typer.Option("--batch", metavar="N", help="Batch size.  [default: 128]")] = None,
+    lr: Annotated[float | None, typer.Option("--lr", metavar="RATE", help="Peak learning rate.")] = None,
+    thin: Annotated[
+        bool | None, typer.Option("--thin/--no-thin", help="Train a thin baseline too.  [default: thin]")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", help="Seed of everything random.  [default: 0]")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Go on although RUN was started with other options.")] = False,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Train a network, prune it, fine-tune it and export it to ONNX.
+
+    A killed run resumes from its last epoch: give the same command again.
+
+    \b
+    Examples:
+      proprune prune --model resnet20 --data fashion-mnist --budget ops=0.5 --out runs/r20
+      proprune prune --model mypackage.nets:make --data images.npz --out runs/mine
+      proprune prune --config configs/runs/digits.yaml --out runs/digits
+    """
+    from proprune_cli.config import prune_options
+    from proprune_cli.prune.progress import SilentProgress, TerminalProgress
+    from proprune_cli.rundir import prune_into
+
+    given: dict[str, Any] = {
+        "model": model,
+        "data": data,
+        "data_dir": data_dir,
+        "weights": weights,
+        "method": method,
+        "budget": budget,
+        "scope": scope,
+        "multiple": multiple,
+        "epochs": epochs,
+        "finetune_epochs": finetune_epochs,
+        "thin": thin,
+        "seed": seed,
+        "train.batch": batch,
+        "train.lr": lr,
+    }
+    options = prune_options(config, given)
+    with TerminalProgress() if sys.stderr.isatty() else nullcontext(SilentProgress()) as progress:
+        result = prune_into(options, out, progress, force=force)
+    if as_json:
+        emit_json("prune", {"run": str(out), "options": options.to_json(), "result": result.to_json()})
+    else:
+        _show(out, result)
+
+
+def _show(out: Path, result: PruneResult) -> None:
+    networks = [("dense", result.dense), ("pruned", result.pruned), ("fine-tuned", result.finetuned)]
+    if result.thin is not None:
+        networks.append(("thin, same budget", result.thin))
+    rows = [
+        (name, f"{n.macs:,}", f"{n.params:,}", f"{n.validation_accuracy:.2f} %", f"{n.test_accuracy:.2f} %")
+        for name, n in networks
+    ]
+    table(("network", "MACs", "weights", "validation", "test"), rows)
+    say()
+    say(f"budget {result.budget}, reached {result.achieved:.3f}; pruned and masked network differ by at most "
+        f"{result.verification_error:.1e}")  # fmt: skip
+    for group in result.groups:
+        if not group.prunable:
+            say(f"left alone: {group.name}: {group.reason}")
+    for text in result.notes:
+        say(f"note: {text}")
+    say(f"{out}: compile it with `proprune compile {out} -o net.ppr`")

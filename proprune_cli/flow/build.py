@@ -1,0 +1,89 @@
+"""From a model to an artifact: find the ONNX file and the calibration images, compile, package."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proprune_cli.accel.array import load_array
+from proprune_cli.artifact import Artifact, Golden, Source
+from proprune_cli.artifact.files import read_whole
+from proprune_cli.errors import InputError
+
+if TYPE_CHECKING:
+    from proprune_cli.config import CompileOptions
+
+MODEL = "model.onnx"
+CALIBRATION = "calibration.npy"
+CALIBRATION_IMAGES = 500
+"""Images taken from a data set that is named for calibration."""
+
+
+def build(source: Path, options: CompileOptions, on_stage: Callable[[str], None] = lambda _: None) -> Artifact:
+    """Compile a run directory or an ONNX file.
+
+    Raises:
+        InputError: the source or the calibration images are missing or damaged.
+        UnsupportedError: the network asks for something the engine does not do, or does not fit.
+    """
+    from proprune_cli.accel.boards import load_board
+    from proprune_cli.compile.pipeline import compile_model
+
+    board = load_board(options.board)
+    array = load_array(options.array or board.default_array)
+    model, calibration = _sources(source, options.calibration)
+    on_stage("reading calibration images")
+    images = _images(calibration)
+    digest = hashlib.sha256(read_whole(model)).hexdigest()
+    compiled = compile_model(model, images, array, board, on_stage)
+    return Artifact(
+        name=source.name if source.is_dir() else source.stem,
+        board=board.name,
+        source=Source(model.name, digest),
+        program=compiled.program,
+        qdq=compiled.qdq,
+        golden=Golden(compiled.golden_input, compiled.golden_codes_in, compiled.golden_codes_out),
+        output_shape=compiled.output_shape,
+        plan=compiled.plan,
+        report=compiled.report,
+    )
+
+
+def _sources(source: Path, calibration: str | None) -> tuple[Path, str]:
+    """The ONNX file and where its calibration images come from."""
+    if source.is_dir():
+        model = source / MODEL
+        if not model.is_file():
+            raise InputError(
+                f"the directory holds no {MODEL}, so it is no finished run",
+                where=str(source),
+                remedy=f"finish it with `proprune prune … --out {source}`, or give an ONNX file",
+            )
+        return model, calibration or str(source / CALIBRATION)
+    if not source.exists():
+        raise InputError("no such file or directory", where=str(source), remedy="give a run directory or an ONNX file")
+    if calibration is None:
+        raise InputError(
+            "an ONNX file says nothing about the images it will see, and quantisation needs some",
+            where=str(source),
+            remedy="give --calibration images.npy (float32 NCHW, prepared as for training) or a data set, such as "
+            "--calibration digits",
+        )
+    return source, calibration
+
+
+def _images(calibration: str) -> NDArray[np.float32]:
+    """float32 [N, C, H, W]; the compiler checks them against the network."""
+    path = Path(calibration)
+    if path.suffix == ".npy":
+        from proprune_cli.artifact.arrays import read_array
+
+        return read_array(path)
+    from proprune_cli.prune.data import load_data
+
+    return load_data(calibration).calibration_images(CALIBRATION_IMAGES)

@@ -1,0 +1,193 @@
+"""The whole toolchain in one go: train, prune, compile, run on the emulated board, compare before and after."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proprune_cli.accel.array import load_array
+from proprune_cli.accel.boards import load_board
+from proprune_cli.artifact import Artifact
+from proprune_cli.artifact.codes import quantise_images
+from proprune_cli.config import CompileOptions
+from proprune_cli.errors import BoardError, UsageError
+from proprune_cli.flow.build import CALIBRATION, build
+from proprune_cli.flow.execute import Executor, open_executor, run_codes
+from proprune_cli.measure.cpu import CpuExecutor
+from proprune_cli.measure.predicted import predict
+from proprune_cli.measure.records import BenchRecord
+from proprune_cli.prune import Budget, PruneOptions, PruneResult, TrainOptions
+from proprune_cli.prune.data import load_data
+from proprune_cli.prune.progress import Progress
+from proprune_cli.prune.result import NetworkFigures
+from proprune_cli.rundir import prune_into
+
+BOARD = "pynq-z2"
+EMULATED = f"emulated:{BOARD}"
+
+PRESETS: dict[str, PruneOptions] = {
+    "digits": PruneOptions(
+        model="resnet8",
+        data="digits?size=32",
+        budget=Budget("ops", 0.5),
+        epochs=16,
+        finetune_epochs=8,
+        train=TrainOptions(batch=64),
+        test_images=0,
+    ),
+    "fashion-mnist": PruneOptions(
+        model="resnet8", data="fashion-mnist", budget=Budget("ops", 0.5), epochs=4, finetune_epochs=3, test_images=0
+    ),
+}
+"""What the demonstration trains on each data set; chosen to take minutes on two cores."""
+
+
+@dataclass(frozen=True)
+class DemoRow:
+    """One network of the table.
+
+    Attributes:
+        float_accuracy: percent of all test images, as trained. int8_accuracy: percent of the ``tested`` test images,
+            by the codes that the emulated board returned.
+        tested: images that ran on the emulated board.
+        bench: predicted figures.
+    """
+
+    network: str
+    weights: int
+    float_accuracy: float
+    int8_accuracy: float
+    tested: int
+    bench: BenchRecord
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How many output bytes of the executors were compared with those of ONNX Runtime; none differed."""
+
+    executor: str
+    images: int
+    bytes_compared: int
+
+
+@dataclass(frozen=True)
+class DemoReport:
+    """What the demonstration found."""
+
+    data: str
+    model: str
+    rows: tuple[DemoRow, ...]
+    agreements: tuple[Agreement, ...]
+    efficiency: float
+    """Prune efficiency: predicted speed-up ÷ operation reduction, of the pruned network."""
+    artifacts: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return dataclasses.asdict(self)
+
+
+def demo(
+    data: str,
+    out: Path,
+    progress: Progress,
+    *,
+    data_dir: Path | None = None,
+    images: int = 500,
+    checked: int = 10,
+    on_stage: Callable[[str], None] = lambda _: None,
+) -> DemoReport:
+    """Run the demonstration in directory ``out``; what is already there is resumed.
+
+    Args:
+        images: test images that run on the emulated board, at most.
+        checked: of those, images that also run in the interpreter and without graph optimisation.
+
+    Raises:
+        UsageError: no preset for ``data``.
+        BoardError: two executors differ in a byte.
+    """
+    if data not in PRESETS:
+        raise UsageError(
+            f"the demonstration knows no data set {data!r}",
+            where="--data",
+            remedy=f"choose one of {', '.join(PRESETS)}",
+        )
+    options = dataclasses.replace(PRESETS[data], data_dir=data_dir)
+    run = out / "run"
+    result = prune_into(options, run, progress)
+    test = load_data(options.data, data_dir=data_dir, validation=options.validation, seed=options.seed)
+    chosen = np.linspace(0, len(test.test) - 1, min(images, len(test.test)), dtype=np.int64)
+    sample = test.normalise(test.test.images[chosen])
+    labels = test.test.labels[chosen]
+
+    rows: list[DemoRow] = []
+    totals: dict[str, list[int]] = {}
+    paths: list[str] = []
+    for name, file, figures in _networks(result):
+        on_stage(f"compile the {name} network")
+        artifact = build(run / file, CompileOptions(BOARD, calibration=str(run / CALIBRATION)))
+        artifact = dataclasses.replace(artifact, name=name)
+        path = out / f"{name}.ppr"
+        artifact.save(path)
+        paths.append(str(path))
+        on_stage(f"run the {name} network")
+        codes = quantise_images(sample, artifact.program.input)
+        answers = _agreeing(artifact, codes, checked, totals)
+        accuracy = float((answers.reshape(len(answers), -1).argmax(axis=1) == labels).mean() * 100)
+        bench = predict(artifact, path.name, load_board(BOARD), load_array(artifact.program.array))
+        rows.append(DemoRow(name, figures.params, figures.test_accuracy, accuracy, len(sample), bench))
+    dense, pruned = rows[0].bench, rows[1].bench
+    efficiency = (dense.latency_ms / pruned.latency_ms) / (dense.macs / pruned.macs)
+    agreements = tuple(Agreement(executor, n, count) for executor, (n, count) in totals.items())
+    return DemoReport(options.data, options.model, tuple(rows), agreements, efficiency, tuple(paths))
+
+
+def _networks(result: PruneResult) -> list[tuple[str, str, NetworkFigures]]:
+    """(name, file in the run directory, figures) of each network of the table."""
+    networks = [("dense", "dense.onnx", result.dense), ("pruned", "model.onnx", result.finetuned)]
+    if result.thin is not None:
+        networks.append(("thin", "thin.onnx", result.thin))
+    return networks
+
+
+def _agreeing(
+    artifact: Artifact, codes: NDArray[np.int8], checked: int, totals: dict[str, list[int]]
+) -> NDArray[np.int8]:
+    """Output codes of the emulated board, after every executor gave the same bytes as ONNX Runtime.
+
+    Args:
+        totals: executor → [images, bytes compared], added to.
+
+    Raises:
+        BoardError: a byte differs.
+    """
+    reference = run_codes(CpuExecutor(artifact), codes)
+    where = f"{artifact.name}.ppr"
+    candidates: list[tuple[str, Executor, int]] = [
+        ("C++ engine on the emulated board", open_executor(artifact, EMULATED, where), len(codes)),
+        ("NumPy interpreter", open_executor(artifact, "interpreter", where), min(checked, len(codes))),
+        ("ONNX Runtime without optimisation", CpuExecutor(artifact, optimise=False), min(checked, len(codes))),
+    ]
+    answers = reference
+    for name, executor, count in candidates:
+        outputs = run_codes(executor, codes[:count])
+        differing = int((outputs != reference[:count]).sum())
+        if differing:
+            raise BoardError(
+                f"{name} and ONNX Runtime differ in {differing} of {outputs.size} output bytes",
+                where=where,
+                remedy="this is a bug of the toolchain; please report it with the artifact",
+            )
+        entry = totals.setdefault(name, [0, 0])
+        entry[0] += count
+        entry[1] += outputs.size
+        if executor.name == EMULATED:
+            answers = outputs
+    return answers

@@ -1,0 +1,102 @@
+"""ONNX Runtime on this host: the artifact's own QDQ model, as an executor and as a measured latency."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from typing import Any, cast
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from proprune_cli.artifact import Artifact
+from proprune_cli.artifact.codes import dequantise_outputs, quantise_images
+from proprune_cli.errors import InputError
+from proprune_cli.measure.records import BenchRecord
+
+WARM_UP = 5
+MIN_REPETITIONS = 30
+MIN_SECONDS = 0.5
+MAX_SECONDS = 10.0
+
+
+class CpuExecutor:
+    """Runs the QDQ model. Its int8 codes are those of the engine: the arithmetic is the same by construction.
+
+    Args:
+        optimise: ONNX Runtime's graph optimisation; the bytes do not depend on it.
+    """
+
+    name = "cpu"
+
+    def __init__(self, artifact: Artifact, *, optimise: bool = True) -> None:
+        options = ort.SessionOptions()
+        level = ort.GraphOptimizationLevel
+        options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
+        try:
+            self._session = ort.InferenceSession(artifact.qdq, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime raises its own, unrelated classes
+            raise InputError(
+                f"ONNX Runtime {ort.__version__} refuses the artifact's QDQ model: {error}",
+                where=artifact.name,
+                remedy="update onnxruntime, or use --board interpreter",
+            ) from error
+        self._artifact = artifact
+        self._input = str(self._session.get_inputs()[0].name)
+        self._output = str(self._session.get_outputs()[0].name)
+
+    def run_float(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """float32 [1, C, H, W] → float32 [1, *output_shape]."""
+        outputs = cast("list[Any]", self._session.run([self._output], {self._input: image}))
+        return np.asarray(outputs[0], dtype=np.float32)
+
+    def run(self, codes: NDArray[np.int8]) -> NDArray[np.int8]:
+        """int8 [C, H, W] → int8 [C, H, W]: codes go in and come out through the exact power-of-two scales."""
+        program = self._artifact.program
+        image = dequantise_outputs(codes[np.newaxis], program.input, codes.shape)
+        y = self.run_float(image).reshape(1, program.output.channels, program.output.height, program.output.width)
+        return quantise_images(y, program.output)[0]
+
+
+def measure_cpu(artifact: Artifact, label: str) -> BenchRecord:
+    """Latency of the QDQ model on this host: median, 10th and 90th percentile of repeated runs after a warm-up.
+
+    Args:
+        label: the artifact's file name.
+    """
+    executor = CpuExecutor(artifact)
+    image = artifact.golden.image
+    for _ in range(WARM_UP):
+        executor.run_float(image)
+    times: list[float] = []
+    begin = time.perf_counter()
+    while True:
+        start = time.perf_counter()
+        executor.run_float(image)
+        end = time.perf_counter()
+        times.append(end - start)
+        spent = end - begin
+        if spent > MAX_SECONDS or (spent > MIN_SECONDS and len(times) >= MIN_REPETITIONS):
+            break
+    low, median, high = (float(q) * 1e3 for q in np.percentile(times, (10, 50, 90)))
+    threads = os.cpu_count() or 1
+    return BenchRecord(
+        artifact=label,
+        network=artifact.name,
+        board="cpu",
+        array=None,
+        source="measured",
+        model=f"ONNX Runtime {ort.__version__} on this host",
+        latency_ms=median,
+        latency_low_ms=low,
+        latency_high_ms=high,
+        repetitions=len(times),
+        throughput_per_s=1e3 / median,
+        macs=int(artifact.plan["totals"]["macs"]),
+        notes=(
+            f"{platform.machine()} host, {threads} logical cores, wall clock; other work shows in the spread",
+            "no energy meter is attached, so no energy is given",
+        ),
+    )

@@ -1,0 +1,79 @@
+"""A measurement: a number with its source, *measured* on which host or board, or *predicted* by which model."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Origin = Literal["predicted", "measured"]
+
+
+@dataclass(frozen=True)
+class LayerRecord:
+    """One layer on the engine.
+
+    Attributes:
+        latency_ms: of this layer for one image. ddr_bytes: read and written.
+        mac_utilisation: multiply-accumulates done ÷ those the array could have done in these cycles.
+        bound: "compute", "memory" or "overhead": what most of the time goes to.
+    """
+
+    name: str
+    cycles: int
+    latency_ms: float
+    macs: int
+    mac_utilisation: float
+    ddr_bytes: int
+    bound: str
+
+
+@dataclass(frozen=True)
+class Coefficient:
+    """A number that a model used, with its unit and where it comes from."""
+
+    name: str
+    value: float
+    unit: str
+    source: str
+
+
+@dataclass(frozen=True)
+class BenchRecord:
+    """One artifact on one board. A figure that the source does not give is None, never a guess.
+
+    Attributes:
+        artifact: file name. network: the network's name.
+        board, array: where it ran, or for what it is predicted; array None off the engine.
+        source: whether the figures are predicted or measured. model: by which model or meter.
+        latency_ms: of one image. latency_low_ms, latency_high_ms: 10th and 90th percentile of repetitions.
+        repetitions: timed runs; 0 where predicted.
+        throughput_per_s: images per second, one after the other.
+        cycles: of the engine clock. macs: multiply-accumulates of one image, as the network counts them.
+        mac_utilisation: ``macs / (cycles · MACs per cycle)``.
+        ddr_bytes: read and written for one image. energy_mj: of one image.
+        coefficients: what the models assume, with sources. notes: caveats for the reader.
+    """
+
+    artifact: str
+    network: str
+    board: str
+    array: str | None
+    source: Origin
+    model: str
+    latency_ms: float
+    throughput_per_s: float
+    macs: int
+    cycles: int | None = None
+    mac_utilisation: float | None = None
+    ddr_bytes: int | None = None
+    energy_mj: float | None = None
+    latency_low_ms: float | None = None
+    latency_high_ms: float | None = None
+    repetitions: int = 0
+    layers: tuple[LayerRecord, ...] = ()
+    coefficients: tuple[Coefficient, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)

@@ -1,0 +1,145 @@
+"""Manners of the command line: help, JSON, exit codes, quiet."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import typer
+
+from proprune_cli.cli import docs
+from proprune_cli.cli.app import app
+
+COMMANDS = ("prune", "compile", "inspect", "run", "deploy", "bench", "boards", "demo")
+
+
+def proprune(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "proprune_cli.cli.app", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
+
+
+def test_help_lists_every_command(cli) -> None:
+    shown = cli("--help")
+    assert shown.code == 0
+    assert all(f"\n  {name} " in shown.out for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_each_command_shows_an_example_and_json(cli, name: str) -> None:
+    shown = cli(name, "--help")
+    assert shown.code == 0
+    assert "Example" in shown.out
+    assert f"proprune {name}" in shown.out.split("Example")[1]
+    assert "--json" in shown.out
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from proprune_cli.cli.app import run_cli; assert run_cli(['--help']) == 0; "
+        "heavy = {'numpy', 'onnx', 'onnxruntime', 'torch', 'pydantic', 'rich', 'yaml', 'sklearn'}; "
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_help_is_quick() -> None:
+    def once() -> float:
+        start = time.perf_counter()
+        assert proprune("--help").returncode == 0
+        return time.perf_counter() - start
+
+    # The best of several: other processes on the machine slow the others down.
+    assert min(once() for _ in range(5)) < 0.3
+
+
+def test_the_commands_page_is_current() -> None:
+    assert docs.PAGE.read_text(encoding="utf-8") == docs.page(), "run: python -m proprune_cli.cli.docs"
+
+
+def test_every_option_has_help() -> None:
+    group = typer.main.get_command(app)
+    silent = [
+        f"{name} {parameter.name}"
+        for name, command in group.commands.items()  # type: ignore[attr-defined]
+        for parameter in command.params
+        if not getattr(parameter, "help", None)
+    ]
+    assert silent == []
+
+
+def test_a_json_error_is_one_document_and_stderr_still_speaks(tmp_path: Path) -> None:
+    done = proprune("inspect", "nothing.ppr", "--json", cwd=tmp_path)
+    assert done.returncode == 1
+    assert json.loads(done.stdout) == {
+        "schema": "proprune.error/1",
+        "error": {
+            "kind": "InputError",
+            "exit_code": 1,
+            "what": "no such file",
+            "where": "nothing.ppr",
+            "remedy": "check the path",
+        },
+    }
+    assert done.stderr == "error: no such file\nwhere: nothing.ppr\nhint: check the path\n"
+
+
+def test_a_usage_error_is_a_document_too(cli) -> None:
+    done = cli("inspect", "--json", "--nonsense")
+    assert done.code == 2
+    assert done.document["error"]["kind"] == "UsageError"
+
+
+def test_no_command_shows_help_and_is_a_usage_error(cli) -> None:
+    assert cli().code == 2
+
+
+def test_version(cli) -> None:
+    shown = cli("--version")
+    assert shown.code == 0
+    assert shown.out.startswith("proprune ")
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("proprune_cli.artifact.load_artifact", fail)
+
+
+def test_a_bug_is_called_one_and_hides_its_traceback(cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, ZeroDivisionError("oops"))
+    done = cli("inspect", "net.ppr")
+    assert done.code == 70
+    assert "this is a bug in proprune: ZeroDivisionError: oops" in done.err
+    assert "Traceback" not in done.err
+    assert "Traceback" in cli("--debug", "inspect", "net.ppr").err
+
+
+def test_an_interrupt_ends_with_130(cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, KeyboardInterrupt())
+    done = cli("inspect", "net.ppr", "--json")
+    assert done.code == 130
+    assert done.document["error"]["kind"] == "Interrupted"
+    assert "Traceback" not in done.err
+
+
+def test_running_out_of_memory_is_not_called_a_bug(cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, MemoryError())
+    done = cli("inspect", "net.ppr")
+    assert done.code == 1
+    assert "out of memory" in done.err
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m proprune_cli.cli.app --help | head -1"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
