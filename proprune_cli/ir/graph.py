@@ -151,6 +151,20 @@ class Reshape:
 
 
 @dataclass(frozen=True)
+class Pad:
+    """Zeros around the image; ``pads`` is (top, left, bottom, right)."""
+
+    name: str
+    x: str
+    y: str
+    pads: Pads
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (self.x,)
+
+
+@dataclass(frozen=True)
 class Identity:
     """``y = x``; Dropout in inference too."""
 
@@ -163,9 +177,9 @@ class Identity:
         return (self.x,)
 
 
-Node = Conv | Gemm | Affine | AveragePool | MaxPool | Add | Relu | Reshape | Identity
+Node = Conv | Gemm | Affine | AveragePool | MaxPool | Add | Relu | Reshape | Pad | Identity
 
-NodeKind = type[Conv | Gemm | Affine | AveragePool | MaxPool | Add | Relu | Reshape | Identity]
+NodeKind = type[Conv | Gemm | Affine | AveragePool | MaxPool | Add | Relu | Reshape | Pad | Identity]
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ from proprune_cli.ir.graph import (
     Gemm,
     MaxPool,
     Node,
+    Pad,
     Pads,
     Pair,
     Reshape,
@@ -65,6 +66,9 @@ def infer(node: Node, tensors: Mapping[str, Shape]) -> Shape:
         if x != tensors[node.b]:
             raise _bad(node, f"its operands have different shapes, {list(x)} and {list(tensors[node.b])}")
         return x
+    if isinstance(node, Pad):
+        _image(node, x)
+        return (x[0], x[1] + node.pads[0] + node.pads[2], x[2] + node.pads[1] + node.pads[3])
     if isinstance(node, Reshape):
         if prod(x) != prod(node.shape):
             raise _bad(node, f"{prod(x)} elements of shape {list(x)} cannot take the shape {list(node.shape)}")

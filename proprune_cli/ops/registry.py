@@ -8,6 +8,7 @@ from proprune_cli.ops.importing import Operator
 from proprune_cli.ops.layout import FLATTEN, RESHAPE, SQUEEZE
 from proprune_cli.ops.linear import GEMM, MATMUL
 from proprune_cli.ops.normalise import BATCH_NORMALIZATION
+from proprune_cli.ops.pad import PAD
 from proprune_cli.ops.pool import AVERAGE_POOL, GLOBAL_AVERAGE_POOL, MAX_POOL, REDUCE_MEAN
 
 OPERATORS: tuple[Operator, ...] = (
@@ -19,6 +20,7 @@ OPERATORS: tuple[Operator, ...] = (
     GLOBAL_AVERAGE_POOL,
     REDUCE_MEAN,
     ADD,
+    PAD,
     GEMM,
     MATMUL,
     FLATTEN,

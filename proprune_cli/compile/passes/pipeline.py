@@ -13,12 +13,14 @@ from proprune_cli.compile.passes.drop_identity import DROP_IDENTITY
 from proprune_cli.compile.passes.drop_reshape import DROP_RESHAPE
 from proprune_cli.compile.passes.fold_affine import FOLD_AFFINE
 from proprune_cli.compile.passes.fuse_relu import FUSE_RELU
+from proprune_cli.compile.passes.merge_pad import MERGE_PAD
 from proprune_cli.ir.graph import Graph, NodeKind
 from proprune_cli.ir.verify import InvariantError, verify
 
 CANONICAL: tuple[Pass, ...] = (
     DROP_IDENTITY,
     DROP_DEAD,
+    MERGE_PAD,
     DROP_RESHAPE,
     CONVERT_GEMM,
     CONVERT_AVERAGE_POOL,

@@ -1,0 +1,208 @@
+"""Random small networks for Hypothesis: ONNX models with calibration images, from every operator that is supported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+Draw = st.DrawFn
+
+
+@dataclass
+class Builder:
+    """Grows an ONNX graph node by node; ``shape`` is the current tensor's, without the batch."""
+
+    rng: np.random.Generator
+    shape: tuple[int, ...]
+    current: str = "x"
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    weights: list[onnx.TensorProto] = field(default_factory=list)
+
+    def constant(self, value: NDArray[Any]) -> str:
+        name = f"w{len(self.weights)}"
+        self.weights.append(numpy_helper.from_array(value, name))
+        return name
+
+    def add(self, op: str, *extra: str, shape: tuple[int, ...] | None = None, **attributes: Any) -> str:
+        y = f"t{len(self.nodes)}"
+        self.nodes.append(
+            helper.make_node(op, [self.current, *extra], [y], name=f"{op}_{len(self.nodes)}", **attributes)
+        )
+        self.current, self.shape = y, shape or self.shape
+        return y
+
+    def normal(self, *shape: int, scale: float = 1.0) -> NDArray[np.float32]:
+        return (self.rng.standard_normal(shape) * scale).astype(np.float32)
+
+    def model(self, image: tuple[int, ...], opset: int) -> onnx.ModelProto:
+        x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", *image])
+        y = helper.make_tensor_value_info(self.current, TensorProto.FLOAT, ["N", *self.shape])
+        graph = helper.make_graph(self.nodes, "random", [x], [y], self.weights)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+        onnx.checker.check_model(model)
+        return model
+
+
+def _window(draw: Draw, b: Builder, largest: int = 7, dilations: int = 2, padded: bool = True) -> dict[str, Any]:
+    """A window that fits, with pads below the kernel's extent."""
+    kernel, stride, pads, dilation = [], [], [[], []], []
+    for size in b.shape[1:]:
+        k = draw(st.integers(1, largest))
+        d = draw(st.integers(1, dilations)) if k > 1 else 1
+        before, after = (draw(st.integers(0, min(k - 1, 3))) if padded else 0 for _ in range(2))
+        while (k - 1) * d + 1 > size + before + after:
+            k, d = max(k - 1, 1), 1
+            before, after = min(before, k - 1), min(after, k - 1)
+        kernel.append(k)
+        dilation.append(d)
+        pads[0].append(before)
+        pads[1].append(after)
+        stride.append(draw(st.integers(1, 3)))
+    return {"kernel_shape": kernel, "strides": stride, "pads": pads[0] + pads[1], "dilations": dilation}
+
+
+def _size(b: Builder, w: dict[str, Any], ceil: bool = False) -> tuple[int, int]:
+    spans = [
+        b.shape[i + 1] + w["pads"][i] + w["pads"][i + 2] - w["dilations"][i] * (w["kernel_shape"][i] - 1) - 1
+        for i in (0, 1)
+    ]
+    h, w_ = (-(-s // t) + 1 if ceil else s // t + 1 for s, t in zip(spans, w["strides"], strict=True))
+    return h, w_
+
+
+def _filters(draw: Draw, b: Builder, filters: int, window: dict[str, Any], groups: int = 1) -> tuple[str, ...]:
+    """Weights with channels of very different ranges, sometimes a dead one; the bias is sometimes absent."""
+    channels = b.shape[0] // groups
+    fan = channels * window["kernel_shape"][0] * window["kernel_shape"][1]
+    weight = b.normal(filters, channels, *window["kernel_shape"], scale=fan**-0.5)
+    weight *= np.exp2(b.rng.integers(-3, 3, (filters, 1, 1, 1))).astype(np.float32)
+    if draw(st.booleans()):
+        weight[b.rng.integers(filters)] = 0
+    bias = (b.constant(b.normal(filters, scale=0.3)),) if draw(st.booleans()) else ()
+    return (b.constant(weight), *bias)
+
+
+def _conv(draw: Draw, b: Builder, grouped: bool) -> None:
+    window = _window(draw, b)
+    divisors = [g for g in range(1, b.shape[0] + 1) if b.shape[0] % g == 0] if grouped else [1]
+    groups = draw(st.sampled_from(divisors))
+    filters = groups * draw(st.integers(1, max(1, 12 // groups)))
+    size = _size(b, window)
+    b.add("Conv", *_filters(draw, b, filters, window, groups), shape=(filters, *size), group=groups, **window)
+
+
+def _residual(draw: Draw, b: Builder) -> None:
+    """``x + conv(x)``, the branch of another scale than the shortcut."""
+    shortcut, channels = b.current, b.shape[0]
+    k = draw(st.sampled_from([1, 3, 5]))
+    window = {"kernel_shape": [k, k], "strides": [1, 1], "pads": [k // 2] * 4, "dilations": [1, 1]}
+    b.add("Conv", *_filters(draw, b, channels, window), **window)
+    if draw(st.booleans()):
+        _batch_norm(draw, b)
+    if draw(st.booleans()):
+        b.add("Relu")
+    b.add("Add", shortcut)
+
+
+def _batch_norm(draw: Draw, b: Builder) -> None:
+    n = b.shape[0]
+    scale = b.normal(n) * np.float32(2.0 ** draw(st.integers(-4, 3)))
+    variance = b.rng.uniform(0.2, 2.0, n).astype(np.float32)
+    parts = [scale, b.normal(n, scale=0.2), b.normal(n, scale=0.2), variance]
+    b.add("BatchNormalization", *(b.constant(part) for part in parts))
+
+
+def _max_pool(draw: Draw, b: Builder) -> None:
+    window = _window(draw, b, largest=4, dilations=1)
+    ceil = draw(st.booleans())
+    size = _size(b, window, ceil)
+    for i in (0, 1):
+        # A ceil-mode window that begins in the padding is refused by design.
+        if (size[i] - 1) * window["strides"][i] >= b.shape[i + 1] + window["pads"][i]:
+            ceil = False
+    b.add("MaxPool", shape=(b.shape[0], *_size(b, window, ceil)), ceil_mode=int(ceil), **window)
+
+
+def _average_pool(draw: Draw, b: Builder) -> None:
+    window = _window(draw, b, largest=4, dilations=1)
+    del window["dilations"]
+    size = _size(b, {**window, "dilations": [1, 1]})
+    b.add("AveragePool", shape=(b.shape[0], *size), count_include_pad=1, **window)
+
+
+def _add_constant(draw: Draw, b: Builder) -> None:
+    b.add("Add", b.constant(b.normal(1, b.shape[0], 1, 1)))
+
+
+def _head(draw: Draw, b: Builder, opset: int) -> None:
+    kind = draw(st.sampled_from(["none", "gap", "mean", "flatten", "gemm", "gap+gemm", "matmul"]))
+    channels = b.shape[0]
+    if kind in ("gap", "gap+gemm"):
+        b.add("GlobalAveragePool", shape=(channels, 1, 1))
+    elif kind == "mean" and opset < 18:
+        b.add("ReduceMean", shape=(channels,), axes=[2, 3], keepdims=0)
+    elif kind == "mean":
+        b.add("ReduceMean", b.constant(np.asarray([-1, -2], np.int64)), shape=(channels,), keepdims=0)
+    if kind in ("flatten", "gemm", "gap+gemm", "matmul"):
+        features = int(np.prod(b.shape))
+        if draw(st.booleans()):
+            b.add("Flatten", shape=(features,))
+        else:
+            b.add("Reshape", b.constant(np.asarray([0, -1], np.int64)), shape=(features,))
+        outputs = draw(st.integers(1, 12))
+        if "gemm" in kind:
+            b.add(
+                "Gemm",
+                *(b.constant(b.normal(*s, scale=0.2)) for s in ((outputs, features), (outputs,))),
+                shape=(outputs,),
+                transB=1,
+            )
+        elif kind == "matmul":
+            b.add("MatMul", b.constant(b.normal(features, outputs, scale=0.2)), shape=(outputs,))
+            b.add("Add", b.constant(b.normal(outputs)))
+        if draw(st.booleans()):
+            b.add("Relu")
+
+
+@st.composite
+def random_network(
+    draw: Draw, *, grouped: bool = False, largest: int = 17, images: int = 3
+) -> tuple[onnx.ModelProto, NDArray[np.float32]]:
+    """An ONNX model of a few layers and ``images`` calibration images, float32 [images, C, H, W].
+
+    Args:
+        grouped: also draw grouped and depthwise convolutions of the user's own.
+        largest: largest height and width of the input.
+    """
+    opset = draw(st.sampled_from([13, 17, 18, 20]))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    image = (draw(st.sampled_from([1, 2, 3, 8, 9, 16])), draw(st.integers(1, largest)), draw(st.integers(1, largest)))
+    b = Builder(rng, image)
+    kinds = ["conv", "residual", "bn", "relu", "max", "average", "constant", "identity"]
+    first = draw(st.sampled_from(["conv", "conv", "residual", "bn", "relu", "max", "average"]))
+    for kind in [first, *draw(st.lists(st.sampled_from(kinds), max_size=5))]:
+        if kind == "conv":
+            _conv(draw, b, grouped)
+        elif kind == "residual":
+            _residual(draw, b)
+        elif kind == "bn":
+            _batch_norm(draw, b)
+        elif kind == "relu":
+            b.add("Relu")
+        elif kind == "max":
+            _max_pool(draw, b)
+        elif kind == "average":
+            _average_pool(draw, b)
+        elif kind == "constant":
+            _add_constant(draw, b)
+        else:
+            b.add(draw(st.sampled_from(["Identity", "Dropout"])))
+    _head(draw, b, opset)
+    scale = 2.0 ** draw(st.integers(-3, 4))
+    return b.model(image, opset), b.normal(images, *image, scale=scale)
