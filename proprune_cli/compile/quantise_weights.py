@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +10,8 @@ from numpy.typing import NDArray
 from proprune_cli.ir.graph import Conv
 from proprune_cli.ir.quantized import ACCUMULATOR_LIMIT, MULTIPLIER_LIMIT, REQUANT_SHIFT, QConv
 
-SIGNIFICANT_BITS = 6
-"""Multipliers have at most this many significant bits, so that ONNX Runtime's float convolution stays exact too."""
+COARSE = 33 / 32
+"""A channel counts as limited when its scale is wider than its largest weight asks for by more than this factor."""
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -23,7 +22,7 @@ class QuantisedConv:
     """A quantised convolution and what is known of it.
 
     Attributes:
-        limited: channels whose scale was widened to keep the accumulator below ``ACCUMULATOR_LIMIT``.
+        limited: channels whose scale was widened to prove that no partial sum passes ``ACCUMULATOR_LIMIT``.
         exact_in_float: whether every partial sum of the float32 convolution on dequantised values is exact.
         weight_sqnr_db: signal to quantisation noise of the weights, decibels.
         error: float64 [out, in // groups], sum over the kernel of float weight minus its quantised value.
@@ -39,8 +38,11 @@ class QuantisedConv:
 def quantise_conv(node: Conv, bias: F64, ex: int, ey: int, *, nonnegative: bool) -> QuantisedConv | None:
     """Quantise ``node`` for input scale ``2**ex`` and output scale ``2**ey``.
 
-    The weight scale is ``s_w[o] = m[o] * 2**-16 * 2**(ey - ex)`` with the smallest multiplier m that keeps every weight
-    code within 127 and the accumulator, in any order of summation, below ``ACCUMULATOR_LIMIT``.
+    The weight scale is ``s_w[o] = m[o] * 2**-16 * 2**(ey - ex)``. Write the multiplier as m = k * 2**t with k odd.
+    Then a float32 convolution on the dequantised values adds integers times k (in units of its own), and is exact in
+    any order of summation when no partial sum of those reaches 2**24; so is the integer accumulator. The smallest t
+    that proves it is taken, then of the two multiples of 2**t next to what the largest weight asks for, the one whose
+    codes are closer to the weights.
 
     Args:
         bias: float64 [out], used in place of the node's.
@@ -52,29 +54,27 @@ def quantise_conv(node: Conv, bias: F64, ex: int, ey: int, *, nonnegative: bool)
     weight = node.weight.reshape(node.weight.shape[0], -1).astype(np.float64)
     unit = 2.0 ** (REQUANT_SHIFT + ex - ey)
     low = 0 if nonnegative else 128
-    peak = np.abs(weight).max(axis=1)
-    slack = 64.0 * weight.shape[1] + 2.0
-    if slack > ACCUMULATOR_LIMIT / 2:
-        slack = ACCUMULATOR_LIMIT / 2
-    for_range = peak / 127.0 * unit
-    for_sum = _reach(weight, bias * 2.0**-ex, low) * unit / (ACCUMULATOR_LIMIT - slack)
-    limited = for_sum > np.maximum(for_range, 1.0)
-    multiplier = round_up(np.maximum(np.ceil(np.maximum(for_range, for_sum)), 1.0))
-    while True:
-        if int(multiplier.max()) >= MULTIPLIER_LIMIT:
+    wished = np.abs(weight).max(axis=1) / 127.0 * unit
+    need = _reach(weight, bias * 2.0**-ex, low) * unit / ACCUMULATOR_LIMIT
+    shift = np.maximum(np.ceil(np.log2(np.maximum(need, 1.0))), 0).astype(np.int64)
+    multiplier = np.zeros(len(weight), np.int64)
+    codes = np.zeros_like(weight)
+    todo = np.arange(len(weight))
+    while todo.size:
+        step = np.left_shift(np.int64(1), shift[todo])
+        upper = np.maximum(np.ceil(wished[todo] / step), 1.0).astype(np.int64) * step
+        if int(upper.max()) >= MULTIPLIER_LIMIT:
             return None
-        codes, bias_codes = _codes(weight, bias, multiplier, unit, ey)
-        over = _reach(codes, bias_codes, low) >= ACCUMULATOR_LIMIT
-        if not over.any():
-            break
-        limited |= over
-        multiplier = np.where(over, round_up(multiplier + 1.0), multiplier)
+        multiplier[todo], codes[todo] = _closer(weight[todo], (upper, np.maximum(upper - step, step)), unit)
+        bias_codes = _bias_codes(bias, multiplier, ey)
+        unproven = _reach(codes, bias_codes, low) * _odd_part(multiplier) >= ACCUMULATOR_LIMIT
+        todo = todo[unproven[todo]]
+        shift[todo] += 1
     uniform, codes_of_uniform, multiplier_of_uniform = _uniform(weight, bias, unit, ey, low)
     codes = np.where(uniform[:, None], codes_of_uniform, codes)
     multiplier = np.where(uniform, multiplier_of_uniform, multiplier)
-    bias_codes = np.rint(bias / (multiplier * 2.0 ** (ey - REQUANT_SHIFT)))
+    bias_codes = _bias_codes(bias, multiplier, ey)
     real = codes * (multiplier / unit)[:, None]
-    odd = multiplier // (multiplier & -multiplier)
     layer = QConv(
         node.name,
         node.x,
@@ -90,18 +90,34 @@ def quantise_conv(node: Conv, bias: F64, ex: int, ey: int, *, nonnegative: bool)
     )
     return QuantisedConv(
         layer,
-        int(np.count_nonzero(limited & ~uniform)),
-        bool((_reach(codes, bias_codes, low) * odd < ACCUMULATOR_LIMIT).all()),
+        int(np.count_nonzero((multiplier > np.maximum(wished, 1.0) * COARSE) & ~uniform)),
+        bool((_reach(codes, bias_codes, low) * _odd_part(multiplier) < ACCUMULATOR_LIMIT).all()),
         sqnr_db(weight, real),
         (weight - real).reshape(*node.weight.shape[:2], -1).sum(axis=2),
     )
 
 
-def round_up(multiplier: NDArray[np.floating[Any]]) -> I64:
-    """The next integer with at most ``SIGNIFICANT_BITS`` significant bits."""
-    exponent = np.maximum(np.frexp(multiplier)[1] - SIGNIFICANT_BITS, 0)
-    unit = np.left_shift(np.int64(1), exponent.astype(np.int64))
-    return (np.ceil(multiplier / unit) * unit).astype(np.int64)
+def _closer(weight: F64, multipliers: tuple[I64, ...], unit: float) -> tuple[I64, F64]:
+    """Per channel the multiplier with the least squared weight error, and its codes."""
+    best = np.full(len(weight), np.inf)
+    chosen, codes = multipliers[0], np.zeros_like(weight)
+    for multiplier in multipliers:
+        scale = (multiplier / unit)[:, None]
+        tried = np.clip(np.rint(weight / scale), -127, 127)
+        error = np.square(weight - tried * scale).sum(axis=1)
+        better = error < best
+        best = np.where(better, error, best)
+        chosen = np.where(better, multiplier, chosen)
+        codes = np.where(better[:, None], tried, codes)
+    return chosen, codes
+
+
+def _bias_codes(bias: F64, multiplier: I64, ey: int) -> F64:
+    return np.rint(bias / (np.maximum(multiplier, 1) * 2.0 ** (ey - REQUANT_SHIFT)))
+
+
+def _odd_part(multiplier: I64) -> I64:
+    return multiplier // np.maximum(multiplier & -multiplier, 1)
 
 
 def sqnr_db(signal: F64, approximation: F64) -> float:
@@ -119,11 +135,6 @@ def _reach(weight: F64, bias: F64, low: int) -> F64:
     top = 127 * positive + low * negative + np.maximum(bias, 0)
     bottom = low * positive + 127 * negative + np.maximum(-bias, 0)
     return np.maximum(top, bottom)
-
-
-def _codes(weight: F64, bias: F64, multiplier: I64, unit: float, ey: int) -> tuple[F64, F64]:
-    codes = np.clip(np.rint(weight * (unit / multiplier)[:, None]), -127, 127)
-    return codes, np.rint(bias / (multiplier * 2.0 ** (ey - REQUANT_SHIFT)))
 
 
 def _uniform(weight: F64, bias: F64, unit: float, ey: int, low: int) -> tuple[NDArray[np.bool_], F64, I64]:
@@ -147,7 +158,7 @@ def _uniform(weight: F64, bias: F64, unit: float, ey: int, low: int) -> tuple[ND
         multiplier = np.maximum(np.rint(peak * unit / code), 1.0).astype(np.int64)
         step = multiplier * 2.0 ** (ey - REQUANT_SHIFT)
         bias_codes = np.rint(bias / step)
-        odd = multiplier // (multiplier & -multiplier)
+        odd = _odd_part(multiplier)
         tried = np.sign(weight) * code
         fits = (multiplier < MULTIPLIER_LIMIT) & (_reach(tried, bias_codes, low) * odd < ACCUMULATOR_LIMIT)
         # In output codes: the product's relative error at full scale, and the bias's rounding.
