@@ -3,21 +3,26 @@
 
 #include "types.hpp"
 
+// In a chunk of n groups, part j of the lanes holds group j mod n. Every chunk has groups_per_chunk groups but the last,
+// which takes what is left. Returns n.
 template <typename A>
-void fill_banks(stream<FillJob>& jobs, stream<uint64_t>& words, int8_t bank[A::IC][A::BANK_DEPTH]) {
-    HLS_NOINLINE
-    const FillJob job = jobs.read();
-
-    // Which group of a chunk each part of the lanes holds: part mod groups_per_chunk.
-    uint8_t holds[A::IC_GROUPS];
-    HLS_PARTITION(holds, 1)
+uint8_t share_parts(uint32_t groups_per_chunk, uint32_t left, uint8_t holds[A::IC_GROUPS]) {
+    HLS_INLINE
+    const uint8_t n = (uint8_t)(left < groups_per_chunk ? left : groups_per_chunk);
     uint8_t next = 0;
 parts:
     for (uint32_t part = 0; part < A::IC_GROUPS; ++part) {
         HLS_UNROLL
         holds[part] = next;
-        next = next + 1 == job.groups_per_chunk ? 0 : next + 1;
+        next = (uint8_t)(next + 1 == n ? 0 : next + 1);
     }
+    return n;
+}
+
+template <typename A>
+void fill_banks(stream<FillJob>& jobs, stream<uint64_t>& words, int8_t bank[A::IC][A::BANK_DEPTH]) {
+    HLS_NOINLINE
+    const FillJob job = jobs.read();
 
     uint8_t select[A::IC];
     HLS_PARTITION(select, 1)
@@ -30,6 +35,10 @@ lanes:
     uint16_t row = 0, col = 0;
     uint32_t chunk_start = 0, row_start = 0;
     uint8_t unit = 0; // group within the chunk
+    uint16_t left = job.groups;
+    uint8_t holds[A::IC_GROUPS];
+    HLS_PARTITION(holds, 1)
+    uint8_t units = share_parts<A>(job.groups_per_chunk, left, holds);
 cells:
     for (uint32_t i = 0; i < job.cells; ++i) {
         HLS_PIPELINE(1)
@@ -57,9 +66,11 @@ cells:
                 row = 0;
                 row_start = 0;
                 ++unit;
-                if (unit == job.groups_per_chunk) {
+                --left;
+                if (unit == units) {
                     unit = 0;
                     chunk_start += job.chunk_cells;
+                    units = share_parts<A>(job.groups_per_chunk, left, holds);
                 }
             }
         }

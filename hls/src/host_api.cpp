@@ -4,14 +4,16 @@
 #include "engine.hpp"
 #include "host_check.hpp"
 
+#define HOST_EXPORT extern "C" __attribute__((visibility("default")))
+
 static thread_local char last_fault[200];
 
 // What the last proprune_run of this thread found wrong; empty when nothing.
-extern "C" const char* proprune_fault() { return last_fault; }
+HOST_EXPORT const char* proprune_fault() { return last_fault; }
 
 // Runs a program in a buffer of `words` words. Returns 0, or how many faults were found.
-extern "C" uint32_t proprune_run(uint64_t* buffer, uint64_t words, uint32_t layer_table, uint32_t layer_count,
-                                 uint32_t counters, uint32_t* digest, uint32_t* completed) {
+HOST_EXPORT uint32_t proprune_run(uint64_t* buffer, uint64_t words, uint32_t layer_table, uint32_t layer_count,
+                                  uint32_t counters, uint32_t* digest, uint32_t* completed) {
     last_fault[0] = 0;
     *digest = Array::DIGEST;
     *completed = 0;

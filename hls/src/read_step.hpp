@@ -68,6 +68,7 @@ read_descriptor:
     fill.pitch = layer.pitch();
     fill.chunk_cells = layer.chunk_cells();
     fill.groups_per_chunk = layer.groups_per_chunk();
+    fill.groups = groups;
     fill.pad_value = layer.pad_value();
     fill_jobs.write(fill);
 

@@ -70,6 +70,7 @@ struct FillJob {
     uint16_t rows, cols;
     uint16_t row_begin, row_end, col_begin, col_end; // the part of the tile that lies inside the image
     uint16_t pitch, chunk_cells;
+    uint16_t groups;
     uint8_t groups_per_chunk;
     int8_t pad_value;
 };

@@ -1,7 +1,7 @@
 """The engine's own C++ source, compiled for this host on first use and called in place of a board.
 
-The library is kept in ``$PROPRUNE_CACHE``, else ``$XDG_CACHE_HOME/proprune``, else ``~/.cache/proprune``, under a key that
-covers the sources, the array, the compiler and its flags, and this machine's instruction set.
+The library is kept in ``$PROPRUNE_CACHE``, else ``$XDG_CACHE_HOME/proprune``, else ``~/.cache/proprune``, under a key
+that covers the sources, the array, the compiler and its flags, and this machine's instruction set.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import shlex
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from functools import cache
 from pathlib import Path
 
@@ -27,7 +27,8 @@ from proprune_cli.accel.headers import identifier
 from proprune_cli.errors import BoardError, InputError
 from proprune_cli.resources import resource_dir
 
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-Wall", "-Wextra", "-Wno-unused-label")
+# Hidden symbols: the accumulators of two arrays' libraries have one name, and the loader would merge them.
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-fvisibility=hidden")
 SOURCES = ("src/engine.cpp", "src/host_api.cpp")
 COMPILE_SECONDS = 300
 """Time after which a compiler is taken to hang; compiling takes a few seconds."""
@@ -217,7 +218,7 @@ def _instruction_set() -> str:
 
 
 @contextlib.contextmanager
-def _exclusive(path: Path) -> Iterator[None]:
+def _exclusive(path: Path) -> Generator[None]:
     """Hold a lock file; another process that builds the same library waits."""
     with path.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)

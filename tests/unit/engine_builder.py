@@ -145,31 +145,42 @@ def build(case: Case, array: Array) -> Built:
         select = [int(v) for _ in range(parts) for v in rng.permutation(isa.GROUP)]
 
     positions = [(ky, kx) for ky in range(kh) for kx in range(kw)]
-    replicas = max(1, parts // gpc)
     offsets = [ky * case.dilation[0] * pitch + kx * case.dilation[1] for ky, kx in positions]
-    if case.same_weights:
-        replicas = 1
-    bundles = [list(range(i, min(i + replicas, len(positions)))) for i in range(0, len(positions), replicas)]
 
-    def pattern_of(bundle: list[int]) -> list[int]:
-        chosen = [bundle[min(lane // isa.GROUP // gpc, len(bundle) - 1)] for lane in range(array.ic)]
-        return [offsets[k] - (offsets[bundle[0]]) for k in chosen]
+    def repeat(n: int) -> int:
+        """Parts from one holder of a group to the next that the same output lanes see: a maximum keeps to its lanes."""
+        return array.oc_groups if case.mode == isa.Mode.MAX else n
 
-    patterns = np.array([pattern_of(b) for b in bundles], dtype=np.int64)
+    def bundles_of(n: int) -> list[list[int]]:
+        """Kernel positions of each tap in a chunk of n groups: as many at once as the parts repeat the groups."""
+        at_once = 1 if case.same_weights else max(1, parts // repeat(n))
+        return [list(range(i, min(i + at_once, len(positions)))) for i in range(0, len(positions), at_once)]
+
+    patterns: list[list[int]] = []
+
+    def pattern_of(n: int, bundle: list[int]) -> int:
+        chosen = [bundle[min(lane // isa.GROUP // repeat(n), len(bundle) - 1)] for lane in range(array.ic)]
+        entry = [offsets[k] - offsets[bundle[0]] for k in chosen]
+        if entry not in patterns:
+            patterns.append(entry)
+        return patterns.index(entry)
 
     def tap(chunk: int, first_group: int, count: int, bundle_index: int, o0: int, reuse: bool) -> list[int]:
-        bundle = bundles[bundle_index]
-        header = isa.TapHeader(base=chunk * chunk_cells + offsets[bundle[0]], pattern=bundle_index, reuse=int(reuse))
+        n = min(gpc, count - chunk * gpc)
+        bundle = bundles_of(n)[bundle_index]
+        header = isa.TapHeader(
+            base=chunk * chunk_cells + offsets[bundle[0]], pattern=pattern_of(n, bundle), reuse=reuse
+        )
         words = [int(v) for v in header.encode().reshape(-1)]
         if reuse:
             return words + [0] * (array.reuse_tap_words - 1)
         block = np.zeros((array.oc, array.ic), dtype=np.int8)
         for lane in range(array.ic):
             part = lane // isa.GROUP
-            unit, replica = part % gpc, part // gpc
+            unit, replica = part % n, part // n
             group = chunk * gpc + unit
             channel = (first_group + group) * isa.GROUP + select[lane]
-            if group >= count or replica >= len(bundle) or channel >= case.channels:
+            if replica >= len(bundle) or channel >= case.channels:
                 continue
             ky, kx = positions[bundle[replica]]
             real = min(array.oc, case.outputs - o0)
@@ -213,7 +224,7 @@ def build(case: Case, array: Array) -> Built:
                 last = maximum or first + count == groups
                 for slot, o0 in enumerate(range(o_begin, o_end, array.oc)):
                     chunks = 1 if maximum else -(-count // gpc)
-                    work = [(c, k) for c in range(chunks) for k in range(len(bundles))]
+                    work = [(c, k) for c in range(chunks) for k in range(len(bundles_of(min(gpc, count - c * gpc))))]
                     use = 0 if case.groups_per_step == 0 or maximum else slot
                     stream += block_head(o0, len(work), use, maximum or first == 0, last)
                     for c, k in work:
@@ -242,7 +253,7 @@ def build(case: Case, array: Array) -> Built:
     layer_table = 3
     step_table = layer_table + isa.LayerDescriptor.WORDS
     pattern_table = step_table + len(steps) * isa.StepDescriptor.WORDS
-    group_table = pattern_table + len(bundles) * array.pattern_words
+    group_table = pattern_table + len(patterns) * array.pattern_words
     out_groups = -(-case.outputs // isa.GROUP)
     residual_table = group_table + groups
     weights = -(-(residual_table + out_groups) // array.weight_port_words) * array.weight_port_words
@@ -259,7 +270,7 @@ def build(case: Case, array: Array) -> Built:
         groups_per_chunk=gpc, step_table=step_table, step_count=len(steps), in_width=case.width,
         in_height=case.height, group_table=group_table, pitch=pitch, chunk_cells=chunk_cells,
         pattern_table=pattern_table, out_base=output.address, out_plane=oh * ow, out_width=ow, out_height=oh,
-        residual_table=residual_table, pattern_count=len(bundles), lane_select_0=_lane_word(select[:16]),
+        residual_table=residual_table, pattern_count=len(patterns), lane_select_0=_lane_word(select[:16]),
         lane_select_1=_lane_word(select[16:]),
     )  # fmt: skip
     buffer[layer_table:step_table] = layer.encode().reshape(-1)
@@ -267,7 +278,7 @@ def build(case: Case, array: Array) -> Built:
         step["weights"] += weights
         at = step_table + index * isa.StepDescriptor.WORDS
         buffer[at : at + isa.StepDescriptor.WORDS] = isa.StepDescriptor(**step).encode().reshape(-1)
-    buffer[pattern_table:group_table] = patterns.astype("<u2").reshape(-1).view("<u8")
+    buffer[pattern_table:group_table] = np.array(patterns, dtype="<u2").reshape(-1).view("<u8")
     # Planes need not be in order: the table is followed, not assumed.
     order = rng.permutation(groups)
     packed = source.pack(x).reshape(groups, -1)

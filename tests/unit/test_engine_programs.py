@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import numpy as np
@@ -38,6 +39,8 @@ PROGRAMS = {
     "one pixel is padded to the shortest tap": Case(channels=24, height=1, width=1, outputs=8),
     "channels repeated over the lanes": Case(channels=3, kernel=(5, 5), pads=(2, 2, 2, 2), outputs=12),
     "two groups to a chunk": Case(channels=40, outputs=20, groups_per_chunk=2, kernel=(3, 3), pads=(1, 1, 1, 1)),
+    "a short last chunk repeats its groups": Case(channels=24, groups_per_chunk=2, kernel=(3, 3)),
+    "a chunk that is larger than the step": Case(channels=8, groups_per_chunk=2, kernel=(3, 3)),
     "steps share accumulators": Case(
         channels=40, outputs=24, groups_per_chunk=2, groups_per_step=2, kernel=(3, 3), pads=(1, 1, 1, 1)
     ),
@@ -107,6 +110,13 @@ def test_counters_count_what_was_done(name: str) -> None:
         residual_words=3 * oh * ow,
         store_words=3 * oh * ow,
     )
+
+
+def test_engines_of_several_arrays_keep_their_accumulators_apart() -> None:
+    case = Case(channels=64, outputs=32, height=20, width=20, kernel=(3, 3), tile=(8, 20), groups_per_step=2)
+    with ThreadPoolExecutor(len(ARRAYS)) as pool:
+        for _ in range(5):
+            list(pool.map(lambda name: run(case, name), ARRAYS))
 
 
 @st.composite
