@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
+from proprune_cli.accel.boards import Board
 from proprune_cli.accel.program import Program
 
 MODEL = "proprune loop model 1"
@@ -55,6 +56,11 @@ class Memory:
     def planned(bandwidth_gb_s: float, latency_ns: float, clock_mhz: float) -> Memory:
         """From a board's planned bandwidth in GB/s (1e9 bytes) and read latency in ns."""
         return Memory(bandwidth_gb_s * 1e3 / clock_mhz, latency_ns * clock_mhz * 1e-3, clock_mhz)
+
+    @staticmethod
+    def of(board: Board, array: Array) -> Memory:
+        """What ``board`` is planned to give an engine at the array's clock."""
+        return Memory.planned(board.ddr_planned_gb_s, board.ddr_latency_ns, array.clock_mhz)
 
 
 @dataclass(frozen=True)

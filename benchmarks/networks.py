@@ -1,0 +1,66 @@
+"""The networks that benchmarks and differential tests share: the built-in zoo with seeded random weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+
+from proprune_cli.prune.export import to_onnx
+from proprune_cli.prune.models import build_model
+from proprune_cli.prune.trace import example_input
+
+
+@dataclass(frozen=True)
+class Network:
+    """A zoo network for images of ``channels × size × size``."""
+
+    spec: str
+    channels: int
+    classes: int
+    size: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.spec}-{self.size}"
+
+    def model(self, seed: int = 0) -> torch.nn.Module:
+        """In eval mode; batch-norm statistics are random too, so that folding them matters."""
+        torch.manual_seed(seed)
+        model = build_model(self.spec, self.channels, self.classes, self.size).eval()
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d) and module.running_mean is not None:
+                module.running_mean.normal_(0, 0.2)
+                module.running_var.uniform_(0.5, 1.5)  # type: ignore[union-attr]
+                module.weight.data.uniform_(0.5, 1.5)
+                module.bias.data.normal_(0, 0.2)
+        return model
+
+    def onnx_bytes(self, seed: int = 0) -> bytes:
+        return to_onnx(self.model(seed), example_input(self.channels, (self.size, self.size)))
+
+    def onnx_model(self, seed: int = 0) -> onnx.ModelProto:
+        return onnx.load_from_string(self.onnx_bytes(seed))
+
+    def images(self, count: int = 8, seed: int = 1) -> NDArray[np.float32]:
+        shape = (count, self.channels, self.size, self.size)
+        return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+NETWORKS = (
+    Network("lenet5", 1, 10, 28),
+    Network("resnet8", 3, 10, 32),
+    Network("resnet20", 3, 10, 32),
+    Network("resnet18", 3, 1000, 224),
+    Network("vgg16", 3, 10, 64),
+)
+PRUNED = Network("resnet18?width=0.5", 3, 1000, 224)
+"""resnet18 with half its channels in every layer."""
+
+
+def network(name: str) -> Network:
+    """The network called ``name``."""
+    return next(n for n in (*NETWORKS, PRUNED) if n.name == name)
