@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from proprune_cli.compile.calibration import Calibration, calibrate, open_session, run_session
 from proprune_cli.compile.qdq import to_qdq
 from proprune_cli.compile.quantise_exponents import choose_exponents, legalise
-from proprune_cli.compile.quantise_weights import QuantisedConv, quantise_conv, sqnr_db
+from proprune_cli.compile.quantise_weights import QuantisedConv, decibels, quantise_conv
 from proprune_cli.errors import UnsupportedError
 from proprune_cli.ir.graph import Add, Conv, Graph, MaxPool, Relu
 from proprune_cli.ir.quantized import QAdd, QConv, QGraph, QLayer, QMaxPool, QRelu, QTensor
@@ -98,7 +98,7 @@ def quantise(graph: Graph, calibration: NDArray[Any]) -> tuple[QGraph, QuantRepo
         tuple(_layer_report(name, conv, exponents, seen) for name, conv in convs.items()),
         len(seen.images),
         helps,
-        10.0 * float(np.log10(signal / min(errors))) if signal and min(errors) else float("inf"),
+        decibels(signal, min(errors)),
         tuple(name for name in graph.tensors if exponents[name] != wished[name]),
     )
     return (corrected if helps else plain), report
@@ -198,7 +198,7 @@ def _layer_report(name: str, conv: QuantisedConv, exponents: Mapping[str, int], 
         conv.limited,
         conv.exact_in_float,
         conv.weight_sqnr_db,
-        sqnr_db(values, rounded),
+        decibels(float(np.sum(np.square(values))), float(np.sum(np.square(values - rounded)))),
     )
 
 

@@ -25,7 +25,7 @@ def squared_error(values: F32, exponent: int) -> float:
     scale = np.float32(2.0**exponent)
     codes = np.clip(np.rint(values / scale), -128, 127)
     difference = codes * scale - values
-    return float(np.dot(difference, difference))
+    return float(np.square(difference).sum(dtype=np.float64))
 
 
 def tied_groups(graph: Graph) -> dict[str, str]:

@@ -13,6 +13,9 @@ from proprune_cli.ir.quantized import ACCUMULATOR_LIMIT, MULTIPLIER_LIMIT, REQUA
 COARSE = 33 / 32
 """A channel counts as limited when its scale is wider than its largest weight asks for by more than this factor."""
 
+BLOCK = 1 << 18
+"""Weights handled at a time: float64 copies of these stay in the cache, and memory stays bounded."""
+
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 
@@ -51,37 +54,24 @@ def quantise_conv(node: Conv, bias: F64, ex: int, ey: int, *, nonnegative: bool)
     Returns:
         None when a multiplier would have to reach ``MULTIPLIER_LIMIT``: ``ey`` must be raised.
     """
-    weight = node.weight.reshape(node.weight.shape[0], -1).astype(np.float64)
     unit = 2.0 ** (REQUANT_SHIFT + ex - ey)
     low = 0 if nonnegative else 128
-    wished = np.abs(weight).max(axis=1) / 127.0 * unit
-    need = _reach(weight, bias * 2.0**-ex, low) * unit / ACCUMULATOR_LIMIT
-    shift = np.maximum(np.ceil(np.log2(np.maximum(need, 1.0))), 0).astype(np.int64)
-    multiplier = np.zeros(len(weight), np.int64)
-    codes = np.zeros_like(weight)
-    todo = np.arange(len(weight))
-    while todo.size:
-        step = np.left_shift(np.int64(1), shift[todo])
-        upper = np.maximum(np.ceil(wished[todo] / step), 1.0).astype(np.int64) * step
-        if int(upper.max()) >= MULTIPLIER_LIMIT:
+    weight = node.weight.reshape(node.weight.shape[0], -1)
+    rows = max(1, BLOCK // weight.shape[1])
+    blocks: list[_Block] = []
+    for at in range(0, len(weight), rows):
+        some = slice(at, at + rows)
+        block = _quantise_rows(weight[some].astype(np.float64), bias[some], unit, ey, low, node.weight.shape[1])
+        if block is None:
             return None
-        multiplier[todo], codes[todo] = _closer(weight[todo], (upper, np.maximum(upper - step, step)), unit)
-        bias_codes = _bias_codes(bias, multiplier, ey)
-        unproven = _reach(codes, bias_codes, low) * _odd_part(multiplier) >= ACCUMULATOR_LIMIT
-        todo = todo[unproven[todo]]
-        shift[todo] += 1
-    uniform, codes_of_uniform, multiplier_of_uniform = _uniform(weight, bias, unit, ey, low)
-    codes = np.where(uniform[:, None], codes_of_uniform, codes)
-    multiplier = np.where(uniform, multiplier_of_uniform, multiplier)
-    bias_codes = _bias_codes(bias, multiplier, ey)
-    real = codes * (multiplier / unit)[:, None]
+        blocks.append(block)
     layer = QConv(
         node.name,
         node.x,
         node.y,
-        codes.astype(np.int8).reshape(node.weight.shape),
-        bias_codes.astype(np.int32),
-        multiplier.astype(np.int32),
+        np.concatenate([block.codes for block in blocks]).reshape(node.weight.shape),
+        np.concatenate([block.bias for block in blocks]),
+        np.concatenate([block.multiplier for block in blocks]),
         node.stride,
         node.pads,
         node.dilation,
@@ -90,10 +80,55 @@ def quantise_conv(node: Conv, bias: F64, ex: int, ey: int, *, nonnegative: bool)
     )
     return QuantisedConv(
         layer,
+        sum(block.limited for block in blocks),
+        all(block.exact for block in blocks),
+        decibels(sum(block.signal for block in blocks), sum(block.noise for block in blocks)),
+        np.concatenate([block.error for block in blocks]),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """Some output channels: codes int8 [rows, n], bias and multiplier int32 [rows], error float64 [rows, channels]."""
+
+    codes: NDArray[np.int8]
+    bias: NDArray[np.int32]
+    multiplier: NDArray[np.int32]
+    error: F64
+    signal: float
+    noise: float
+    limited: int
+    exact: bool
+
+
+def _quantise_rows(weight: F64, bias: F64, unit: float, ey: int, low: int, channels: int) -> _Block | None:
+    """Quantise some output channels; weight is [rows, channels * kernel positions]."""
+    wished = np.abs(weight).max(axis=1) / 127.0 * unit
+    need = _reach(weight, bias * 2.0 ** (REQUANT_SHIFT - ey) / unit, low) * unit / ACCUMULATOR_LIMIT
+    shift = np.ceil(np.log2(np.maximum(need, 1.0))).astype(np.int64)
+    uniform, codes, multiplier = _uniform(weight, bias, unit, ey, low)
+    todo = np.flatnonzero(~uniform)
+    while todo.size:
+        step = np.left_shift(np.int64(1), np.minimum(shift[todo], 40))
+        upper = np.maximum(np.ceil(wished[todo] / step), 1.0).astype(np.int64) * step
+        if int(upper.max()) >= MULTIPLIER_LIMIT:
+            return None
+        multiplier[todo], codes[todo] = _closer(weight[todo], (upper, np.maximum(upper - step, step)), unit)
+        bias_codes = _bias_codes(bias[todo], multiplier[todo], ey)
+        unproven = _reach(codes[todo], bias_codes, low) * _odd_part(multiplier[todo]) >= ACCUMULATOR_LIMIT
+        todo = todo[unproven]
+        shift[todo] += 1
+    bias_codes = _bias_codes(bias, multiplier, ey)
+    difference = weight - codes * (multiplier / unit)[:, None]
+    return _Block(
+        codes.astype(np.int8),
+        bias_codes.astype(np.int32),
+        multiplier.astype(np.int32),
+        difference.reshape(len(weight), channels, -1).sum(axis=2),
+        float(np.square(weight).sum()),
+        float(np.square(difference).sum()),
         int(np.count_nonzero((multiplier > np.maximum(wished, 1.0) * COARSE) & ~uniform)),
         bool((_reach(codes, bias_codes, low) * _odd_part(multiplier) < ACCUMULATOR_LIMIT).all()),
-        sqnr_db(weight, real),
-        (weight - real).reshape(*node.weight.shape[:2], -1).sum(axis=2),
     )
 
 
@@ -113,20 +148,18 @@ def _closer(weight: F64, multipliers: tuple[I64, ...], unit: float) -> tuple[I64
 
 
 def _bias_codes(bias: F64, multiplier: I64, ey: int) -> F64:
-    return np.rint(bias / (np.maximum(multiplier, 1) * 2.0 ** (ey - REQUANT_SHIFT)))
+    return np.rint(bias / (multiplier * 2.0 ** (ey - REQUANT_SHIFT)))
 
 
 def _odd_part(multiplier: I64) -> I64:
-    return multiplier // np.maximum(multiplier & -multiplier, 1)
+    return multiplier // (multiplier & -multiplier)
 
 
-def sqnr_db(signal: F64, approximation: F64) -> float:
-    """Signal to quantisation noise ratio in decibels; infinite without noise."""
-    noise = float(np.sum((signal - approximation) ** 2))
-    power = float(np.sum(signal**2))
+def decibels(signal: float, noise: float) -> float:
+    """``10 log10(signal / noise)``; infinite without noise, 0 without signal."""
     if noise == 0.0:
         return float("inf")
-    return 10.0 * float(np.log10(power / noise)) if power else 0.0
+    return 10.0 * float(np.log10(signal / noise)) if signal else 0.0
 
 
 def _reach(weight: F64, bias: F64, low: int) -> F64:
