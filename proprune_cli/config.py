@@ -177,6 +177,10 @@ _MESSAGES: dict[str, Callable[[Values], str]] = {
     "extra_forbidden": lambda _: "unknown key",
     "missing": lambda _: "is missing",
     "model_type": lambda _: "must be a section with keys",
+    **dict.fromkeys(("int_type", "int_from_float"), lambda fault: f"must be a whole number, not {fault['input']!r}"),
+    "float_type": lambda fault: f"must be a number, not {fault['input']!r}",
+    "string_type": lambda fault: f"must be text, not {fault['input']!r}",
+    "bool_type": lambda fault: f"must be true or false, not {fault['input']!r}",
     "literal_error": lambda fault: f"must be {fault['ctx']['expected']}, not {fault['input']!r}",
 }
 

@@ -33,8 +33,11 @@ def check_images(array: NDArray[np.generic], plane: Plane, where: str, *, raw: b
     want = (plane.channels, plane.height, plane.width)
     kind = np.dtype(np.int8 if raw else np.float32)
     if array.dtype != kind:
-        cast = f"convert it with x.astype(numpy.{kind})"
-        remedy = cast if raw or array.dtype != np.int8 else f"{cast}, or add --raw if these are int8 codes"
+        remedy = f"convert it with x.astype(numpy.{kind})"
+        if raw:
+            remedy = "leave out --raw for real values; with it, give the network's int8 codes"
+        elif array.dtype == np.int8:
+            remedy += ", or add --raw if these are int8 codes"
         raise InputError(f"the input is {array.dtype}, not {kind}", where=where, remedy=remedy)
     if array.ndim != 4 or array.shape[1:] != want:
         raise InputError(

@@ -109,6 +109,11 @@ def footnotes(records: list[BenchRecord]) -> None:
                 f"  {record.artifact}: median of {record.repetitions} runs, 10th to 90th percentile "
                 f"{record.latency_low_ms:.3f} to {record.latency_high_ms:.3f} ms"
             )
+        if record.energy_low_mj is not None and record.energy_high_mj is not None:
+            say(
+                f"  {record.artifact}: energy between {record.energy_low_mj:.2f} and {record.energy_high_mj:.2f} mJ, "
+                "with every coefficient at its lower or upper bound"
+            )
     for c in dict.fromkeys(c for r in records for c in r.coefficients):
         say(f"  {c.name} = {c.value:g} {c.unit}: {c.source}")
     for text in dict.fromkeys(text for r in records for text in r.notes):

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from proprune_cli.cli.arguments import Config
-from proprune_cli.cli.output import Json, emit_json, say
+from proprune_cli.cli.output import Json, emit_json, say, size
 from proprune_cli.cli.plan import plan_table
 from proprune_cli.cli.progress import stages
 
@@ -48,21 +48,21 @@ def command(
     options = compile_options(config, {"array": array, "board": board, "calibration": calibration})
     with stages() as on_stage:
         artifact = build(source, options, on_stage)
-        size = artifact.save(output)
+        length = artifact.save(output)
     if as_json:
-        emit_json("compile", _document(output, artifact, size))
+        emit_json("compile", _document(output, artifact, length))
         return
     plan_table(artifact)
     program = artifact.program
     say()
     say(
-        f"{output}: {size / 2**20:.2f} MiB, array {program.array}, contract {program.digest[:16]}; "
-        f"needs {program.bytes / 2**20:.2f} MiB of board memory"
+        f"{output}: {size(length)}, array {program.array}, contract {program.digest[:16]}; "
+        f"needs {size(program.bytes)} of board memory"
     )
 
 
-def _document(output: Path, artifact: Any, size: int) -> dict[str, Any]:
+def _document(output: Path, artifact: Any, length: int) -> dict[str, Any]:
     manifest = artifact.manifest().to_json()
     manifest.pop("schema")
     plan: dict[str, Any] = {"plan": artifact.plan, "report": artifact.report}
-    return {"artifact": str(output), "bytes": size, "manifest": manifest, **plan}
+    return {"artifact": str(output), "bytes": length, "manifest": manifest, **plan}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from proprune_cli.cli.arguments import ArtifactPath
-from proprune_cli.cli.output import Json, emit_json, say
+from proprune_cli.cli.output import Json, emit_json, say, size
 from proprune_cli.cli.plan import plan_table
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _summary(path: Path, network: Artifact) -> None:
         ("output", f"[N, {', '.join(map(str, network.output_shape))}], scale 2^{p.output.exponent}"),
         (
             "program",
-            f"{p.layer_count} layers, image {len(p.image) * 8 / 2**20:.2f} MiB, buffer {p.bytes / 2**20:.2f} MiB",
+            f"{p.layer_count} layers, image {size(len(p.image) * 8)}, buffer {size(p.bytes)}",
         ),
     ]
     say(f"{path}: whole, every checksum agrees")

@@ -64,6 +64,11 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str =
         say(line(row))
 
 
+def size(count: int) -> str:
+    """Bytes for a person: 1536 → ``1.5 KiB``."""
+    return f"{count / 2**20:.2f} MiB" if count >= 2**20 else f"{count / 2**10:.1f} KiB"
+
+
 def _is_number(text: str) -> bool:
     """Whether it begins like a number, so that ``1,024``, ``3.1 ms`` and ``95 %`` line up on the right."""
     return text in ("-", "") or text.lstrip("+-")[:1].isdigit()

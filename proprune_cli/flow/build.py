@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from proprune_cli.accel.array import load_array
 from proprune_cli.artifact import Artifact, Golden, Source
 from proprune_cli.artifact.files import read_whole
-from proprune_cli.errors import InputError
+from proprune_cli.errors import DoesNotFitError, InputError
 
 if TYPE_CHECKING:
     from proprune_cli.config import CompileOptions
@@ -29,13 +29,20 @@ def build(source: Path, options: CompileOptions, on_stage: Callable[[str], None]
 
     Raises:
         InputError: the source or the calibration images are missing or damaged.
-        UnsupportedError: the network asks for something the engine does not do, or does not fit.
+        UnsupportedError: the network asks for something the engine does not do.
+        DoesNotFitError: the network or the array is too large for the board.
     """
     from proprune_cli.accel.boards import load_board
     from proprune_cli.compile.pipeline import compile_model
 
     board = load_board(options.board)
     array = load_array(options.array or board.default_array)
+    if array.name not in board.arrays:
+        raise DoesNotFitError(
+            f"array {array.name} needs a {array.part}, {board.name} has a {board.part}",
+            where="--array",
+            remedy=f"choose one of {', '.join(board.arrays)}, or another --board",
+        )
     model, calibration = _sources(source, options.calibration)
     on_stage("reading calibration images")
     images = _images(calibration)
@@ -86,4 +93,9 @@ def _images(calibration: str) -> NDArray[np.float32]:
         return read_array(path)
     from proprune_cli.prune.data import load_data
 
-    return load_data(calibration).calibration_images(CALIBRATION_IMAGES)
+    try:
+        return load_data(calibration).calibration_images(CALIBRATION_IMAGES)
+    except InputError as error:
+        # The data sets know themselves by the option of `prune`.
+        where = error.where.replace("--data ", "--calibration ")
+        raise InputError(error.what, where=where, remedy=error.remedy) from error

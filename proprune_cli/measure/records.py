@@ -51,6 +51,7 @@ class BenchRecord:
         cycles: of the engine clock. macs: multiply-accumulates of one image, as the network counts them.
         mac_utilisation: ``macs / (cycles · MACs per cycle)``.
         ddr_bytes: read and written for one image. energy_mj: of one image.
+        energy_low_mj, energy_high_mj: what it is by the coefficients' lower and upper bounds.
         coefficients: what the models assume, with sources. notes: caveats for the reader.
     """
 
@@ -67,6 +68,8 @@ class BenchRecord:
     mac_utilisation: float | None = None
     ddr_bytes: int | None = None
     energy_mj: float | None = None
+    energy_low_mj: float | None = None
+    energy_high_mj: float | None = None
     latency_low_ms: float | None = None
     latency_high_ms: float | None = None
     repetitions: int = 0

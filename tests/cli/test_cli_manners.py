@@ -94,6 +94,13 @@ def test_a_usage_error_is_a_document_too(cli) -> None:
     assert done.document["error"]["kind"] == "UsageError"
 
 
+def test_an_unknown_option_is_named_with_the_way_to_the_help(cli) -> None:
+    done = cli("prune", "--modle", "resnet8", "--out", "run")
+    assert done.code == 2
+    assert "--modle" in done.err
+    assert "see `proprune prune --help`" in done.err
+
+
 def test_no_command_shows_help_and_is_a_usage_error(cli) -> None:
     assert cli().code == 2
 

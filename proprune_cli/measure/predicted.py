@@ -1,0 +1,81 @@
+"""What a board would take for an artifact, by the timing and energy models; nothing here was measured."""
+
+from __future__ import annotations
+
+from proprune_cli.accel.array import Array
+from proprune_cli.accel.boards import Board
+from proprune_cli.accel.energy import Work, predict_energy
+from proprune_cli.accel.timing import LayerTiming, Memory, estimate
+from proprune_cli.artifact import Artifact
+from proprune_cli.errors import InputError
+from proprune_cli.measure.records import BenchRecord, Coefficient, LayerRecord
+
+UNITS = {"static_w": "W", "mac_pj": "pJ per MAC", "slot_pj": "pJ per array slot", "ddr_pj_per_byte": "pJ per byte"}
+
+
+def predict(artifact: Artifact, label: str, board: Board, array: Array) -> BenchRecord:
+    """Predicted figures of one image.
+
+    Args:
+        label: the artifact's file name.
+        board: whose memory and power are assumed; it need not be the one the artifact was planned for.
+
+    Raises:
+        InputError: the artifact's plan does not belong to its program.
+    """
+    timing = estimate(artifact.program, array, Memory.of(board, array))
+    macs = _macs(artifact, label)
+    layers = tuple(_layer(t, m, array, timing.clock_mhz) for t, m in zip(timing.layers, macs, strict=True))
+    total = sum(macs)
+    energy = predict_energy(board, array, Work(timing.cycles, total, timing.ddr_bytes), timing.clock_mhz)
+    memory = [
+        Coefficient("DDR bandwidth", board.ddr_planned_gb_s, "GB/s", board.sources["ddr.planned_gb_s"]),
+        Coefficient("DDR latency", board.ddr_latency_ns, "ns", board.sources["ddr.latency_ns"]),
+    ]
+    return BenchRecord(
+        artifact=label,
+        network=artifact.name,
+        board=board.name,
+        array=array.name,
+        source="predicted",
+        model=f"{timing.model}, {energy.model}",
+        latency_ms=timing.latency_ms,
+        throughput_per_s=1e3 / timing.latency_ms,
+        macs=total,
+        cycles=timing.cycles,
+        mac_utilisation=total / (timing.cycles * array.macs_per_cycle),
+        ddr_bytes=timing.ddr_bytes,
+        energy_mj=energy.energy_mj,
+        energy_low_mj=energy.low_mj,
+        energy_high_mj=energy.high_mj,
+        layers=layers,
+        coefficients=(
+            *memory,
+            *(Coefficient(t.name, t.coefficient.value, UNITS[t.name], t.coefficient.source) for t in energy.terms),
+        ),
+        notes=(f"engine clock {timing.clock_mhz:g} MHz; one image at a time; the host's share is not included",),
+    )
+
+
+def _layer(timing: LayerTiming, macs: int, array: Array, clock_mhz: float) -> LayerRecord:
+    return LayerRecord(
+        name=timing.name,
+        cycles=timing.cycles,
+        latency_ms=timing.cycles / clock_mhz * 1e-3,
+        macs=macs,
+        mac_utilisation=macs / (timing.cycles * array.macs_per_cycle),
+        ddr_bytes=timing.ddr_bytes,
+        bound=timing.bound,
+    )
+
+
+def _macs(artifact: Artifact, label: str) -> list[int]:
+    """Multiply-accumulates that the network asks for, by layer of the program."""
+    layers = artifact.plan.get("layers", [])
+    if [layer.get("name") for layer in layers] != list(artifact.program.layer_names):
+        raise InputError(
+            "the artifact's plan does not list the layers of its program",
+            where=label,
+            remedy="compile the network again",
+        )
+    return [int(layer["macs"]) for layer in layers]
