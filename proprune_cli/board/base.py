@@ -1,0 +1,101 @@
+"""What every place that runs programs offers: a session that loads a program and runs inputs through it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proprune_cli.accel import isa
+from proprune_cli.accel.program import Program
+from proprune_cli.errors import BoardError, InputError
+
+Kind = Literal["emulated", "real", "interpreter", "cpu"]
+"""What stands behind a session. Only "real" gives measured times."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One run.
+
+    Attributes:
+        output: int8 [channels, height, width].
+        counters: columnar, one row per layer; clock ticks are 0 where no clock is attached (all but real boards).
+        host_seconds: wall-clock time on the machine that ran it; no figure of a board unless the board is real.
+    """
+
+    output: NDArray[np.int8]
+    counters: isa.LayerCounters
+    host_seconds: float
+
+
+class BoardSession(Protocol):
+    """An open board."""
+
+    @property
+    def name(self) -> str:
+        """As the user named it, for example ``emulated:pynq-z2``."""
+        ...
+
+    @property
+    def kind(self) -> Kind:
+        """What stands behind it."""
+        ...
+
+    def digest(self) -> int:
+        """First 32 bits of the contract digest of the engine.
+
+        Raises:
+            BoardError: the engine does not answer.
+        """
+        ...
+
+    def load(self, program: Program) -> None:
+        """Load a program, in place of the one before.
+
+        Raises:
+            BoardError: the engine follows another contract than the program.
+            DoesNotFitError: the board's memory cannot hold it.
+        """
+        ...
+
+    def run(self, codes: NDArray[np.int8]) -> RunResult:
+        """Run int8 [channels, height, width] through the loaded program.
+
+        Raises:
+            InputError: the input has another shape or type.
+            BoardError: nothing is loaded, or the engine fails.
+        """
+        ...
+
+
+def check_digest(engine: int, program: Program, where: str) -> None:
+    """Refuse a program that the engine would misread.
+
+    Raises:
+        BoardError: the digests differ; the message shows both.
+    """
+    wanted = int(program.digest[:8], 16)
+    if engine != wanted:
+        raise BoardError(
+            f"the engine has contract digest {engine:08x}, the program was compiled for {wanted:08x}",
+            where=where,
+            remedy="compile the network again with this version of proprune, for the array that the board carries",
+        )
+
+
+def check_input(codes: NDArray[np.int8], program: Program) -> None:
+    """Refuse an input that is not one image's codes for ``program``.
+
+    Raises:
+        InputError: it has another shape or type.
+    """
+    shape = (program.input.channels, program.input.height, program.input.width)
+    if codes.dtype != np.int8 or codes.shape != shape:
+        raise InputError(
+            f"the input is {codes.dtype} {list(codes.shape)}, the program takes int8 {list(shape)}",
+            where="input",
+            remedy="give one image's codes, channels first",
+        )
