@@ -21,7 +21,9 @@ class Image:
     words: list[NDArray[np.uint64]] = field(default_factory=list)
     size: int = 0
 
-    def put(self, words: NDArray[np.uint64]) -> int:
+    def put(self, words: NDArray[np.uint64], align: int = 1) -> int:
+        if self.size % align:
+            self.put(np.zeros(align - self.size % align))
         address = self.size
         self.words.append(np.asarray(words, dtype=np.uint64).reshape(-1))
         self.size += self.words[-1].size
@@ -144,7 +146,10 @@ class Lowering:
                     groups = min(step_groups, x.groups - first)
                     if first not in streams:
                         words, counts = self.stream(first, groups, step_groups, per_chunk, pitch, chunk_cells, select)
-                        streams[first] = (self.image.put(words), counts | {"weight_words": words.size})
+                        streams[first] = (
+                            self.image.put(words, array.weight_port_words),
+                            counts | {"weight_words": words.size},
+                        )
                     address, counts = streams[first]
                     steps.append(
                         isa.StepDescriptor(

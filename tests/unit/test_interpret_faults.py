@@ -125,6 +125,18 @@ def test_a_weight_on_cells_between_rows_is_a_fault() -> None:
         interpret.run(replace(program, image=image), x)
 
 
+def test_a_weight_stream_off_the_ports_alignment_is_a_fault() -> None:
+    weight = np.ones((8, 8, 1, 1), dtype=np.int8)
+    layer = Conv("x", "y", (1, 1), weight, np.zeros(8, int), np.ones(8, int))
+    network = Network(load_array("zu-1024"), {"x": (8, 2, 2), "y": (8, 2, 2)}, [layer], "x", "y")
+    program = network.build()
+    x = np.ones((8, 2, 2), dtype=np.int8)
+    interpret.run(program, x)
+    address = int(program.steps(program.layers().row(0)).row(0).weights)
+    with pytest.raises(InputError, match="not a multiple of the port's 2 words"):
+        interpret.run(edit_step(program, 0, weights=address + 1), x)
+
+
 def test_an_accumulator_past_the_exact_range_is_a_fault() -> None:
     weight = np.full((1, 128, 3, 3), -127, dtype=np.int8)
     layer = Conv("x", "y", (3, 3), weight, np.zeros(1, int), np.ones(1, int), groups_per_chunk=2)

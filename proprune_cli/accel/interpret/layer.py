@@ -170,6 +170,9 @@ class _Runner:
         key = _stream_key(s)
         found = self.decoded.get(key)
         if found is None:
+            port = self.layer.array.weight_port_words
+            if key[0] % port:
+                raise site.fault(f"the weight stream's address {key[0]} is not a multiple of the port's {port} words")
             words = self.memory.table(key[0], key[1], site, "the weight stream")
             found = decode_stream(self.layer.array, words, key[2], self.layer.is_max, site)
             if self.uses[key] > 1:
