@@ -34,7 +34,8 @@ def import_onnx(source: str | Path | onnx.ModelProto) -> Graph:
     output = read.the_output(model)
     constants = read.initializers(model)
     views = _Importer(model, opset, batch, {name: shape}, constants)
-    nodes = [node for proto in _sorted_nodes(model, {name, *constants}) for node in views.take(proto)]
+    with np.errstate(all="ignore"):  # Overflow is found by the verifier, which names the node.
+        nodes = [node for proto in _sorted_nodes(model, {name, *constants}) for node in views.take(proto)]
     if output not in views.shapes or output == name:
         raise InputError(
             f"the output {output!r} does not depend on the input {name!r}",
@@ -50,10 +51,12 @@ def canonicalise(graph: Graph) -> Graph:
     """The same network from Conv, MaxPool, Add and Relu alone, every tensor channels x height x width.
 
     Raises:
+        InputError: constants overflow when they are folded.
         UnsupportedError: the network has a form that these cannot express, such as batch normalisation of a flattened
             image; names the node.
     """
-    return run_passes(graph, CANONICAL)
+    with np.errstate(all="ignore"):
+        return run_passes(graph, CANONICAL)
 
 
 class _Importer:

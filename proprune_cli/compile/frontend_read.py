@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
 
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import TensorProto, external_data_helper, inliner, numpy_helper
+from onnx import TensorProto, external_data_helper, inliner
 
 from proprune_cli.errors import InputError, UnsupportedError
 from proprune_cli.ir.graph import Shape
-from proprune_cli.ops.importing import Array
+from proprune_cli.ops.importing import Array, tensor_value
 
 OPSETS = range(9, 21)
 """Versions of the default operator set that are read."""
+
+LARGEST = 1 << 26
+"""Elements of one input image."""
 
 _REEXPORT = "export the model again, for example with torch.onnx.export(model.eval(), ..., opset_version=18)"
 
@@ -44,6 +48,11 @@ def read_model(source: str | Path | onnx.ModelProto) -> onnx.ModelProto:
             ) from error
     if not model.graph.node or not model.opset_import:
         raise InputError("the file holds no ONNX graph: no nodes, or no operator set", where=where, remedy=_REEXPORT)
+    for node in model.graph.node:
+        names = (node.name, node.op_type, *node.input, *node.output)
+        # Protobuf hands out bytes where the text is not valid UTF-8.
+        if not all(isinstance(name, str) for name in names):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InputError("the file holds names that are not text: it is damaged", where=where, remedy=_REEXPORT)
     _load_external(model, folder, where, from_file=not isinstance(source, onnx.ModelProto))
     if model.functions:
         model = inliner.inline_local_functions(model)
@@ -102,14 +111,7 @@ def initializers(model: onnx.ModelProto) -> dict[str, Array]:
     for tensor in model.graph.initializer:
         where = f"initializer {tensor.name!r}"
         refuse_type(tensor.data_type, where)
-        try:
-            value = numpy_helper.to_array(tensor)
-        except (ValueError, TypeError, KeyError) as error:
-            raise InputError(
-                f"the weight {tensor.name!r} is damaged: its data do not fill the shape {list(tensor.dims)}",
-                where=where,
-                remedy=_REEXPORT,
-            ) from error
+        value = tensor_value(tensor, where)
         if np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
             bad = int(value.size - np.count_nonzero(np.isfinite(value)))
             raise InputError(
@@ -157,7 +159,8 @@ def the_input(model: onnx.ModelProto) -> tuple[str, int, Shape]:
     where = f"input {name!r}"
     refuse_type(tensor.elem_type, where)
     if tensor.elem_type != TensorProto.FLOAT:
-        kind = TensorProto.DataType.Name(tensor.elem_type).lower()
+        known = TensorProto.DataType.values()
+        kind = TensorProto.DataType.Name(tensor.elem_type).lower() if tensor.elem_type in known else "unknown"
         raise UnsupportedError(f"{where} is {kind}, not float32", where=where, remedy="export with a float32 input")
     dims = [
         d.dim_value if d.WhichOneof("value") == "dim_value" and d.dim_value > 0 else (d.dim_param or "?")
@@ -176,6 +179,12 @@ def the_input(model: onnx.ModelProto) -> tuple[str, int, Shape]:
             f"{where} has the dynamic shape {shown}; only the batch may be dynamic",
             where=where,
             remedy="export with fixed channels, height and width (leave them out of dynamic_axes / dynamic_shapes)",
+        )
+    if prod(image) > LARGEST:
+        raise UnsupportedError(
+            f"{where} has {prod(image)} elements per image ({shown}); at most {LARGEST} are supported",
+            where=where,
+            remedy="export the model for a smaller image",
         )
     return name, dims[0] if isinstance(dims[0], int) else 1, tuple(image)
 

@@ -25,6 +25,7 @@ def verify(graph: Graph, *, absent: Collection[NodeKind] = (), after: str = "") 
 
     Raises:
         InvariantError: naming the first rule that is broken.
+        InputError: a weight is not finite, as when the model's own factors overflow.
     """
     stage = f" after {after}" if after else ""
     seen = {graph.input: graph.tensors[graph.input]}
@@ -74,5 +75,9 @@ def _weights(node: Node) -> str:
         if array.dtype != np.float32 or array.ndim != rank:
             return f"{what} is {array.dtype} of rank {array.ndim}, should be float32 of rank {rank}"
         if not np.isfinite(array).all():
-            return f"{what} is not finite"
+            raise InputError(
+                f"the {what} of {type(node).__name__} {node.name!r} becomes NaN or infinite when constants are folded",
+                where=f"node {node.name!r}",
+                remedy="the weights are too large for float32, or damaged: export another checkpoint",
+            )
     return ""

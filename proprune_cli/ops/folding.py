@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 
 import numpy as np
 from onnx import helper
 
 from proprune_cli.ops.importing import Array, NodeView
+
+LARGEST = 1 << 28
+"""Elements of a constant that is made rather than read."""
 
 
 def fold(view: NodeView) -> Array | None:
@@ -29,7 +33,7 @@ def fold(view: NodeView) -> Array | None:
         return None
     try:
         return rule(view, [np.asarray(0) if v is None else v for v in values])
-    except (ValueError, IndexError, TypeError, ZeroDivisionError) as error:
+    except (ValueError, IndexError, TypeError, KeyError, ArithmeticError, MemoryError) as error:
         raise view.refusal(f"its constant inputs do not fit together ({error})") from error
 
 
@@ -71,7 +75,7 @@ def _squeeze(view: NodeView, values: list[Array]) -> Array:
 
 
 def _gather(view: NodeView, values: list[Array]) -> Array:
-    return np.take(values[0], values[1].astype(np.int64), axis=view.int_of("axis", 0))
+    return np.asarray(np.take(values[0], values[1].astype(np.int64), axis=view.int_of("axis", 0)))
 
 
 def _concat(view: NodeView, values: list[Array]) -> Array:
@@ -102,6 +106,8 @@ def _cast(view: NodeView, values: list[Array]) -> Array:
 def _constant_of_shape(view: NodeView, values: list[Array]) -> Array:
     fill = view.tensor_of("value")
     shape = tuple(int(i) for i in values[0].reshape(-1))
+    if prod(shape) > LARGEST:
+        raise ValueError(f"{list(shape)} are too many elements")
     return np.zeros(shape, np.float32) if fill is None else np.full(shape, fill.reshape(-1)[0])
 
 

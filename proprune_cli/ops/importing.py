@@ -17,6 +17,22 @@ from proprune_cli.ir.graph import F32, Node, Shape
 Array = NDArray[Any]
 
 
+def tensor_value(tensor: onnx.TensorProto, where: str) -> Array:
+    """The array that a tensor holds.
+
+    Raises:
+        InputError: its type is unknown, or its data do not fill its shape.
+    """
+    try:
+        return numpy_helper.to_array(tensor)
+    except (ValueError, TypeError, KeyError, OverflowError, MemoryError) as error:
+        raise InputError(
+            f"the tensor {tensor.name!r} is damaged: its data do not fill the shape {list(tensor.dims)}",
+            where=where,
+            remedy="the file is damaged: export the model again",
+        ) from error
+
+
 @dataclass(frozen=True)
 class NodeView:
     """One ONNX node with its inputs resolved into constants and activation shapes.
@@ -114,7 +130,7 @@ class NodeView:
 
     def tensor_of(self, name: str) -> Array | None:
         found = self.attribute(name)
-        return None if found is None else numpy_helper.to_array(found.t)
+        return None if found is None else tensor_value(found.t, f"node {self.name!r} ({self.op})")
 
     def refusal(self, reason: str, remedy: str = "") -> UnsupportedError:
         return UnsupportedError(

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from proprune_cli.ir.graph import AveragePool, MaxPool, Node, Reshape
 from proprune_cli.ir.quantized import QMaxPool
+from proprune_cli.ir.shapes import window_count
 from proprune_cli.ops.importing import NodeView, Operator
 from proprune_cli.ops.windows import (
     Window,
@@ -31,11 +32,20 @@ def no_indices(view: NodeView) -> str | None:
 def padding_below_kernel(view: NodeView) -> str | None:
     """Every pad is smaller than the kernel, and every window holds at least one element of the input."""
     window = window_of(view)
-    _, height, width = view.shape()
     if any(pad >= window.kernel[i % 2] for i, pad in enumerate(window.pads)):
         return f"pads {window.pads} with a kernel of {window.kernel[0]}x{window.kernel[1]}"
-    inside = gather(np.ones((1, height, width), np.int8), window, 0).max(axis=(1, 2))
-    return None if inside.all() else f"windows that lie in the padding alone (pads {window.pads})"
+    whole = all(_touches(view.shape()[1 + i], window, i) for i in (0, 1))
+    return None if whole else f"windows that lie in the padding alone (pads {window.pads})"
+
+
+def _touches(size: int, window: Window, axis: int) -> bool:
+    """Whether every window along one axis reads at least one of ``size`` elements."""
+    before, after, dilation = window.pads[axis], window.pads[axis + 2], window.dilation[axis]
+    count = window_count(size, window.kernel[axis], window.stride[axis], before, after, dilation)
+    start = np.arange(count, dtype=np.int64) * window.stride[axis] - before
+    first = np.maximum(-(start // dilation), 0)
+    last = np.minimum((size - 1 - start) // dilation, window.kernel[axis] - 1)
+    return bool((first <= last).all())
 
 
 def zeros_count(view: NodeView) -> str | None:

@@ -12,6 +12,9 @@ from proprune_cli.ir.graph import Pads, Pair
 from proprune_cli.ir.shapes import window_shape
 from proprune_cli.ops.importing import NodeView
 
+LARGEST = 4096
+"""Kernels, strides, dilations and pads beyond this are taken for damage."""
+
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
@@ -83,13 +86,13 @@ def image_input(view: NodeView) -> str | None:
 
 
 def two_dimensional(view: NodeView) -> str | None:
-    """Windows are two-dimensional: kernel, strides and dilations have two entries, pads four, none negative."""
+    """Windows are two-dimensional: kernel, strides and dilations have two entries, pads four, from 0 or 1 to 4096."""
     kernel = kernel_of(view)
-    if len(kernel) != 2 or min(kernel) < 1:
+    if len(kernel) != 2 or min(kernel) < 1 or max(kernel) > LARGEST:
         return f"a kernel of shape {list(kernel)}"
     for name, length, least in (("strides", 2, 1), ("dilations", 2, 1), ("pads", 4, 0)):
         given = view.ints_of(name)
-        if given is not None and (len(given) != length or min(given) < least):
+        if given is not None and (len(given) != length or min(given) < least or max(given) > LARGEST):
             return f"{name} {list(given)}"
     return None
 

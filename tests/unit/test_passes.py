@@ -1,0 +1,124 @@
+"""Each pass does what its docstring says, keeps the function, and leaves the cases it names alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from numpy.typing import NDArray
+
+from proprune_cli.compile.calibration import calibrate, open_session
+from proprune_cli.compile.frontend import canonicalise, import_onnx
+from proprune_cli.compile.passes.drop_reshape import DROP_RESHAPE
+from proprune_cli.compile.passes.fold_affine import FOLD_AFFINE
+from proprune_cli.compile.passes.fuse_relu import FUSE_RELU
+from proprune_cli.compile.passes.pipeline import CANONICAL, run_passes
+from proprune_cli.errors import UnsupportedError
+from proprune_cli.ir.graph import Add, Affine, Conv, MaxPool, Relu
+from proprune_cli.ir.verify import InvariantError
+from tests.strategies import random_network
+from tests.unit.onnx_nets import model, node, random
+
+BN = {name: np.abs(random(4, seed=i)) + 0.5 for i, name in enumerate("gbmv")}
+
+
+def kinds(source: onnx.ModelProto) -> list[str]:
+    return [type(n).__name__ for n in canonicalise(import_onnx(source)).nodes]
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
+@given(random_network(grouped=True))
+def test_the_canonical_graph_computes_what_the_model_does(case: tuple[onnx.ModelProto, NDArray[np.float32]]) -> None:
+    source, x = case
+    graph = canonicalise(import_onnx(source))
+    assert {type(n) for n in graph.nodes} <= {Conv, MaxPool, Add, Relu}
+    wanted = np.asarray(open_session(source.SerializeToString(), optimise=False).run(None, {"x": x})[0])
+    got = calibrate(graph, x).output
+    assert graph.output_shape == wanted.shape[1:]
+    np.testing.assert_allclose(got.reshape(wanted.shape), wanted, rtol=1e-3, atol=1e-4 * np.abs(wanted).max(initial=1))
+
+
+def test_batch_norm_folds_into_its_convolution() -> None:
+    source = model(
+        node("Conv", ["x", "w"], ["a"]),
+        node("BatchNormalization", ["a", *"gbmv"], ["n"]),
+        node("Relu", ["n"], ["y"]),
+        weights={"w": random(4, 3, 3, 3), **BN},
+    )
+    graph = canonicalise(import_onnx(source))
+    assert len(graph.nodes) == 1 and isinstance(graph.nodes[0], Conv) and graph.nodes[0].relu
+    scale = BN["g"] / np.sqrt(BN["v"] + 1e-5)
+    np.testing.assert_allclose(graph.nodes[0].bias, BN["b"] - BN["m"] * scale, rtol=1e-5)
+
+
+def test_batch_norm_of_a_shared_tensor_stays_a_layer() -> None:
+    source = model(
+        node("Conv", ["x", "w"], ["a"]),
+        node("BatchNormalization", ["a", *"gbmv"], ["n"]),
+        node("Add", ["a", "n"], ["y"]),
+        weights={"w": random(4, 3, 3, 3), **BN},
+    )
+    graph = canonicalise(import_onnx(source))
+    assert [type(n) for n in graph.nodes] == [Conv, Conv, Add]
+    second = graph.nodes[1]
+    assert isinstance(second, Conv) and second.groups == 4 and second.weight.shape == (4, 1, 1, 1)
+
+
+def test_a_relu_whose_input_is_shared_stays() -> None:
+    shared = model(node("Add", ["x", "x"], ["a"]), node("Relu", ["a"], ["r"]), node("Add", ["a", "r"], ["y"]))
+    assert kinds(shared) == ["Add", "Relu", "Add"]
+    alone = model(node("Add", ["x", "x"], ["a"]), node("Relu", ["a"], ["r"]), node("Relu", ["r"], ["y"]))
+    assert kinds(alone) == ["Add"]
+
+
+def test_a_relu_of_the_input_stays_and_one_after_max_pooling_fuses() -> None:
+    source = model(
+        node("Relu", ["x"], ["r"]), node("MaxPool", ["r"], ["m"], kernel_shape=[2, 2]), node("Relu", ["m"], ["y"])
+    )
+    assert kinds(source) == ["Relu", "MaxPool"]
+
+
+def test_a_flatten_disappears_and_the_fully_connected_layer_reads_the_image() -> None:
+    source = model(
+        node("Flatten", ["x"], ["f"]),
+        node("Dropout", ["f"], ["d"]),
+        node("MatMul", ["d", "w"], ["m"]),
+        node("Add", ["m", "k"], ["y"]),
+        weights={"w": random(90, 4), "k": random(4)},
+    )
+    graph = canonicalise(import_onnx(source))
+    assert [type(n) for n in graph.nodes] == [Conv]
+    only = graph.nodes[0]
+    assert isinstance(only, Conv) and only.weight.shape == (4, 3, 6, 5) and graph.tensors[only.y] == (4, 1, 1)
+    np.testing.assert_array_equal(only.bias, random(4))
+    assert graph.output_shape == (4,)
+
+
+def test_padding_moves_into_what_reads_it() -> None:
+    """The older exporter writes AvgPool2d with padding as Pad and AveragePool."""
+    pads = {"p": np.asarray([0, 0, 1, 2, 0, 0, 3, 4], np.int64)}
+    average = model(
+        node("Pad", ["x", "p"], ["a"]), node("AveragePool", ["a"], ["y"], kernel_shape=[5, 5]), weights=pads
+    )
+    pooled = canonicalise(import_onnx(average)).nodes[0]
+    assert isinstance(pooled, Conv) and pooled.pads == (1, 2, 3, 4)
+    maximum = model(node("Pad", ["x", "p"], ["a"]), node("MaxPool", ["a"], ["y"], kernel_shape=[5, 5]), weights=pads)
+    with pytest.raises(UnsupportedError, match="MaxPool reads the padded tensor"):
+        canonicalise(import_onnx(maximum))
+
+
+def test_a_pass_may_not_run_before_what_it_requires() -> None:
+    graph = import_onnx(model(node("Relu", ["x"], ["y"])))
+    with pytest.raises(InvariantError, match="fold-affine runs before"):
+        run_passes(graph, (FOLD_AFFINE,))
+    with pytest.raises(InvariantError, match="drop-reshape runs before"):
+        run_passes(graph, (DROP_RESHAPE,))
+
+
+def test_the_canonical_order_meets_every_requirement() -> None:
+    gone: set[object] = set()
+    for step in CANONICAL:
+        assert set(step.requires) <= gone, step.name
+        gone |= set(step.ensures)
+    assert Affine in gone and CANONICAL[-1] is FUSE_RELU
