@@ -35,11 +35,11 @@ extern "C" void engine(const uint64_t* features, const WeightBeat<Array>* weight
                        const uint64_t* descriptors, uint64_t* results, uint32_t layer_table, uint32_t layer_count,
                        uint32_t counters, uint32_t* digest, uint32_t* completed, volatile const uint32_t* clock_layer,
                        volatile const uint32_t* clock_accumulate) {
-    HLS_AXI_READ(features, gmem_x)
-    HLS_AXI_READ(weights, gmem_w)
-    HLS_AXI_READ(residual, gmem_r)
-    HLS_AXI_READ(descriptors, gmem_d)
-    HLS_AXI_WRITE(results, gmem_y)
+    HLS_AXI_READ(features, gmem_x, ENGINE_SIMULATED_TRANSFERS)
+    HLS_AXI_READ(weights, gmem_w, ENGINE_SIMULATED_TRANSFERS)
+    HLS_AXI_READ(residual, gmem_r, ENGINE_SIMULATED_TRANSFERS)
+    HLS_AXI_READ(descriptors, gmem_d, ENGINE_SIMULATED_TRANSFERS)
+    HLS_AXI_WRITE(results, gmem_y, ENGINE_SIMULATED_TRANSFERS)
     HLS_AXI_LITE(features, REGISTER_FEATURES)
     HLS_AXI_LITE(weights, REGISTER_WEIGHTS)
     HLS_AXI_LITE(residual, REGISTER_RESIDUAL)

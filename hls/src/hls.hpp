@@ -44,11 +44,11 @@ using stream = hls::stream<T>;
 #define HLS_FABRIC_MULTIPLY(name) HLS_PRAGMA(HLS bind_op variable = name op = mul impl = fabric)
 #define HLS_DSP_MULTIPLY(name) HLS_PRAGMA(HLS bind_op variable = name op = mul impl = dsp)
 
-// Interfaces.
-#define HLS_AXI_READ(name, bus) \
-    HLS_PRAGMA(HLS interface mode = m_axi port = name bundle = bus offset = slave num_read_outstanding = 8 max_read_burst_length = 64)
-#define HLS_AXI_WRITE(name, bus) \
-    HLS_PRAGMA(HLS interface mode = m_axi port = name bundle = bus offset = slave num_write_outstanding = 8 max_write_burst_length = 64)
+// Interfaces. `words` is what a simulation of the RTL copies of the memory behind a port.
+#define HLS_AXI_READ(name, bus, words) \
+    HLS_PRAGMA(HLS interface mode = m_axi port = name bundle = bus offset = slave depth = words num_read_outstanding = 8 max_read_burst_length = 64)
+#define HLS_AXI_WRITE(name, bus, words) \
+    HLS_PRAGMA(HLS interface mode = m_axi port = name bundle = bus offset = slave depth = words num_write_outstanding = 8 max_write_burst_length = 64)
 #define HLS_AXI_LITE(name, address) \
     HLS_PRAGMA(HLS interface mode = s_axilite port = name bundle = control offset = address)
 #define HLS_AXI_CONTROL HLS_PRAGMA(HLS interface mode = s_axilite port = return bundle = control)

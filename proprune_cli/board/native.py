@@ -226,3 +226,20 @@ def _exclusive(path: Path) -> Generator[None]:
             yield
         finally:
             fcntl.flock(handle, fcntl.LOCK_UN)
+
+
+def save_case(
+    path: Path, array: Array, before: Words, after: Words, registers: tuple[int, int, int], result: tuple[int, int]
+) -> None:
+    """Write a case that the C++ testbench replays (``make -C hls run-<array> CASE=…``, or an HLS tool's simulation).
+
+    Args:
+        before, after: the buffer before and after a run. registers: layer_table, layer_count, counters.
+        result: address and length in words of what the testbench compares.
+    """
+    address, length = result
+    head = [int.from_bytes(b"PPRCASE1", "little"), int(array.digest[:8], 16), before.size, *registers, address, length]
+    with path.open("wb") as file:
+        file.write(b"".join(word.to_bytes(8, "little") for word in head))
+        file.write(before.tobytes())
+        file.write(after[address : address + length].tobytes())

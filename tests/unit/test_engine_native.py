@@ -1,0 +1,165 @@
+"""The host library: building, caching, and what it says when something is wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from engine_builder import Case, build
+
+from proprune_cli.accel import isa
+from proprune_cli.accel.array import array_names, load_array
+from proprune_cli.accel.headers import identifier
+from proprune_cli.board import native
+from proprune_cli.board.native import NativeEngine, cache_dir, compiler, save_case
+from proprune_cli.errors import BoardError, InputError
+from proprune_cli.resources import resource_dir
+
+ARRAY = load_array("z7020-256")
+
+
+def test_digest_is_the_arrays() -> None:
+    assert NativeEngine(ARRAY).digest() == int(ARRAY.digest[:8], 16)
+
+
+def test_no_layers_completes_none_and_touches_nothing() -> None:
+    buffer = np.arange(20, dtype="<u8")
+    assert NativeEngine(ARRAY).run(buffer, 0, 0, 0) == 0
+    np.testing.assert_array_equal(buffer, np.arange(20))
+
+
+def test_layers_run_one_after_the_other() -> None:
+    built = build(Case(), ARRAY)
+    words = isa.LayerDescriptor.WORDS
+    # The same layer twice: the table moves to the end, then come two sets of counters.
+    table = built.buffer[built.layer_table : built.layer_table + words]
+    buffer = np.concatenate([built.buffer, table, table, np.zeros(2 * isa.LayerCounters.WORDS, dtype="<u8")])
+    start = built.buffer.size
+    assert NativeEngine(ARRAY).run(buffer, start, 2, start + 2 * words) == 2
+    counts = native.counters_of(buffer, start + 2 * words, 2)
+    assert list(np.asarray(counts.iterations)) == [built.iterations] * 2
+
+
+@pytest.mark.parametrize("buffer", [np.zeros(8, dtype="<u4"), np.zeros(16, dtype="<u8")[::2]], ids=["type", "stride"])
+def test_an_unsuitable_buffer_is_refused(buffer: np.ndarray) -> None:
+    with pytest.raises(InputError, match="contiguous, writable uint64"):
+        NativeEngine(ARRAY).run(buffer, 0, 0, 0)
+
+
+def patched(**fields: int) -> tuple[np.ndarray, int, int]:
+    """A good program whose first step has some fields changed."""
+    built = build(Case(kernel=(3, 3), add=True), ARRAY)
+    layer = isa.LayerDescriptor.decode(
+        built.buffer[built.layer_table : built.layer_table + isa.LayerDescriptor.WORDS]
+    ).row(0)
+    at = int(layer.step_table)
+    step = isa.StepDescriptor.decode(built.buffer[at : at + isa.StepDescriptor.WORDS]).row(0)
+    changed = isa.StepDescriptor(**{**step.__dict__, **fields})
+    built.buffer[at : at + isa.StepDescriptor.WORDS] = changed.encode()[0]
+    return built.buffer, built.layer_table, built.counters
+
+
+FAULTS = {
+    "end of the group table": {"first_group": 60000},
+    "end of the weight stream": {"weights": 2**31},
+    "beats": {"beats": 513},
+    "pixels of the tile": {"tile_width": 400},
+    "last output row": {"oy0": 1},
+    "last output column": {"ox0": 1},
+    "iterations": {"iterations": 2**31},
+    "length of the blocks": {"weight_words": 30},
+    "streams ran dry or kept words": {"iterations": 8},
+}
+
+
+@pytest.mark.parametrize(("what", "fields"), FAULTS.items())
+def test_a_program_that_does_not_hold_together_is_refused(what: str, fields: dict[str, int]) -> None:
+    buffer, table, counters = patched(**fields)
+    with pytest.raises(InputError, match=what):
+        NativeEngine(ARRAY).run(buffer, table, 1, counters)
+
+
+def test_tables_and_planes_outside_the_buffer_are_refused() -> None:
+    engine = NativeEngine(ARRAY)
+    with pytest.raises(InputError, match="layer table"):
+        engine.run(np.zeros(8, dtype="<u8"), 0, 1, 0)
+    built = build(Case(), ARRAY)
+    with pytest.raises(InputError, match=r"end of an? (in|out)put plane"):
+        engine.run(built.buffer[:-2].copy(), built.layer_table, 1, built.counters)
+
+
+def test_a_missing_compiler_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROPRUNE_CACHE", str(tmp_path))
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(BoardError, match="no-such-compiler") as caught:
+        NativeEngine(ARRAY)
+    assert "CXX" in caught.value.remedy
+
+
+def test_a_failing_compiler_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROPRUNE_CACHE", str(tmp_path))
+    monkeypatch.setenv("CXX", " ".join([*compiler(), "-DHLS_PIPELINE=", "-include", "no_such_header.hpp"]))
+    with pytest.raises(BoardError, match=r"no_such_header\.hpp"):
+        NativeEngine(ARRAY)
+    assert not list(tmp_path.glob("*.so"))
+
+
+def test_an_unwritable_cache_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    monkeypatch.setenv("PROPRUNE_CACHE", str(blocked / "below"))
+    with pytest.raises(BoardError, match="cannot write"):
+        NativeEngine(ARRAY)
+
+
+def test_two_processes_build_one_library(tmp_path: Path) -> None:
+    program = "from proprune_cli.accel.array import load_array; from proprune_cli.board.native import NativeEngine; "
+    program += "print(NativeEngine(load_array('z7020-256')).digest())"
+    environment = {"PROPRUNE_CACHE": str(tmp_path), "PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(tmp_path)}
+    started = [
+        subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    answers = {process.communicate(timeout=120)[0].strip() for process in started}
+    assert answers == {str(int(ARRAY.digest[:8], 16))}
+    assert len(list(tmp_path.glob("*.so"))) == 1
+    assert not list(tmp_path.glob("build-*"))
+
+
+def test_cache_directory_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROPRUNE_CACHE", "/a")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/b")
+    assert cache_dir() == Path("/a")
+    monkeypatch.delenv("PROPRUNE_CACHE")
+    assert cache_dir() == Path("/b/proprune")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_dir() == Path.home() / ".cache" / "proprune"
+
+
+@pytest.mark.parametrize("name", array_names())
+def test_testbench_passes_and_replays_an_exported_case(name: str, tmp_path: Path) -> None:
+    array = load_array(name)
+    built = build(Case(channels=24, outputs=24, kernel=(3, 3), pads=(1, 1, 1, 1), groups_per_step=2), array)
+    before = built.buffer.copy()
+    NativeEngine(array).run(built.buffer, built.layer_table, 1, built.counters)
+    case = tmp_path / "case"
+    registers = (built.layer_table, 1, built.counters)
+    result = (built.output.address, built.output.words)
+    save_case(case, array, before, built.buffer, registers, result)
+
+    flags = "CXXFLAGS=-std=c++17 -O2 -Wall -Wextra -Werror -Wno-unused-label"
+    hls = str(resource_dir("hls"))
+    make = ["make", "-C", hls, f"BUILD={tmp_path}", flags, f"run-{identifier(name)}"]
+    output = subprocess.run(make, check=True, capture_output=True, text=True).stdout
+    assert output.count(" ok ") == 5
+    subprocess.run([*make, f"CASE={case}"], check=True, capture_output=True)
+
+    # One wrong byte must be found.
+    built.buffer[built.output.address] ^= np.uint64(1)
+    save_case(case, array, before, built.buffer, registers, result)
+    failed = subprocess.run([*make, f"CASE={case}"], check=False, capture_output=True, text=True)
+    assert failed.returncode != 0
+    assert "1 differences" in failed.stdout

@@ -1,0 +1,113 @@
+"""The generated headers against the Python contract, through a C++ compiler, and the generator's own checks."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from proprune_cli.accel import generate, headers, isa
+from proprune_cli.accel.array import array_names, load_array
+from proprune_cli.board.native import compiler
+from proprune_cli.errors import InputError
+from proprune_cli.resources import resource_dir
+
+HLS = resource_dir("hls")
+
+
+def compile_and_run(source: str, folder: Path, *flags: str) -> list[int]:
+    path = folder / "probe.cpp"
+    path.write_text(source)
+    binary = folder / "probe"
+    command = [*compiler(), "-std=c++17", f"-I{HLS / 'generated'}", *flags, str(path), "-o", str(binary)]
+    subprocess.run(command, check=True)
+    output = subprocess.run([str(binary)], check=True, capture_output=True, text=True).stdout
+    return [int(line) for line in output.split()]
+
+
+def test_committed_files_are_up_to_date() -> None:
+    generate.check(HLS.parent)
+
+
+def test_accessors_read_what_python_encodes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    lines, expected = [], []
+    for record in isa.RECORDS:
+        values = {n: int(rng.integers(p.bounds[0], p.bounds[1] + 1)) for n, p in record.layout().items()}
+        words = record(**values).encode()[0]
+        initial = ", ".join(f"UINT64_C({int(w)})" for w in words)
+        lines.append(f"{{ isa::{record.__name__} r{{{{{initial}}}}};")
+        # Setting every field in a blank record must give the same words.
+        lines.append(f"isa::{record.__name__} s{{}};")
+        for name, value in values.items():
+            lines.append(f"show((long long)r.{name}()); s.set_{name}(r.{name}());")
+            expected.append(value)
+        lines.append(f"for (uint32_t i = 0; i < {record.WORDS}; ++i) show(r.word[i] == s.word[i]); }}")
+        expected += [1] * record.WORDS
+    source = '#include <cstdio>\n#include "isa.hpp"\nstatic void show(long long v) { std::printf("%lld\\n", v); }\n'
+    assert compile_and_run(source + "int main() {" + "\n".join(lines) + "}", tmp_path) == expected
+
+
+def test_signed_fields_keep_their_sign_at_the_bounds(tmp_path: Path) -> None:
+    words = isa.StepDescriptor(y0=-32768, x0=32767).encode()[0]
+    initial = ", ".join(f"UINT64_C({int(w)})" for w in words)
+    source = f"""#include <cstdio>
+#include "isa.hpp"
+int main() {{ isa::StepDescriptor s{{{{{initial}}}}}; std::printf("%d %d", s.y0(), s.x0()); }}"""
+    assert compile_and_run(source, tmp_path) == [-32768, 32767]
+
+
+@pytest.mark.parametrize("name", array_names())
+def test_array_header_carries_the_array(name: str, tmp_path: Path) -> None:
+    array = load_array(name)
+    derived = ("ic_groups", "oc_groups", "block_words", "tap_words", "reuse_tap_words", "pattern_words")
+    wanted = {
+        field.name: value for field in dataclasses.fields(array) if isinstance(value := getattr(array, field.name), int)
+    } | {n: getattr(array, n) for n in derived}
+    shows = "".join(f'std::printf("%u\\n", Array::{n.upper()});' for n in wanted)
+    source = f'#include <cstdio>\n#include "array.hpp"\nint main() {{ {shows} std::printf("%u", Array::DIGEST); }}'
+    got = compile_and_run(source, tmp_path, f"-DPROPRUNE_ARRAY_{headers.identifier(name)}")
+    assert got == [*wanted.values(), int(array.digest[:8], 16)]
+
+
+@pytest.mark.parametrize("name", array_names())
+def test_a_chain_of_packed_products_cannot_overflow_its_field(name: str) -> None:
+    shift, chain, port = headers.dsp_packing(load_array(name))
+    assert chain * 128 * 127 < 2 ** (shift - 1)
+    assert 8 + shift <= port
+
+
+def test_register_offsets_follow_the_argument_order() -> None:
+    text = (HLS / "generated" / "isa.hpp").read_text()
+    found = {n.lower(): int(v, 16) for n, v in re.findall(r"#define REGISTER_(\w+) (0x\w+)", text)}
+    assert found == {r.name: r.offset for r in isa.REGISTERS}
+    top = (HLS / "src" / "engine.cpp").read_text()
+    arguments = re.search(r"void engine\((.*?)\)", top, re.DOTALL)
+    assert arguments is not None
+    names = re.findall(r"(\w+)(?:,|$)", arguments.group(1))
+    assert names == [r.name for r in isa.REGISTERS if r.name != "control"] + ["clock_layer", "clock_accumulate"]
+
+
+def test_check_names_a_file_that_was_edited(tmp_path: Path) -> None:
+    for part in ("hls", "docs"):
+        shutil.copytree(HLS.parent / part, tmp_path / part, ignore=shutil.ignore_patterns("build"))
+    generate.check(tmp_path)
+    target = tmp_path / "hls" / "generated" / "isa.hpp"
+    target.write_bytes(target.read_bytes() + b"\n")
+    with pytest.raises(InputError, match=r"hls/generated/isa\.hpp"):
+        generate.check(tmp_path)
+    assert "hls/generated/isa.hpp" in generate.write(tmp_path)
+    generate.check(tmp_path)
+
+
+def test_check_refuses_a_source_outside_the_subset(tmp_path: Path) -> None:
+    for part in ("hls", "docs"):
+        shutil.copytree(HLS.parent / part, tmp_path / part, ignore=shutil.ignore_patterns("build"))
+    (tmp_path / "hls" / "src" / "extra.hpp").write_text("inline void f() { while (true) {} }\n")
+    with pytest.raises(InputError, match=r"extra\.hpp:1: unbounded loop"):
+        generate.check(tmp_path)
