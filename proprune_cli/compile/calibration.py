@@ -71,7 +71,8 @@ def check_images(images: NDArray[Any], graph: Graph) -> F32:
         )
     if len(images) == 0:
         raise InputError("the calibration set is empty", where=where, remedy=remedy)
-    converted = np.ascontiguousarray(images, dtype=np.float32)
+    with np.errstate(over="ignore"):
+        converted = np.ascontiguousarray(images, dtype=np.float32)
     bad = int(converted.size - np.count_nonzero(np.isfinite(converted)))
     if bad:
         raise InputError(f"the calibration images have {bad} NaN or infinite values", where=where, remedy=remedy)

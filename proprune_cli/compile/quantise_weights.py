@@ -13,6 +13,9 @@ from proprune_cli.ir.quantized import ACCUMULATOR_LIMIT, MULTIPLIER_LIMIT, REQUA
 COARSE = 33 / 32
 """A channel counts as limited when its scale is wider than its largest weight asks for by more than this factor."""
 
+WORST_UNIFORM = 1.0
+"""A channel of equal weights goes by the general rule when the special one would err by this many output codes."""
+
 BLOCK = 1 << 18
 """Weights handled at a time: float64 copies of these stay in the cache, and memory stays bounded."""
 
@@ -173,8 +176,9 @@ def _reach(weight: F64, bias: F64, low: int) -> F64:
 def _uniform(weight: F64, bias: F64, unit: float, ey: int, low: int) -> tuple[NDArray[np.bool_], F64, I64]:
     """Channels whose weights all have one magnitude (pooling, one-tap scaling, binary): a power of two as the code.
 
-    Then the multiplier carries the value with up to 15 bits. The power is chosen for the least error of product and
-    bias together; channels where the float path would not be provably exact are left to the general rule.
+    Then the multiplier carries the value. Among codes 1 to 64 and multipliers with t trailing zero bits, the pair with
+    the least error of product and bias together is taken, of those for which the float path is provably exact. The
+    product's relative error stays near 2**-12, and below where no sum can pass 256 output codes.
 
     Returns:
         Which channels (bool [out]), their codes (float64 [out, n]) and multipliers (int64 [out]).
@@ -182,23 +186,24 @@ def _uniform(weight: F64, bias: F64, unit: float, ey: int, low: int) -> tuple[ND
     magnitude = np.abs(weight)
     peak = magnitude.max(axis=1)
     same = (peak > 0) & ((magnitude == peak[:, None]) | (magnitude == 0)).all(axis=1)
-    best = np.full(peak.shape, np.inf)
     codes, chosen = np.zeros_like(weight), np.ones(peak.shape, np.int64)
-    if not same.any():
+    rows = np.flatnonzero(same)
+    if not rows.size:
         return same, codes, chosen
-    for power in range(7):
-        code = 2.0**power
-        multiplier = np.maximum(np.rint(peak * unit / code), 1.0).astype(np.int64)
-        step = multiplier * 2.0 ** (ey - REQUANT_SHIFT)
-        bias_codes = np.rint(bias / step)
-        odd = _odd_part(multiplier)
-        tried = np.sign(weight) * code
-        fits = (multiplier < MULTIPLIER_LIMIT) & (_reach(tried, bias_codes, low) * odd < ACCUMULATOR_LIMIT)
-        # In output codes: the product's relative error at full scale, and the bias's rounding.
-        cost = 128.0 * np.abs(multiplier * code / np.where(same, peak * unit, 1.0) - 1.0)
-        cost = cost + np.abs(bias_codes * step - bias) * 2.0**-ey
-        better = same & fits & (cost < best)
-        best = np.where(better, cost, best)
-        chosen = np.where(better, multiplier, chosen)
-        codes = np.where(better[:, None], tried, codes)
-    return np.isfinite(best), codes, chosen
+    signs, wanted, real_bias = np.sign(weight[rows]), peak[rows] * unit, bias[rows]
+    ones = _reach(signs, np.zeros(len(rows)), low)
+    power, zeros = (axis.reshape(-1, 1) for axis in np.mgrid[0:7, 0:15])
+    code, trailing = np.left_shift(1, power), np.left_shift(np.int64(1), zeros)
+    multiplier = (np.maximum(np.rint(wanted / (code * trailing)), 1.0) * trailing).astype(np.int64)
+    bias_codes = _bias_codes(real_bias, multiplier, ey)
+    reach = code * ones + np.abs(bias_codes)
+    fits = (multiplier < MULTIPLIER_LIMIT) & (reach * _odd_part(multiplier) < ACCUMULATOR_LIMIT)
+    # In output codes: the product's relative error at full scale, and the bias's rounding.
+    rounding = bias_codes * multiplier * 2.0**-REQUANT_SHIFT - real_bias * 2.0**-ey
+    cost = 128.0 * np.abs(multiplier * code / wanted - 1.0) + np.abs(rounding)
+    cost = np.where(fits, cost, np.inf)
+    best, each = cost.argmin(axis=0), np.arange(len(rows))
+    codes[rows] = signs * code[best]
+    chosen[rows] = multiplier[best, each]
+    same[rows] = cost[best, each] < WORST_UNIFORM
+    return same, codes, chosen
