@@ -21,6 +21,9 @@ SAMPLES = 1 << 16
 WORK = 30e9
 """Multiply-accumulates that calibration may spend: some seconds of two cores."""
 
+SMALL_WORK = 100e6
+"""Below this many multiply-accumulates a second thread costs more than it gives."""
+
 FEWEST = 8
 """Images used however large the network is."""
 
@@ -88,6 +91,11 @@ def macs_of(graph: Graph) -> int:
     return total
 
 
+def threads_for(graph: Graph, images: int) -> int:
+    """Threads worth starting for ``images`` images: 1 for little work, 0 (all cores) for more."""
+    return 1 if macs_of(graph) * images < SMALL_WORK else 0
+
+
 def calibrate(graph: Graph, images: NDArray[Any]) -> Calibration:
     """Run a canonical graph on ``images`` (float32 [N, C, H, W]) and sample every tensor.
 
@@ -104,7 +112,7 @@ def calibrate(graph: Graph, images: NDArray[Any]) -> Calibration:
     per_image = 4 * sum(prod(shape) for shape in graph.tensors.values())
     size = max(1, min(len(checked), CHUNK_BYTES // max(per_image, 1)))
     chunks = [checked[at : at + size] for at in range(0, len(checked), size)]
-    session = open_session(to_float_onnx(graph).SerializeToString())
+    session = open_session(to_float_onnx(graph).SerializeToString(), threads=threads_for(graph, len(checked)))
     collected = {name: _Collector(-(-SAMPLES // len(chunks))) for name in names}
     outputs: list[F32] = []
     wanted = [name for name in names if name != graph.input]
@@ -118,19 +126,23 @@ def calibrate(graph: Graph, images: NDArray[Any]) -> Calibration:
     return Calibration(statistics, checked, np.concatenate(outputs))
 
 
-def open_session(model: bytes, *, optimise: bool = True, integer_kernels: bool = False) -> ort.InferenceSession:
+def open_session(
+    model: bytes, *, optimise: bool = True, integer_kernels: bool = False, threads: int = 0
+) -> ort.InferenceSession:
     """An ONNX Runtime session on the CPU, quiet.
 
     Args:
         optimise: graph optimisation on or off.
         integer_kernels: let the optimiser fuse int8 convolutions into QLinearConv. On x86 ONNX Runtime does so only
             when told to; otherwise it computes them in float32 on the dequantised values, with the same bytes.
+        threads: 0 for one per core; small networks are faster with 1.
     """
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.graph_optimization_level = (
         ort.GraphOptimizationLevel.ORT_ENABLE_ALL if optimise else ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     )
+    options.intra_op_num_threads = threads
     options.add_session_config_entry("session.qdqisint8allowed", "1" if integer_kernels else "0")
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proprune_cli.compile.calibration import Calibration, calibrate, open_session, run_session
+from proprune_cli.compile.calibration import Calibration, calibrate, open_session, run_session, threads_for
 from proprune_cli.compile.qdq import to_qdq
 from proprune_cli.compile.quantise_exponents import choose_exponents, legalise
 from proprune_cli.compile.quantise_weights import QuantisedConv, decibels, quantise_conv
@@ -89,7 +89,8 @@ def quantise(graph: Graph, calibration: NDArray[Any]) -> tuple[QGraph, QuantRepo
     fixed = _corrected_biases(graph, convs, seen)
     better_exponents, better_convs = _fit(graph, exponents, fixed)
     corrected = _assemble(graph, better_exponents, better_convs)
-    errors = [_output_error(candidate, seen) for candidate in (plain, corrected)]
+    threads = threads_for(graph, len(seen.images))
+    errors = [_output_error(candidate, seen, threads) for candidate in (plain, corrected)]
     helps = errors[1] < errors[0]
     if helps:
         exponents, convs = better_exponents, better_convs
@@ -174,9 +175,9 @@ def _assemble(graph: Graph, exponents: Mapping[str, int], convs: Mapping[str, Qu
     return QGraph(graph.name, tensors, tuple(layers), graph.input, graph.output, graph.output_shape)
 
 
-def _output_error(candidate: QGraph, seen: Calibration) -> float:
+def _output_error(candidate: QGraph, seen: Calibration, threads: int) -> float:
     """Squared error of the int8 network's output on the calibration images."""
-    session = open_session(to_qdq(candidate).SerializeToString())
+    session = open_session(to_qdq(candidate).SerializeToString(), threads=threads)
     size = max(1, min(len(seen.images), 64))
     total = 0.0
     for at in range(0, len(seen.images), size):

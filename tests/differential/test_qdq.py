@@ -48,13 +48,13 @@ def differing_bytes(q: QGraph, x: NDArray[np.float32]) -> dict[tuple[str, str], 
 
 
 def _differing(q: QGraph, x: NDArray[np.float32], options: dict[str, bool]) -> dict[str, int]:
-    session = open_session(to_qdq(q, expose_codes=True).SerializeToString(), **options)
+    session = open_session(to_qdq(q, expose_codes=True).SerializeToString(), threads=1, **options)
     names = [output.name for output in session.get_outputs()]
     got: dict[str, Any] = dict(zip(names, session.run(None, {q.input: x}), strict=True))
     expected = run_reference(q, got[codes_name(q.input)])
     assert set(expected) == set(q.tensors)
     # Without the extra outputs the optimiser is free to fuse across them; the result may not change.
-    alone = open_session(to_qdq(q).SerializeToString(), **options).run(None, {q.input: x})[0]
+    alone = open_session(to_qdq(q).SerializeToString(), threads=1, **options).run(None, {q.input: x})[0]
     output = expected[q.output].astype(np.float32) * np.float32(2.0 ** q.tensors[q.output].exponent)
     np.testing.assert_array_equal(np.asarray(alone), output.reshape(len(x), *q.output_shape))
     wrong = {name: int(np.count_nonzero(expected[name] != got[codes_name(name)])) for name in expected}
