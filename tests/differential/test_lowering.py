@@ -9,16 +9,13 @@ from hypothesis import HealthCheck, assume, given, settings
 
 from proprune_cli.accel import interpret, isa
 from proprune_cli.accel.array import Array, load_array
-from proprune_cli.accel.program import Program
-from proprune_cli.accel.timing import Memory, Traffic
-from proprune_cli.board.native import NativeEngine
+from proprune_cli.accel.timing import Traffic
 from proprune_cli.compile.pipeline import lower
 from proprune_cli.errors import DoesNotFitError
 from proprune_cli.ir.quantized import ACCUMULATOR_LIMIT, QConv, QGraph
 from proprune_cli.ops.reference import run_reference
+from tests.executors import MEMORY, run_native
 from tests.qnetworks import arrays, quantised_networks
-
-MEMORY = Memory.planned(bandwidth_gb_s=1.4, latency_ns=300, clock_mhz=100)
 
 
 def accumulators_bounded(graph: QGraph) -> bool:
@@ -28,17 +25,6 @@ def accumulators_bounded(graph: QGraph) -> bool:
         for c in graph.layers
         if isinstance(c, QConv)
     )
-
-
-def run_native(program: Program, x: np.ndarray) -> tuple[np.ndarray, isa.LayerCounters]:
-    buffer = np.zeros(program.size, dtype=np.uint64)
-    buffer[: program.image.size] = program.image
-    buffer[program.input.address :][: program.input.words] = program.input.pack(x)
-    engine = NativeEngine(load_array(program.array))
-    assert engine.run(buffer, program.layer_table, program.layer_count, program.counters) == program.layer_count
-    words = program.layer_count * isa.LayerCounters.WORDS
-    counters = isa.LayerCounters.decode(buffer[program.counters :][:words])
-    return program.output.unpack(buffer[program.output.address :][: program.output.words]), counters
 
 
 @settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])

@@ -1,0 +1,52 @@
+"""Runs one quantised network on every executor and compares bytes."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proprune_cli.accel import interpret, isa
+from proprune_cli.accel.array import load_array
+from proprune_cli.accel.program import Program
+from proprune_cli.accel.timing import Memory
+from proprune_cli.board.native import NativeEngine
+from proprune_cli.compile.calibration import open_session
+from proprune_cli.compile.pipeline import encode_input
+from proprune_cli.compile.qdq import to_qdq
+from proprune_cli.ir.quantized import QGraph
+
+MEMORY = Memory.planned(bandwidth_gb_s=1.4, latency_ns=300, clock_mhz=100)
+
+Codes = NDArray[np.int8]
+
+
+def run_native(program: Program, x: Codes) -> tuple[Codes, isa.LayerCounters]:
+    """Output codes and counters of the compiled C++ engine for one image of codes."""
+    buffer = np.zeros(program.size, dtype=np.uint64)
+    buffer[: program.image.size] = program.image
+    buffer[program.input.address :][: program.input.words] = program.input.pack(x)
+    engine = NativeEngine(load_array(program.array))
+    assert engine.run(buffer, program.layer_table, program.layer_count, program.counters) == program.layer_count
+    words = program.layer_count * isa.LayerCounters.WORDS
+    counters = isa.LayerCounters.decode(buffer[program.counters :][:words])
+    return program.output.unpack(buffer[program.output.address :][: program.output.words]), counters
+
+
+def run_onnxruntime(graph: QGraph, images: NDArray[np.float32], *, optimise: bool) -> Codes:
+    """Output codes of ONNX Runtime on the QDQ model, int8 [N, elements]."""
+    session = open_session(to_qdq(graph).SerializeToString(), optimise=optimise)
+    exponent = graph.tensors[graph.output].exponent
+    outputs = [session.run(None, {graph.input: image[None]})[0] for image in images]
+    return np.stack([encode_input(np.asarray(o, np.float32), exponent).reshape(-1) for o in outputs])
+
+
+def differing_bytes(graph: QGraph, program: Program, images: NDArray[np.float32]) -> dict[str, int]:
+    """Output bytes in which each executor differs from the interpreter, summed over the images."""
+    codes = encode_input(images, program.input.exponent)
+    expected = np.stack([interpret.run(program, x).output.reshape(-1) for x in codes])
+    others = {
+        "HLS C++": np.stack([run_native(program, x)[0].reshape(-1) for x in codes]),
+        "ONNX Runtime, optimised": run_onnxruntime(graph, images, optimise=True),
+        "ONNX Runtime, as written": run_onnxruntime(graph, images, optimise=False),
+    }
+    return {name: int((got != expected).sum()) for name, got in others.items()}
