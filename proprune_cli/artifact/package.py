@@ -212,7 +212,7 @@ def _typed(content: bytes, dtype: type[np.generic]) -> NDArray[Any]:
 
 
 def _json(value: dict[str, Any]) -> bytes:
-    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
+    return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
 def _object(content: bytes) -> dict[str, Any]:

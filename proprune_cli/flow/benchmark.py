@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from proprune_cli.artifact import check_contract, load_artifact
-from proprune_cli.errors import UsageError
+from proprune_cli.errors import BoardError, UsageError
 from proprune_cli.flow.execute import CPU
 from proprune_cli.measure.records import BenchRecord
 
@@ -30,7 +30,14 @@ def bench(path: Path, board: str) -> BenchRecord:
         from proprune_cli.accel.boards import load_board
         from proprune_cli.measure.predicted import predict
 
-        return predict(artifact, str(path), load_board(board.removeprefix(EMULATED)), array)
+        target = load_board(board.removeprefix(EMULATED))
+        if array.name not in target.arrays:
+            raise BoardError(
+                f"{target.name} cannot carry array {array.name}; it takes {', '.join(target.arrays)}",
+                where=str(path),
+                remedy=f"compile the network with --board {target.name}, or name another board",
+            )
+        return predict(artifact, str(path), target, array)
     from proprune_cli.board.registry import open_board
 
     # A real board refuses here with its bitstream's own reason.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ def build(source: Path, options: CompileOptions, on_stage: Callable[[str], None]
     array = load_array(options.array or board.default_array)
     if array.name not in board.arrays:
         raise DoesNotFitError(
-            f"array {array.name} needs a {array.part}, {board.name} has a {board.part}",
+            f"{board.name} ({board.part}) cannot carry array {array.name}",
             where="--array",
             remedy=f"choose one of {', '.join(board.arrays)}, or another --board",
         )
@@ -56,9 +57,18 @@ def build(source: Path, options: CompileOptions, on_stage: Callable[[str], None]
         qdq=compiled.qdq,
         golden=Golden(compiled.golden_input, compiled.golden_codes_in, compiled.golden_codes_out),
         output_shape=compiled.output_shape,
-        plan=compiled.plan,
-        report=compiled.report,
+        plan=_strict(compiled.plan),
+        report=_strict(compiled.report),
     )
+
+
+def _strict(value: Any) -> Any:
+    """JSON has no infinity: the signal-to-noise ratio of a layer without any noise becomes null."""
+    if isinstance(value, dict):
+        return {key: _strict(item) for key, item in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_strict(item) for item in cast("list[Any]", value)]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _sources(source: Path, calibration: str | None) -> tuple[Path, str]:

@@ -385,7 +385,7 @@ def test_bad_input_is_explained(name, cli, tiny, golden, tmp_path, monkeypatch) 
     done = cli(*make(tiny))
     shown = done.err.replace(str(tiny.model.parent) + "/", "")
     shown = re.sub(r"\b[0-9a-f]{16}\b", "<digest>", shown)
-    shown = re.sub(r"\S*/configs/", "<installation>/configs/", shown)
+    shown = re.sub(r"\S*/(configs|bitstreams)/", r"<installation>/\1/", shown)
     shown = re.sub(r"of proprune [\w.+]+", "of proprune <version>", shown)
     assert len(shown.splitlines()) <= 24, "a message is one screen at most"
     assert shown.startswith("error: ")
