@@ -9,6 +9,7 @@ import pytest
 from proprune_cli.accel.array import load_array
 from proprune_cli.accel.boards import ASSUMPTION, board_names, load_board, read_board
 from proprune_cli.accel.energy import Work, predict_energy
+from proprune_cli.accel.resources_tally import tally
 from proprune_cli.errors import InputError, UsageError
 from proprune_cli.resources import resource_dir
 
@@ -28,6 +29,18 @@ def test_every_number_has_a_source_and_every_array_exists(name: str) -> None:
         if "assum" in source.lower():
             assert source.startswith(ASSUMPTION)
             assert len(source) > len(ASSUMPTION) + 30
+
+
+@pytest.mark.parametrize(("name", "array"), [(b, a) for b in board_names() for a in load_board(b).arrays])
+def test_every_array_fits_the_boards_it_is_listed_for(name: str, array: str) -> None:
+    cost, board = tally(load_array(array)), load_board(name)
+    assert cost.dsp <= board.resources.dsp
+    assert cost.bram36 <= board.resources.bram36
+
+
+def test_the_array_of_large_parts_does_not_fit_the_kv260() -> None:
+    assert "zu-1024" not in load_board("kv260").arrays
+    assert tally(load_array("zu-1024")).bram36 > load_board("kv260").resources.bram36
 
 
 def test_the_planned_bandwidth_and_port_of_the_pynq_z2() -> None:

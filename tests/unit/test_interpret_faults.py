@@ -46,6 +46,13 @@ def edit_tap(program: Program, **fields: int) -> Program:
     return edit(program, int(first.weights) + load_array(program.array).block_words, isa.TapHeader, **fields)
 
 
+def edit_first_steps(program: Program, **fields: int) -> Program:
+    """Changes the steps that share the weight stream of step 0: the first of the two of each of the four tiles."""
+    for step in (0, 2, 4, 6):
+        program = edit_step(program, step, **fields)
+    return program
+
+
 CASES: dict[str, tuple[Callable[[Program], Program], str, str]] = {
     "mode": (lambda p: edit_layer(p, mode=3), "mode 3 is unknown", "layer 0 'y'"),
     "chunk": (lambda p: edit_layer(p, groups_per_chunk=3), "3 channel groups in a chunk", "layer 0 'y'"),
@@ -75,7 +82,7 @@ CASES: dict[str, tuple[Callable[[Program], Program], str, str]] = {
     "slot": (lambda p: edit_block(p, slot=64), "slot 64 of 8 beats ends beyond", "step 0, block 0"),
     "never started": (lambda p: edit_block(p, init=0), "never started", "step 1, block 0"),
     "groups": (
-        lambda p: edit_step(edit_block(p, emit=1, groups=2), 0, emit_blocks=1, emit_groups=2),
+        lambda p: edit_first_steps(edit_block(p, emit=1, groups=2), emit_blocks=1, emit_groups=2),
         "emits 2 groups",
         "step 0, block 0",
     ),
@@ -123,6 +130,28 @@ def test_a_weight_on_cells_between_rows_is_a_fault() -> None:
     image[int(first.weights) + network.array.block_words + 2] = 5
     with pytest.raises(InputError, match="lane 8 has a weight"):
         interpret.run(replace(program, image=image), x)
+
+
+def test_a_step_without_blocks_does_nothing() -> None:
+    network, x = one_layer()
+    program = network.build()
+    expected = interpret.run(program, x).output
+    # A ninth step that only loads.
+    layer = program.layers().row(0)
+    steps = program.image[int(layer.step_table) :][: 8 * isa.StepDescriptor.WORDS]
+    idle = replace(
+        program.steps(layer).row(7), blocks=0, weight_words=0, taps=0, iterations=0, emit_blocks=0, emit_groups=0
+    )
+    table = program.size
+    program = replace(program, size=table + 9 * isa.StepDescriptor.WORDS)
+    program = edit_layer(program, step_table=table, step_count=9)
+    buffer = np.zeros(program.size, dtype=np.uint64)
+    buffer[: program.image.size] = program.image
+    buffer[table:] = np.concatenate([steps, idle.encode()[0]])
+    buffer[program.input.address : program.input.address + program.input.words] = program.input.pack(x)
+    interpret.run_buffer(program, buffer)
+    end = program.output.address + program.output.words
+    np.testing.assert_array_equal(program.output.unpack(buffer[program.output.address : end]), expected)
 
 
 def test_a_weight_stream_off_the_ports_alignment_is_a_fault() -> None:

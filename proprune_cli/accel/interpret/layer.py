@@ -13,7 +13,7 @@ from proprune_cli.accel.interpret.faults import Site
 from proprune_cli.accel.interpret.machine import Layer, Memory, decode_layer
 from proprune_cli.accel.interpret.output import emit
 from proprune_cli.accel.interpret.stream import TapList, decode_stream
-from proprune_cli.accel.interpret.taps import contribute
+from proprune_cli.accel.interpret.taps import Contribution, Tile, contribute
 from proprune_cli.accel.interpret.tile import load_tile
 
 ACCUMULATOR_LIMIT = 1 << 24
@@ -66,9 +66,9 @@ def run_layer(array: Array, descriptor: isa.LayerDescriptor, memory: Memory, sit
     words = isa.StepDescriptor.WORDS * int(descriptor.step_count)
     steps = isa.StepDescriptor.decode(memory.table(int(descriptor.step_table), words, site, "the step table"))
     rows = [steps.row(i) for i in range(int(descriptor.step_count))]
-    runner = _Runner(layer, memory, Accumulators(array), Counts(), _shared_streams(rows))
-    for number, step in enumerate(rows):
-        runner.step(step, site.at_step(number))
+    runner = _Runner(layer, memory, Accumulators(array), Counts(), rows, site)
+    for number in range(len(rows)):
+        runner.step(number)
     return runner.counts
 
 
@@ -80,12 +80,17 @@ def _stream_key(s: isa.StepDescriptor) -> StreamKey:
     return int(s.weights), int(s.weight_words), int(s.blocks)
 
 
-def _shared_streams(steps: list[isa.StepDescriptor]) -> dict[StreamKey, int]:
-    """How many steps read each stream."""
-    uses: dict[StreamKey, int] = {}
-    for step in steps:
-        uses[_stream_key(step)] = uses.get(_stream_key(step), 0) + 1
-    return uses
+BATCH_PIXELS = 2048
+"""Output pixels of steps with the same taps that are computed together."""
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A step whose taps have been worked through, waiting for its turn at the accumulators."""
+
+    taps: TapList
+    tile: Tile
+    given: Contribution
 
 
 @dataclass
@@ -94,24 +99,59 @@ class _Runner:
     memory: Memory
     accumulators: Accumulators
     counts: Counts
-    uses: dict[StreamKey, int]
-    decoded: dict[StreamKey, TapList] = field(default_factory=dict[StreamKey, TapList])
+    steps: list[isa.StepDescriptor]
+    site: Site
+    ready: dict[int, _Ready] = field(default_factory=dict[int, _Ready])
 
-    def step(self, s: isa.StepDescriptor, site: Site) -> None:
-        _check_geometry(self.layer, s, site)
-        taps = self._taps(s, site)
-        _check_redundant(taps, s, site)
-        banks = load_tile(self.layer, s, self.memory, site)
-        if taps.block_count:
-            pixel = _pixel_cells(self.layer, s)
-            given = contribute(self.layer, banks, taps, pixel, site)
-            for block in range(taps.block_count):
-                self._block(s, taps, block, given.values[block], given.valid[block], site.at_block(block))
+    def step(self, number: int) -> None:
+        """Run a step; steps run in order."""
+        s, site = self.steps[number], self.site.at_step(number)
+        if number not in self.ready:
+            self._prepare(number)
+        ready = self.ready.pop(number)
+        taps, banks = ready.taps, ready.tile.banks
+        banks.check_unwritten(self.layer, self.memory, site)
+        for block in range(taps.block_count):
+            self._block(s, taps, block, ready.given.values[block], ready.given.valid[block], site.at_block(block))
         counts = self.counts
         counts.fetch_words += banks.fetch_words
         counts.weight_words += int(s.weight_words)
         counts.taps += taps.tap_count
         counts.iterations += taps.tap_count * int(s.beats)
+
+    def _prepare(self, first: int) -> None:
+        """Load step ``first``, and later steps with the same weight stream, and work through their taps.
+
+        Loading ahead is right because a step may not read what another step of its layer wrote, which is checked when
+        its turn comes; accumulators and output are dealt with then.
+        """
+        key = _stream_key(self.steps[first])
+        taps = self._decode(key, self.site.at_step(first))
+        numbers: list[int] = []
+        tiles: list[Tile] = []
+        pixels = 0
+        for number in range(first, len(self.steps)):
+            s, site = self.steps[number], self.site.at_step(number)
+            if _stream_key(s) != key:
+                continue
+            _check_geometry(self.layer, s, site)
+            _check_redundant(taps, s, site)
+            tile = Tile(load_tile(self.layer, s, self.memory, site), _pixel_cells(self.layer, s), site)
+            numbers.append(number)
+            tiles.append(tile)
+            pixels += tile.pixel.size
+            if pixels >= BATCH_PIXELS:
+                break
+        for number, tile, given in zip(numbers, tiles, contribute(self.layer, taps, tiles), strict=True):
+            self.ready[number] = _Ready(taps, tile, given)
+
+    def _decode(self, key: StreamKey, site: Site) -> TapList:
+        address, words, blocks = key
+        port = self.layer.array.weight_port_words
+        if address % port:
+            raise site.fault(f"the weight stream's address {address} is not a multiple of the port's {port} words")
+        stream = self.memory.table(address, words, site, "the weight stream")
+        return decode_stream(self.layer.array, stream, blocks, self.layer.is_max, site)
 
     def _block(
         self,
@@ -164,20 +204,6 @@ class _Runner:
         stored, residual = emit(self.layer, s, block, taps.multiplier[number], sums, self.memory, site)
         self.counts.store_words += stored
         self.counts.residual_words += residual
-
-    def _taps(self, s: isa.StepDescriptor, site: Site) -> TapList:
-        """The step's decoded stream, kept while other steps of the layer read the same one."""
-        key = _stream_key(s)
-        found = self.decoded.get(key)
-        if found is None:
-            port = self.layer.array.weight_port_words
-            if key[0] % port:
-                raise site.fault(f"the weight stream's address {key[0]} is not a multiple of the port's {port} words")
-            words = self.memory.table(key[0], key[1], site, "the weight stream")
-            found = decode_stream(self.layer.array, words, key[2], self.layer.is_max, site)
-            if self.uses[key] > 1:
-                self.decoded[key] = found
-        return found
 
 
 def _pixel_cells(layer: Layer, s: isa.StepDescriptor) -> NDArray[np.int64]:

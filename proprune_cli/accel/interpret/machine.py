@@ -29,6 +29,7 @@ class Memory:
     read_only: tuple[tuple[int, int], ...] = ()
     _writer: NDArray[np.int32] = field(init=False)
     _layer: int = field(init=False, default=0)
+    _written: tuple[int, int] = field(init=False, default=(0, 0))  # bounds of what the current layer has written
 
     def __post_init__(self) -> None:
         # The layer (counted from 1) that last wrote each word.
@@ -37,6 +38,7 @@ class Memory:
     def start_layer(self) -> None:
         """From here on, words that the previous layer wrote may be read."""
         self._layer += 1
+        self._written = (self.words.size, 0)
 
     def table(self, address: int, count: int, site: Site, name: str) -> Words:
         """uint64 [count] at ``address``: descriptors, tables and weight streams.
@@ -56,13 +58,23 @@ class Memory:
         """int8 [rows, cols, 8]: the part ``window`` (rows, columns) of the feature plane at ``address``.
 
         Raises:
-            InputError: the plane is out of bounds, or this layer has written to what is read.
+            InputError: the plane is out of bounds.
         """
         self._bounds(address, height * width, site, "feature plane")
-        plane = slice(address, address + height * width)
-        if np.any(self._writer[plane].reshape(height, width)[window] == self._layer):
-            raise site.fault(f"the input plane at {address} is read where an earlier step of the layer wrote")
-        return self.words[plane].view(np.int8).reshape(height, width, isa.GROUP)[window]
+        plane = self.words[address : address + height * width]
+        return plane.view(np.int8).reshape(height, width, isa.GROUP)[window]
+
+    def check_unwritten(self, address: int, height: int, width: int, window: tuple[slice, slice], site: Site) -> None:
+        """Check that the layer has not written to part of a feature plane up to now.
+
+        Raises:
+            InputError: it has.
+        """
+        low, high = self._written
+        if address <= high and address + height * width > low:
+            writers = self._writer[address : address + height * width].reshape(height, width)[window]
+            if np.any(writers == self._layer):
+                raise site.fault(f"the input plane at {address} is read where an earlier step of the layer wrote")
 
     def gather(self, addresses: Address, site: Site) -> NDArray[np.int8]:
         """int8 [..., 8]: the codes of the words at ``addresses`` (residual operands).
@@ -92,6 +104,7 @@ class Memory:
                 )
         self.words[addresses] = np.ascontiguousarray(codes).view("<u8").reshape(-1)
         self._writer[addresses] = self._layer
+        self._written = (min(self._written[0], low), max(self._written[1], high))
 
     def _bounds(self, address: int, count: int, site: Site, name: str) -> None:
         if address + count > self.words.size:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array, load_array
@@ -121,9 +123,16 @@ def _execute(
     words = memory.table(layer_table, len(names) * isa.LayerDescriptor.WORDS, table_site, "the layer table")
     layers = isa.LayerDescriptor.decode(words.copy())
     done: list[Counts] = []
-    for index, name in enumerate(names):
-        counts = run_layer(array, layers.row(index), memory, Site(f"{index} {name!r}"))
-        at = counters + index * isa.LayerCounters.WORDS
-        buffer[at : at + isa.LayerCounters.WORDS] = isa.LayerCounters(**asdict(counts)).encode()[0]
-        done.append(counts)
+    # On a machine with other work, threads of one small product wait for each other far longer than they compute.
+    with _blas().limit(limits=1, user_api="blas"):
+        for index, name in enumerate(names):
+            counts = run_layer(array, layers.row(index), memory, Site(f"{index} {name!r}"))
+            at = counters + index * isa.LayerCounters.WORDS
+            buffer[at : at + isa.LayerCounters.WORDS] = isa.LayerCounters(**asdict(counts)).encode()[0]
+            done.append(counts)
     return done
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()

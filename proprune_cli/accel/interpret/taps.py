@@ -41,60 +41,115 @@ class Reader:
     """Reads banks: ``codes(headers)`` is what the lanes see for some (base, pattern) pairs.
 
     Attributes:
+        cells: float32 [IC, depth], as in :class:`Banks`. defined: bool [IC, depth], ``None`` where all are defined.
         offsets: int64 [H, IC], cells added to a pixel's address, one row per distinct header of the step.
         pixel: int64 [P].
     """
 
-    banks: Banks
+    cells: NDArray[np.float32]
+    defined: NDArray[np.bool_] | None
     offsets: NDArray[np.int64]
     pixel: NDArray[np.int64]
 
     def codes(self, headers: NDArray[np.int64] | slice) -> NDArray[np.float32]:
         """float32 [n * IC, P]."""
-        return np.take(self.banks.cells, self._index(headers)).reshape(-1, self.pixel.size)
+        return np.take(self.cells, self._index(headers)).reshape(-1, self.pixel.size)
 
-    def undefined(self) -> NDArray[np.bool_] | None:
-        """bool [H, IC]: lanes that read a cell the load did not write; ``None`` if there are none."""
-        if self.banks.defined is None:
-            return None
+    def undefined(self) -> NDArray[np.bool_]:
+        """bool [H, IC]: lanes that read a cell the load did not write."""
         out = np.zeros(self.offsets.shape, dtype=np.bool_)
-        for header in range(len(self.offsets)):
-            out[header] = ~np.take(self.banks.defined, self._index(slice(header, header + 1)))[0].all(axis=1)
-        return out if out.any() else None
+        if self.defined is not None:
+            for header in range(len(self.offsets)):
+                out[header] = ~np.take(self.defined, self._index(slice(header, header + 1)))[0].all(axis=1)
+        return out
 
     def _index(self, headers: NDArray[np.int64] | slice) -> NDArray[np.int64]:
         """int64 [n, IC, P] into the flattened banks."""
-        lanes, depth = self.banks.cells.shape
+        lanes, depth = self.cells.shape
         lane_start = np.arange(lanes, dtype=np.int64) * depth
         return (self.offsets[headers] + lane_start)[:, :, None] + self.pixel
 
 
-def contribute(layer: Layer, banks: Banks, taps: TapList, pixel: NDArray[np.int64], site: Site) -> Contribution:
-    """Work through every tap of a step.
+@dataclass(frozen=True)
+class Tile:
+    """A loaded tile for a tap list to run over. ``pixel``: int64 [P], the bank cell each output pixel reads from."""
 
-    Args:
-        pixel: int64 [P], the bank cell that each output pixel reads from.
+    banks: Banks
+    pixel: NDArray[np.int64]
+    site: Site
+
+
+def contribute(layer: Layer, taps: TapList, tiles: list[Tile]) -> list[Contribution]:
+    """Work through every tap of a step, for several steps that share the tap list: one large product beats many small.
 
     Raises:
         InputError: a tap reads outside the banks, or weighs cells that were not loaded.
     """
-    _check_headers(layer, taps, pixel, site)
+    if not taps.tap_count:
+        return [_nothing(layer, tile) for tile in tiles]
+    for tile in tiles:
+        _check_headers(layer, taps, tile.pixel, tile.site)
     key = taps.base * len(layer.patterns) + taps.pattern
     distinct, header_of = np.unique(key, return_inverse=True)
     offsets = (distinct // len(layer.patterns))[:, None] + layer.patterns[distinct % len(layer.patterns)]
-    depth = banks.cells.shape[1]
-    beyond = offsets + int(pixel.max()) >= depth
-    if beyond.any():
-        # Inside the bank, but past what was loaded: undefined like any other cell that was not written.
-        banks = _deepen(banks, int(offsets.max() + pixel.max()) + 1)
-    reader = Reader(banks, offsets, pixel)
+    reach = int(offsets.max()) + 1
+    found: dict[int, Contribution] = {}
+    whole = [
+        i
+        for i, t in enumerate(tiles)
+        if t.banks.defined is None and reach + int(t.pixel.max()) <= t.banks.cells.shape[1]
+    ]
+    if whole:
+        reader = _side_by_side([tiles[i] for i in whole], offsets)
+        ends = np.cumsum([tiles[i].pixel.size for i in whole])
+        values = _values(layer, reader, taps, header_of)
+        valid = np.ones(values.shape[:2], dtype=np.bool_)
+        for i, part in zip(whole, np.split(values, ends[:-1], axis=2), strict=True):
+            found[i] = Contribution(part, valid)
+    for i, tile in enumerate(tiles):
+        if i not in found:
+            found[i] = _with_undefined(layer, tile, taps, offsets, header_of)
+    return [found[i] for i in range(len(tiles))]
+
+
+def _nothing(layer: Layer, tile: Tile) -> Contribution:
+    shape = (0, layer.array.oc)
+    return Contribution(np.zeros((*shape, tile.pixel.size), dtype=np.int64), np.zeros(shape, dtype=np.bool_))
+
+
+def _side_by_side(tiles: list[Tile], offsets: NDArray[np.int64]) -> Reader:
+    """A reader over the pixels of all tiles, whose banks are put one after the other."""
+    starts = np.cumsum([0, *(t.banks.cells.shape[1] for t in tiles)])
+    cells = np.concatenate([t.banks.cells for t in tiles], axis=1)
+    pixel = np.concatenate([t.pixel + start for t, start in zip(tiles, starts[:-1].tolist(), strict=True)])
+    return Reader(cells, None, offsets, pixel)
+
+
+def _with_undefined(
+    layer: Layer, tile: Tile, taps: TapList, offsets: NDArray[np.int64], header_of: NDArray[np.int64]
+) -> Contribution:
+    """For a tile with cells that the load did not write: between rows or chunks, or past the last."""
+    banks, pixel = tile.banks, tile.pixel
+    defined = np.ones(banks.cells.shape, dtype=np.bool_) if banks.defined is None else banks.defined
+    depth = max(banks.cells.shape[1], int(offsets.max() + pixel.max()) + 1)
+    extra = ((0, 0), (0, depth - banks.cells.shape[1]))
+    reader = Reader(np.pad(banks.cells, extra), np.pad(defined, extra), offsets, pixel)
     undefined = reader.undefined()
+    values = _values(layer, reader, taps, header_of)
+    valid = np.ones(values.shape[:2], dtype=np.bool_)
     if layer.is_max:
-        return _maximum(layer, reader, taps, header_of, undefined)
-    if undefined is not None:
-        _check_zero_weights(taps, header_of, undefined, site)
-    values = _sums(layer, reader, taps, header_of)
-    return Contribution(values, np.ones(values.shape[:2], dtype=np.bool_))
+        folds = layer.array.ic // layer.array.oc
+        for block in range(taps.block_count):
+            headers = header_of[taps.first[block] : taps.first[block + 1]]
+            valid[block] = ~undefined[headers].reshape(len(headers), folds, layer.array.oc).any(axis=(0, 1))
+    else:
+        _check_zero_weights(taps, header_of, undefined, tile.site)
+    return Contribution(values, valid)
+
+
+def _values(layer: Layer, reader: Reader, taps: TapList, header_of: NDArray[np.int64]) -> NDArray[np.int64]:
+    """int64 [B, OC, P]."""
+    return (_maxima if layer.is_max else _sums)(layer, reader, taps, header_of)
 
 
 def _check_headers(layer: Layer, taps: TapList, pixel: NDArray[np.int64], site: Site) -> None:
@@ -109,12 +164,6 @@ def _check_headers(layer: Layer, taps: TapList, pixel: NDArray[np.int64], site: 
         raise _at(site, taps, int(far[0])).fault(
             f"the tap reads bank cell {reach[far[0]]}; the array has {layer.array.bank_depth}"
         )
-
-
-def _deepen(banks: Banks, depth: int) -> Banks:
-    extra = ((0, 0), (0, depth - banks.cells.shape[1]))
-    defined = np.ones(banks.cells.shape, dtype=np.bool_) if banks.defined is None else banks.defined
-    return Banks(np.pad(banks.cells, extra), np.pad(defined, extra), banks.fetch_words)
 
 
 def _check_zero_weights(taps: TapList, header_of: NDArray[np.int64], undefined: NDArray[np.bool_], site: Site) -> None:
@@ -161,21 +210,14 @@ def _sums(layer: Layer, reader: Reader, taps: TapList, header_of: NDArray[np.int
     return out.reshape(blocks, array.oc, -1)
 
 
-def _maximum(
-    layer: Layer, reader: Reader, taps: TapList, header_of: NDArray[np.int64], undefined: NDArray[np.bool_] | None
-) -> Contribution:
-    """The largest code per output lane o, over taps and over lanes l with l mod OC = o."""
+def _maxima(layer: Layer, reader: Reader, taps: TapList, header_of: NDArray[np.int64]) -> NDArray[np.int64]:
+    """int64 [B, OC, P]: the largest code per output lane o, over taps and over lanes l with l mod OC = o."""
     array = layer.array
-    folds = array.ic // array.oc
     values = np.zeros((taps.block_count, array.oc, reader.pixel.size), dtype=np.int64)
-    valid = np.ones((taps.block_count, array.oc), dtype=np.bool_)
     for block in range(taps.block_count):
         headers = header_of[taps.first[block] : taps.first[block + 1]]
-        codes = reader.codes(headers).reshape(len(headers), folds, array.oc, -1)
-        values[block] = codes.max(axis=(0, 1))
-        if undefined is not None:
-            valid[block] = ~undefined[headers].reshape(len(headers), folds, array.oc).any(axis=(0, 1))
-    return Contribution(values, valid)
+        values[block] = reader.codes(headers).reshape(-1, array.oc, reader.pixel.size).max(axis=0)
+    return values
 
 
 def _at(site: Site, taps: TapList, tap: int) -> Site:

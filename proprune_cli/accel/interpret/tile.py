@@ -20,12 +20,28 @@ class Banks:
     Attributes:
         cells: float32 [IC, depth], input codes (0 where undefined). ``depth`` ends after the last cell loaded.
         defined: bool [IC, depth], cells that the load wrote; ``None`` when it wrote all of them.
-        fetch_words: words read from DDR.
+        planes, window: addresses of the feature planes and the part (rows, columns) of each that was read.
     """
 
     cells: NDArray[np.float32]
     defined: NDArray[np.bool_] | None
-    fetch_words: int
+    planes: tuple[int, ...]
+    window: tuple[slice, slice]
+
+    @property
+    def fetch_words(self) -> int:
+        """Words read from DDR."""
+        rows, cols = self.window
+        return len(self.planes) * (rows.stop - rows.start) * (cols.stop - cols.start)
+
+    def check_unwritten(self, layer: Layer, memory: Memory, site: Site) -> None:
+        """Check, when the step's turn has come, that no step of the layer before it wrote what it has read.
+
+        Raises:
+            InputError: one has.
+        """
+        for plane in self.planes:
+            memory.check_unwritten(plane, int(layer.d.in_height), int(layer.d.in_width), self.window, site)
 
 
 def load_tile(layer: Layer, s: isa.StepDescriptor, memory: Memory, site: Site) -> Banks:
@@ -44,7 +60,7 @@ def load_tile(layer: Layer, s: isa.StepDescriptor, memory: Memory, site: Site) -
     if depth > array.bank_depth:
         raise site.fault(f"the input tile needs {depth} cells of a bank; the array has {array.bank_depth}")
 
-    tile, fetch_words = _fetch(layer, s, memory, site)
+    tile, planes, window = _fetch(layer, s, memory, site)
     cells = np.zeros((array.ic, depth), dtype=np.float32)
     defined = np.zeros((array.ic, depth), dtype=np.bool_)
     overlapping = (rows > 1 and pitch < cols) or (chunks > 1 and chunk_cells < (rows - 1) * pitch + cols)
@@ -57,26 +73,27 @@ def load_tile(layer: Layer, s: isa.StepDescriptor, memory: Memory, site: Site) -
         _chunk_view(defined[lane], codes.shape, chunk_cells, pitch)[...] = True
         if overlapping and not np.array_equal(view, codes):
             raise site.fault(f"rows of pitch {pitch} and chunks of {chunk_cells} cells put different codes on one cell")
-    return Banks(cells, None if defined.all() else defined, fetch_words)
+    return Banks(cells, None if defined.all() else defined, planes, window)
 
 
-def _fetch(layer: Layer, s: isa.StepDescriptor, memory: Memory, site: Site) -> tuple[NDArray[np.int8], int]:
-    """int8 [groups, rows, cols, 8] with ``pad_value`` outside the image, and the words read."""
+def _fetch(
+    layer: Layer, s: isa.StepDescriptor, memory: Memory, site: Site
+) -> tuple[NDArray[np.int8], tuple[int, ...], tuple[slice, slice]]:
+    """int8 [groups, rows, cols, 8] with ``pad_value`` outside the image, the planes read, and which part of them."""
     d = layer.d
     rows, cols, groups, y0, x0 = int(s.rows), int(s.cols), int(s.groups), int(s.y0), int(s.x0)
     height, width = int(d.in_height), int(d.in_width)
     top, bottom = _clip(y0, 0, height), _clip(y0 + rows, 0, height)
     left, right = _clip(x0, 0, width), _clip(x0 + cols, 0, width)
+    window = (slice(top, bottom), slice(left, right))
     table = memory.table(int(d.group_table) + int(s.first_group), groups, site, "the group table")
     tile = np.full((groups, rows, cols, isa.GROUP), int(d.pad_value), dtype=np.int8)
-    if top == bottom or left == right:
-        return tile, 0
-    for group, entry in enumerate(table.tolist()):
-        window = (slice(top, bottom), slice(left, right))
-        tile[group, top - y0 : bottom - y0, left - x0 : right - x0] = memory.pixels(
-            entry & 0xFFFFFFFF, height, width, window, site
-        )
-    return tile, groups * (bottom - top) * (right - left)
+    planes = tuple(entry & 0xFFFFFFFF for entry in table.tolist())
+    if top < bottom and left < right:
+        inside = tile[:, top - y0 : bottom - y0, left - x0 : right - x0]
+        for group, plane in enumerate(planes):
+            inside[group] = memory.pixels(plane, height, width, window, site)
+    return tile, planes, window
 
 
 def _chunk_view(bank: NDArray[np.generic], shape: tuple[int, ...], chunk_cells: int, pitch: int) -> NDArray[np.generic]:
