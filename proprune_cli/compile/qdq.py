@@ -20,6 +20,11 @@ IR_VERSION = 8
 """Old enough for the runtimes that boards and older installations carry."""
 
 
+# Names with a prefix, so that no tensor of the user's model can be called the same.
+ZERO = "constant/zero"
+OUTPUT_SHAPE = "constant/output_shape"
+
+
 def codes_name(tensor: str) -> str:
     """Name of the int8 tensor that holds the codes of ``tensor`` in the QDQ model."""
     return tensor + "/codes"
@@ -59,7 +64,7 @@ class _Builder:
         self.constants: list[onnx.TensorProto] = []
         self._graph = graph
         self._scales: set[int] = set()
-        self._constant("zero", np.zeros((), np.int8))
+        self._constant(ZERO, np.zeros((), np.int8))
 
     def layer(self, layer: QLayer) -> None:
         linear = layer.y + "/linear"
@@ -76,23 +81,23 @@ class _Builder:
         if clamped:
             # Codes before the clamp, then the clamp on their exact values.
             scale = self._scale(self._exponent(layer.y))
-            self._add("QuantizeLinear", [linear, scale, "zero"], linear + "/codes")
-            self._add("DequantizeLinear", [linear + "/codes", scale, "zero"], linear + "/real")
+            self._add("QuantizeLinear", [linear, scale, ZERO], linear + "/codes")
+            self._add("DequantizeLinear", [linear + "/codes", scale, ZERO], linear + "/real")
             self._add("Relu", [linear + "/real"], layer.y + "/relu", layer.name + "/relu")
         self.quantise(layer.y + "/relu" if clamped else linear, layer.y)
 
     def quantise(self, real: str, tensor: str) -> None:
         """Codes of ``tensor`` from the float tensor ``real``, and their values again for the readers."""
         scale = self._scale(self._exponent(tensor))
-        self._add("QuantizeLinear", [real, scale, "zero"], codes_name(tensor))
-        self._add("DequantizeLinear", [codes_name(tensor), scale, "zero"], self._real(tensor))
+        self._add("QuantizeLinear", [real, scale, ZERO], codes_name(tensor))
+        self._add("DequantizeLinear", [codes_name(tensor), scale, ZERO], self._real(tensor))
 
     def finish(self) -> None:
         """The float output in the ONNX model's shape."""
         graph = self._graph
         shape = np.asarray([0, *graph.output_shape], np.int64)
-        self._constant("output_shape", shape)
-        self._add("Reshape", [self._real(graph.output), "output_shape"], graph.output)
+        self._constant(OUTPUT_SHAPE, shape)
+        self._add("Reshape", [self._real(graph.output), OUTPUT_SHAPE], graph.output)
 
     def _weights(self, layer: QConv) -> list[str]:
         ex, ey = self._exponent(layer.x), self._exponent(layer.y)
@@ -115,7 +120,7 @@ class _Builder:
         return name
 
     def _scale(self, exponent: int) -> str:
-        name = f"scale_2**{exponent}"
+        name = f"constant/scale_2**{exponent}"
         if exponent not in self._scales:
             self._scales.add(exponent)
             self._constant(name, np.asarray(2.0**exponent, np.float32))

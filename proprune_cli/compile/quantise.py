@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proprune_cli.compile.calibration import Calibration, calibrate, open_session, run_session, threads_for
+from proprune_cli.compile.calibration import (
+    FEWEST,
+    WORK,
+    Calibration,
+    calibrate,
+    macs_of,
+    open_session,
+    run_session,
+    threads_for,
+)
 from proprune_cli.compile.qdq import to_qdq
 from proprune_cli.compile.quantise_exponents import choose_exponents, legalise
 from proprune_cli.compile.quantise_weights import QuantisedConv, decibels, quantise_conv
@@ -48,7 +57,7 @@ class QuantReport:
     Attributes:
         images: calibration images that were used.
         bias_correction: whether the corrected biases gave the smaller error, and were kept.
-        output_sqnr_db: the network's int8 output against its float output on the calibration images.
+        output_sqnr_db: the network's int8 output against its float output, on (some of) the calibration images.
         raised: tensors whose scale had to be widened to keep multipliers and additions within their limits.
     """
 
@@ -89,12 +98,13 @@ def quantise(graph: Graph, calibration: NDArray[Any]) -> tuple[QGraph, QuantRepo
     fixed = _corrected_biases(graph, convs, seen)
     better_exponents, better_convs = _fit(graph, exponents, fixed)
     corrected = _assemble(graph, better_exponents, better_convs)
-    threads = threads_for(graph, len(seen.images))
-    errors = [_output_error(candidate, seen, threads) for candidate in (plain, corrected)]
+    judged = min(len(seen.images), max(FEWEST, int(WORK / 2 / max(macs_of(graph), 1))))
+    threads = threads_for(graph, judged)
+    errors = [_output_error(candidate, seen, judged, threads) for candidate in (plain, corrected)]
     helps = errors[1] < errors[0]
     if helps:
         exponents, convs = better_exponents, better_convs
-    signal = float(np.sum(seen.output.astype(np.float64) ** 2))
+    signal = float(np.sum(seen.output[:judged].astype(np.float64) ** 2))
     report = QuantReport(
         tuple(_layer_report(name, conv, exponents, seen) for name, conv in convs.items()),
         len(seen.images),
@@ -175,12 +185,13 @@ def _assemble(graph: Graph, exponents: Mapping[str, int], convs: Mapping[str, Qu
     return QGraph(graph.name, tensors, tuple(layers), graph.input, graph.output, graph.output_shape)
 
 
-def _output_error(candidate: QGraph, seen: Calibration, threads: int) -> float:
-    """Squared error of the int8 network's output on the calibration images."""
+def _output_error(candidate: QGraph, seen: Calibration, images: int, threads: int) -> float:
+    """Squared error of the int8 network's output on the first calibration images."""
     session = open_session(to_qdq(candidate).SerializeToString(), threads=threads)
-    size = max(1, min(len(seen.images), 64))
+    size = min(images, 64)
     total = 0.0
-    for at in range(0, len(seen.images), size):
+    for at in range(0, images, size):
+        size = min(size, images - at)
         given = run_session(session, None, {candidate.input: seen.images[at : at + size]})[0]
         wanted = seen.output[at : at + size].reshape(given.shape)
         total += float(np.sum((given.astype(np.float64) - wanted) ** 2))
