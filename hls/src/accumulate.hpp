@@ -100,6 +100,7 @@ beats:
         const uint32_t entry = (block.first_entry + beat) & (A::ACC_DEPTH - 1);
         const bool fresh = first && block.init;
         Sums<A> out;
+        HLS_PARTITION(out.pixel, 0)
     add_pixels:
         for (uint32_t j = 0; j < A::PX; ++j) {
             HLS_UNROLL

@@ -42,7 +42,9 @@ transfers:
             if (head) {
                 const isa::BlockHeader header{{record[0]}};
                 Block<A> block;
+                HLS_PARTITION(block.bias, 1)
                 Scales<A> scale;
+                HLS_PARTITION(scale.multiplier, 1)
             lanes:
                 for (uint32_t o = 0; o < A::OC; ++o) {
                     HLS_UNROLL
@@ -70,6 +72,7 @@ transfers:
                 taps.write(Tap{header.base(), header.pattern(), header.reuse()});
                 if (!header.reuse()) {
                     Weights<A> values;
+                    HLS_PARTITION(values.lane, 0)
                 outputs:
                     for (uint32_t o = 0; o < A::OC; ++o) {
                         HLS_UNROLL

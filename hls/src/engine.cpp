@@ -65,6 +65,7 @@ layers:
         HLS_TRIPCOUNT(0, 1024, 24)
         const uint32_t started = *clock_layer;
         isa::LayerDescriptor layer;
+        HLS_PARTITION(layer.word, 1)
     read_layer:
         for (uint32_t i = 0; i < isa::LayerDescriptor::WORDS; ++i) {
             HLS_PIPELINE(1)
@@ -78,6 +79,7 @@ layers:
                               clock_accumulate, totals);
 
         isa::LayerCounters counts{};
+        HLS_PARTITION(counts.word, 1)
         counts.set_cycles(*clock_layer - started);
         counts.set_accumulate_span(totals.span);
         counts.set_iterations(totals.iterations);

@@ -23,6 +23,7 @@ template <typename A>
 void fill_banks(stream<FillJob>& jobs, stream<uint64_t>& words, int8_t bank[A::IC][A::BANK_DEPTH]) {
     HLS_NOINLINE
     const FillJob job = jobs.read();
+    HLS_PARTITION(job.lane_select, 1)
 
     uint8_t select[A::IC];
     HLS_PARTITION(select, 1)

@@ -31,6 +31,7 @@ void read_step(const uint64_t* descriptors, const isa::LayerDescriptor& layer, u
                stream<StoreJob>& store_jobs) {
     HLS_NOINLINE
     isa::StepDescriptor step;
+    HLS_PARTITION(step.word, 1)
     const uint32_t address = layer.step_table() + index * isa::StepDescriptor::WORDS;
 read_descriptor:
     for (uint32_t i = 0; i < isa::StepDescriptor::WORDS; ++i) {

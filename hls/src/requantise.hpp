@@ -22,6 +22,7 @@ blocks:
     for (uint32_t b = 0; b < job.emit_blocks; ++b) {
         HLS_TRIPCOUNT(0, 512, 8)
         const Scales<A> scale = scales.read();
+        HLS_PARTITION(scale.multiplier, 1)
         Sums<A> beat{};
         HLS_PARTITION(beat.pixel, 0)
         uint32_t j = 0, g = 0;
