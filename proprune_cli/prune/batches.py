@@ -36,9 +36,8 @@ class Batches:
 
     def __len__(self) -> int:
         """Batches in one pass of `shuffled`."""
-        count = len(self._labels)
-        # A last batch of one image has no variance for a batch norm to learn from.
-        return count // self._batch + (1 if count % self._batch > 1 else 0)
+        # A short last batch is left out: a batch norm learns little from a few images, and they come another time.
+        return max(1, len(self._labels) // self._batch)
 
     def shuffled(self, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """One pass in an order and with augmentations that ``seed`` decides: float32 [B, C, H, W], int64 [B]."""
