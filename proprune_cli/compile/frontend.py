@@ -87,7 +87,8 @@ class _Importer:
             return []
         operator = BY_NAME.get(proto.op_type)
         if operator is None:
-            reason = "its inputs are not constants" if proto.op_type in FOLDED else "no such operator"
+            reason = "it is evaluated between constants only, here an activation reaches it"
+            reason = reason if proto.op_type in FOLDED else "no rule for this operator"
             known = ", ".join(BY_NAME)
             raise view.refusal(reason, f"supported operators: {known}; see docs/supported-operators.md")
         nodes = import_node(operator, view)

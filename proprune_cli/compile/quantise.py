@@ -21,7 +21,7 @@ from proprune_cli.compile.calibration import (
 )
 from proprune_cli.compile.qdq import to_qdq
 from proprune_cli.compile.quantise_exponents import choose_exponents, legalise
-from proprune_cli.compile.quantise_weights import QuantisedConv, decibels, quantise_conv
+from proprune_cli.compile.quantise_weights import QuantisedConv, decibels, quantise_conv, with_bias
 from proprune_cli.errors import UnsupportedError
 from proprune_cli.ir.graph import Add, Conv, Graph, MaxPool, Relu
 from proprune_cli.ir.quantized import QAdd, QConv, QGraph, QLayer, QMaxPool, QRelu, QTensor
@@ -93,17 +93,16 @@ def quantise(graph: Graph, calibration: NDArray[Any]) -> tuple[QGraph, QuantRepo
     """
     seen = calibrate(graph, calibration)
     wished = choose_exponents(graph, seen.tensors)
-    exponents, convs = _fit(graph, wished, {})
+    exponents, convs = _fit(graph, wished)
     plain = _assemble(graph, exponents, convs)
-    fixed = _corrected_biases(graph, convs, seen)
-    better_exponents, better_convs = _fit(graph, exponents, fixed)
-    corrected = _assemble(graph, better_exponents, better_convs)
+    better = _corrected(graph, convs, seen, exponents)
+    corrected = _assemble(graph, exponents, better)
     judged = min(len(seen.images), max(FEWEST, int(WORK / 2 / max(macs_of(graph), 1))))
     threads = threads_for(graph, judged)
     errors = [_output_error(candidate, seen, judged, threads) for candidate in (plain, corrected)]
     helps = errors[1] < errors[0]
     if helps:
-        exponents, convs = better_exponents, better_convs
+        convs = better
     signal = float(np.sum(seen.output[:judged].astype(np.float64) ** 2))
     report = QuantReport(
         tuple(_layer_report(name, conv, exponents, seen) for name, conv in convs.items()),
@@ -115,9 +114,7 @@ def quantise(graph: Graph, calibration: NDArray[Any]) -> tuple[QGraph, QuantRepo
     return (corrected if helps else plain), report
 
 
-def _fit(
-    graph: Graph, wished: Mapping[str, int], biases: Mapping[str, F64]
-) -> tuple[dict[str, int], dict[str, QuantisedConv]]:
+def _fit(graph: Graph, wished: Mapping[str, int]) -> tuple[dict[str, int], dict[str, QuantisedConv]]:
     """Quantise every convolution, raising output exponents until all multipliers fit."""
     unsigned = _nonnegative(graph)
     least: dict[str, int] = {}
@@ -127,9 +124,8 @@ def _fit(
         for node in graph.nodes:
             if not isinstance(node, Conv):
                 continue
-            bias = biases.get(node.name, node.bias.astype(np.float64))
             ex, ey = exponents[node.x], exponents[node.y]
-            done = quantise_conv(node, bias, ex, ey, nonnegative=node.x in unsigned)
+            done = quantise_conv(node, node.bias.astype(np.float64), ex, ey, nonnegative=node.x in unsigned)
             if done is None:
                 if ey - ex > 32:
                     raise _too_long(node)
@@ -150,20 +146,23 @@ def _nonnegative(graph: Graph) -> set[str]:
     return found
 
 
-def _corrected_biases(graph: Graph, convs: Mapping[str, QuantisedConv], seen: Calibration) -> dict[str, F64]:
-    """Biases that undo the shift of each channel's mean by the rounding of its weights.
+def _corrected(
+    graph: Graph, convs: Mapping[str, QuantisedConv], seen: Calibration, exponents: Mapping[str, int]
+) -> dict[str, QuantisedConv]:
+    """The convolutions with biases that undo the shift of each channel's mean by the rounding of its weights.
 
     Source: Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction", equation 17:
-    ``b' = b + (W - W_quantised) E[x]``, with E[x] the mean of each input channel on the calibration images.
+    ``b' = b + (W - W_quantised) E[x]``, with E[x] the mean of each input channel on the calibration images. A layer
+    whose bounds leave no room for the new bias keeps the old one.
     """
-    fixed: dict[str, F64] = {}
+    fixed: dict[str, QuantisedConv] = {}
     for node in graph.nodes:
         if isinstance(node, Conv):
-            error = convs[node.name].error
+            done = convs[node.name]
             mean = seen.tensors[node.x].mean.reshape(node.groups, -1)
-            grouped = error.reshape(node.groups, -1, error.shape[1])
+            grouped = done.error.reshape(node.groups, -1, done.error.shape[1])
             shift = np.einsum("goi,gi->go", grouped, mean).reshape(-1)
-            fixed[node.name] = node.bias + shift
+            fixed[node.name] = with_bias(done, node.bias + shift, exponents[node.y]) or done
     return fixed
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ class QuantisedConv:
         exact_in_float: whether every partial sum of the float32 convolution on dequantised values is exact.
         weight_sqnr_db: signal to quantisation noise of the weights, decibels.
         error: float64 [out, in // groups], sum over the kernel of float weight minus its quantised value.
+        sums: float64 [2, out], largest magnitude of a positive and of a negative partial sum, without the bias.
     """
 
     layer: QConv
@@ -39,6 +40,7 @@ class QuantisedConv:
     exact_in_float: bool
     weight_sqnr_db: float
     error: F64
+    sums: F64
 
 
 def quantise_conv(node: Conv, bias: F64, ex: int, ey: int, *, nonnegative: bool) -> QuantisedConv | None:
@@ -87,7 +89,18 @@ def quantise_conv(node: Conv, bias: F64, ex: int, ey: int, *, nonnegative: bool)
         all(block.exact for block in blocks),
         decibels(sum(block.signal for block in blocks), sum(block.noise for block in blocks)),
         np.concatenate([block.error for block in blocks]),
+        np.concatenate([block.sums for block in blocks], axis=1),
     )
+
+
+def with_bias(done: QuantisedConv, bias: F64, ey: int) -> QuantisedConv | None:
+    """``done`` with another bias (float64 [out]), or None when its multipliers are not proven for that."""
+    multiplier = done.layer.multiplier.astype(np.int64)
+    bias_codes = _bias_codes(bias, multiplier, ey)
+    reach = np.maximum(done.sums[0] + np.maximum(bias_codes, 0), done.sums[1] + np.maximum(-bias_codes, 0))
+    if (reach * _odd_part(multiplier) >= ACCUMULATOR_LIMIT).any():
+        return None
+    return replace(done, layer=replace(done.layer, bias=bias_codes.astype(np.int32)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +111,7 @@ class _Block:
     bias: NDArray[np.int32]
     multiplier: NDArray[np.int32]
     error: F64
+    sums: F64
     signal: float
     noise: float
     limited: int
@@ -122,16 +136,19 @@ def _quantise_rows(weight: F64, bias: F64, unit: float, ey: int, low: int, chann
         todo = todo[unproven]
         shift[todo] += 1
     bias_codes = _bias_codes(bias, multiplier, ey)
+    sums = _sums(codes, low)
+    top, bottom = sums[0] + np.maximum(bias_codes, 0), sums[1] + np.maximum(-bias_codes, 0)
     difference = weight - codes * (multiplier / unit)[:, None]
     return _Block(
         codes.astype(np.int8),
         bias_codes.astype(np.int32),
         multiplier.astype(np.int32),
         difference.reshape(len(weight), channels, -1).sum(axis=2),
+        np.stack(sums),
         float(np.square(weight).sum()),
         float(np.square(difference).sum()),
         int(np.count_nonzero((multiplier > np.maximum(wished, 1.0) * COARSE) & ~uniform)),
-        bool((_reach(codes, bias_codes, low) * _odd_part(multiplier) < ACCUMULATOR_LIMIT).all()),
+        bool((np.maximum(top, bottom) * _odd_part(multiplier) < ACCUMULATOR_LIMIT).all()),
     )
 
 
@@ -167,10 +184,14 @@ def decibels(signal: float, noise: float) -> float:
 
 def _reach(weight: F64, bias: F64, low: int) -> F64:
     """Largest magnitude of any partial sum, per channel: positive and negative contributions apart."""
+    top, bottom = _sums(weight, low)
+    return np.maximum(top + np.maximum(bias, 0), bottom + np.maximum(-bias, 0))
+
+
+def _sums(weight: F64, low: int) -> tuple[F64, F64]:
+    """Magnitude of the largest and of the smallest partial sum of products, per channel."""
     positive, negative = np.maximum(weight, 0).sum(axis=1), np.maximum(-weight, 0).sum(axis=1)
-    top = 127 * positive + low * negative + np.maximum(bias, 0)
-    bottom = low * positive + 127 * negative + np.maximum(-bias, 0)
-    return np.maximum(top, bottom)
+    return 127 * positive + low * negative, low * positive + 127 * negative
 
 
 def _uniform(weight: F64, bias: F64, unit: float, ey: int, low: int) -> tuple[NDArray[np.bool_], F64, I64]:
