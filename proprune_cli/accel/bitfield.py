@@ -76,7 +76,7 @@ class Record:
                 raise DoesNotFitError(
                     f"{worst} does not fit the {position.width}-bit field {name!r}",
                     where=f"{type(self).__name__} descriptor",
-                    remedy="a dimension of this network is beyond what the engine can address; use a smaller input or layer",
+                    remedy="a dimension is beyond what the engine can address; use a smaller input or layer",
                 )
             mask = np.uint64((1 << position.width) - 1)
             out[:, position.word] |= (values.astype(np.uint64) & mask) << np.uint64(position.low)
@@ -101,7 +101,7 @@ class Record:
 
 
 def check_layout(record: type[Record]) -> None:
-    """Assert that no two fields overlap and all lie inside the record (a fault of ours, run by the tests and the generator)."""
+    """Assert that no two fields overlap and all lie inside the record: a fault here is ours, never a user's."""
     used: dict[tuple[int, int], str] = {}
     for name, p in record.layout().items():
         assert 0 <= p.word < record.WORDS, f"{record.__name__}.{name} lies outside the record"

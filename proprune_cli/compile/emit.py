@@ -62,10 +62,14 @@ def emit(graph: QGraph, layers: tuple[TiledLayer, ...], array: Array) -> Program
     addresses, arena = allocate(_lifetimes(graph, layers))
     image = _Image()
     layer_table = image.add(np.zeros(len(layers) * isa.LayerDescriptor.WORDS, dtype=np.uint64))
-    streams = [_layer_streams(t, array) for t in layers]
+    tables = [_patterns(t, array) for t in layers]
+    streams = [
+        [_segment_stream(t, segment, headers, array) for segment in t.tiling.segments]
+        for t, (_, headers) in zip(layers, tables, strict=True)
+    ]
     stream_addresses = [[image.add(s, array.weight_port_words) for s in segments] for segments in streams]
     # Tables hold arena addresses, and the arena follows the image: reserve the tables before their contents are known.
-    sizes = [_table_words(t, array) for t in layers]
+    sizes = [_table_words(t, patterns, array) for t, (patterns, _) in zip(layers, tables, strict=True)]
     table_addresses = [image.add(np.zeros(n, dtype=np.uint64)) for n in sizes]
     counters = -(-image.size // 8) * 8
     base = -(-(counters + len(layers) * isa.LayerCounters.WORDS) // 8) * 8
@@ -81,9 +85,10 @@ def emit(graph: QGraph, layers: tuple[TiledLayer, ...], array: Array) -> Program
         for name, t in graph.tensors.items()
         if name in addresses
     }
-    for index, (tiled, at, stream) in enumerate(zip(layers, table_addresses, stream_addresses, strict=True)):
-        descriptor, tables = _encode_layer(tiled, planes, at, stream, array)
-        words[at : at + len(tables)] = tables
+    for index, tiled in enumerate(layers):
+        at, (patterns, _) = table_addresses[index], tables[index]
+        descriptor, encoded = _encode_layer(tiled, planes, at, stream_addresses[index], patterns)
+        words[at : at + len(encoded)] = encoded
         offset = layer_table + index * isa.LayerDescriptor.WORDS
         words[offset : offset + isa.LayerDescriptor.WORDS] = descriptor
     return Program(
@@ -115,8 +120,12 @@ def _lifetimes(graph: QGraph, layers: tuple[TiledLayer, ...]) -> list[Lifetime]:
     return [Lifetime(name, words(name), born[name], dies[name]) for name in born]
 
 
-def _patterns(tiled: TiledLayer, array: Array) -> tuple[NDArray[np.int64], dict[tuple[int, int], NDArray[np.int64]]]:
-    """Lane patterns int64 [patterns, IC], and for each (row range, chunk) base and pattern of its taps, int64 [taps, 2]."""
+TapTable = dict[tuple[int, int], NDArray[np.int64]]
+"""Base and pattern of the taps of each (row range, chunk), int64 [taps, 2]; bases as if the chunk were the first."""
+
+
+def _patterns(tiled: TiledLayer, array: Array) -> tuple[NDArray[np.int64], TapTable]:
+    """Lane patterns, int64 [patterns, IC], and the tap table that refers to them."""
     layer, tiling = tiled.layer, tiled.tiling
     width, (dil_y, dil_x) = layer.kernel[1], layer.dilation
     offsets: list[NDArray[np.int64]] = []
@@ -143,94 +152,96 @@ def _patterns(tiled: TiledLayer, array: Array) -> tuple[NDArray[np.int64], dict[
     return table, {k: np.stack([b, n], axis=1) for k, b, n in zip(keys, bases, numbers, strict=True)}
 
 
-def _layer_streams(tiled: TiledLayer, array: Array) -> list[Words]:
-    """The weight stream of each segment."""
-    _, headers = _patterns(tiled, array)
-    return [_segment_stream(tiled, s, headers, array) for s in tiled.tiling.segments]
+@dataclass(frozen=True)
+class _FlatTaps:
+    """Every tap of a segment in stream order, one row each.
+
+    Attributes:
+        block: int64, number of the tap's block within the segment, ascending.
+        base, pattern: int64, for its header. fresh: bool, weights follow.
+        weights: int8 [taps, OC * IC], None in max layers.
+    """
+
+    block: NDArray[np.int64]
+    base: NDArray[np.int64]
+    pattern: NDArray[np.int64]
+    fresh: NDArray[np.bool_]
+    weights: NDArray[np.int8] | None
 
 
-def _segment_stream(
-    tiled: TiledLayer, segment: Segment, headers: dict[tuple[int, int], NDArray[np.int64]], array: Array
-) -> Words:
+def _segment_stream(tiled: TiledLayer, segment: Segment, headers: TapTable, array: Array) -> Words:
+    """One segment's part of the weight stream."""
+    flat = _dense_taps(tiled, segment, headers) if not tiled.taps.own_block else _own_taps(tiled, segment, headers)
+    first, last = segment.blocks
+    blocks = np.arange(first, last, dtype=np.int64)
+    lengths = np.where(flat.fresh, array.tap_words, array.reuse_tap_words)
+    before = np.cumsum(lengths) - lengths
+    taps = np.bincount(flat.block, minlength=len(blocks))
+    starts = before + (flat.block + 1) * array.block_words
+    first_tap = np.cumsum(taps) - taps
+    heads = starts[first_tap] - array.block_words
+    out = np.zeros(int(lengths.sum()) + len(blocks) * array.block_words, dtype=np.uint64)
     load = segment_load(segment, tiled.taps, array)
-    out = np.zeros(load.words, dtype=np.uint64)
-    units = tiled.taps.units[segment.row_range][segment.chunks[0] : segment.chunks[1]]
-    at = 0
-    for slot, block in enumerate(range(*segment.blocks)):
-        own = [u for u in units if u.chunk == block] if tiled.taps.own_block else list(units)
-        at = _emit_block(out, at, tiled, segment, block, slot, own, headers, array)
-    assert at == load.words, f"stream of {tiled.layer.name} has {at} words, {load.words} were planned"
+    assert len(out) == load.words, f"stream of {tiled.layer.name} has {len(out)} words, {load.words} were planned"
+
+    header = isa.BlockHeader(
+        taps=taps,
+        slot=0 if segment.init and segment.emit else blocks - first,
+        init=int(segment.init),
+        emit=int(segment.emit),
+        groups=np.minimum(array.oc_groups, tiling_out_groups(tiled) - blocks * array.oc_groups),
+        out_group=blocks * array.oc_groups,
+    )
+    out[heads] = header.encode()[:, 0]
+    if tiled.layer.bias is not None and tiled.layer.multiplier is not None:
+        lanes = slice(first * array.oc, last * array.oc)
+        bias = _per_block(tiled.layer.bias[lanes], "<i4", 0, len(blocks), array)
+        multiplier = _per_block(tiled.layer.multiplier[lanes], "<u2", 1, len(blocks), array)
+        scales = np.concatenate([bias, multiplier], axis=1)
+        out[heads[:, None] + 1 + np.arange(scales.shape[1])] = scales
+    out[starts] = isa.TapHeader(base=flat.base, pattern=flat.pattern, reuse=(~flat.fresh).astype(np.int64)).encode()[
+        :, 0
+    ]
+    if flat.weights is not None:
+        payload = flat.weights[flat.fresh].view("<u8")
+        out[starts[flat.fresh][:, None] + 1 + np.arange(payload.shape[1])] = payload
     return out
 
 
-def _emit_block(
-    out: Words,
-    at: int,
-    tiled: TiledLayer,
-    segment: Segment,
-    block: int,
-    slot: int,
-    units: list[Unit],
-    headers: dict[tuple[int, int], NDArray[np.int64]],
-    array: Array,
-) -> int:
-    """Write one block at ``at``; returns the address after it."""
-    layer, tiling, taps = tiled.layer, tiled.tiling, tiled.taps
-    row = 0 if taps.own_block else block
-    base, pattern, fresh, weights = _tap_columns(units, row, segment, headers, tiling, array)
-    out_groups = tiling_out_groups(tiled)
-    header = isa.BlockHeader(
-        taps=len(base),
-        slot=slot if not (segment.init and segment.emit) else 0,
-        init=int(segment.init),
-        emit=int(segment.emit),
-        groups=min(array.oc_groups, out_groups - block * array.oc_groups),
-        out_group=block * array.oc_groups,
-    )
-    out[at] = header.encode()[0, 0]
-    if layer.bias is not None and layer.multiplier is not None:
-        share = slice(block * array.oc, (block + 1) * array.oc)
-        bias, multiplier = np.zeros(array.oc, dtype="<i4"), np.ones(array.oc, dtype="<u2")
-        bias[: len(layer.bias[share])] = layer.bias[share]
-        multiplier[: len(layer.multiplier[share])] = layer.multiplier[share]
-        half = at + 1 + array.oc // 2
-        out[at + 1 : half] = bias.view("<u8")
-        out[half : half + array.oc // 4] = multiplier.view("<u8")
-    at += array.block_words
-    lengths = np.where(fresh, array.tap_words, array.reuse_tap_words)
-    starts = at + np.cumsum(lengths) - lengths
-    out[starts] = isa.TapHeader(base=base, pattern=pattern, reuse=(~fresh).astype(np.int64)).encode()[:, 0]
-    if weights is not None:
-        payload = np.ascontiguousarray(weights[fresh]).reshape(int(fresh.sum()), -1).view("<u8")
-        out[starts[fresh][:, None] + 1 + np.arange(payload.shape[1])] = payload
-    return at + int(lengths.sum())
+def _per_block(values: NDArray[np.int32], dtype: str, fill: int, blocks: int, array: Array) -> Words:
+    """Pack one value per output lane into words, [blocks, words]; lanes beyond the last channel hold ``fill``."""
+    padded = np.full(blocks * array.oc, fill, dtype=dtype)
+    padded[: len(values)] = values
+    return padded.reshape(blocks, array.oc).view("<u8")
 
 
-def _tap_columns(
-    units: list[Unit],
-    row: int,
-    segment: Segment,
-    headers: dict[tuple[int, int], NDArray[np.int64]],
-    tiling: Tiling,
-    array: Array,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_], NDArray[np.int8] | None]:
-    """Base, pattern, freshness and weights of the taps of one block, in order of chunk and kernel position."""
-    heads: list[NDArray[np.int64]] = []
-    fresh: list[NDArray[np.bool_]] = []
-    weights: list[NDArray[np.int8]] = []
-    for unit in units:
-        keep = unit.keep[row]
-        head = headers[segment.row_range, unit.chunk][keep]
-        heads.append(head + np.array([(unit.chunk - segment.chunks[0]) * tiling.chunk_cells, 0]))
-        fresh.append(unit.fresh[row][keep])
-        if unit.weights is not None:
-            weights.append(unit.weights[row][keep])
-    head = np.concatenate(heads)
-    if len(head) == 0:  # nothing survives: one tap of zero weights lets the block start from its bias
-        zero = np.zeros((1, array.oc, array.ic), dtype=np.int8)
-        first = headers[segment.row_range, units[0].chunk][:1]
-        return first[:, 0], first[:, 1], np.ones(1, dtype=np.bool_), zero
-    return head[:, 0], head[:, 1], np.concatenate(fresh), np.concatenate(weights) if weights else None
+def _dense_taps(tiled: TiledLayer, segment: Segment, headers: TapTable) -> _FlatTaps:
+    """Taps of a segment in which every block reads every chunk."""
+    units = tiled.taps.units[segment.row_range][segment.chunks[0] : segment.chunks[1]]
+    rows = slice(*segment.blocks)
+    keep = np.concatenate([u.keep[rows] for u in units], axis=1)
+    keep[~keep.any(axis=1), 0] = True  # a block of zero weights still starts from its bias
+    weights = np.concatenate([u.weights[rows] for u in units if u.weights is not None], axis=1)
+    head = np.concatenate([_shifted(tiled, segment, headers, u) for u in units])
+    block, tap = np.nonzero(keep)
+    kept = weights[keep].reshape(len(tap), -1)
+    return _FlatTaps(block, head[tap, 0], head[tap, 1], np.ones(len(tap), dtype=np.bool_), kept)
+
+
+def _own_taps(tiled: TiledLayer, segment: Segment, headers: TapTable) -> _FlatTaps:
+    """Taps of a segment in which each chunk feeds the block of its own number."""
+    units = tiled.taps.units[segment.row_range][segment.chunks[0] : segment.chunks[1]]
+    head = np.concatenate([_shifted(tiled, segment, headers, u) for u in units])
+    block = np.repeat(np.arange(len(units)), [u.served.taps for u in units])
+    fresh = np.concatenate([u.fresh[0] for u in units])
+    weights = [u.weights[0].reshape(u.served.taps, -1) for u in units if u.weights is not None]
+    return _FlatTaps(block, head[:, 0], head[:, 1], fresh, np.concatenate(weights) if weights else None)
+
+
+def _shifted(tiled: TiledLayer, segment: Segment, headers: TapTable, unit: Unit) -> NDArray[np.int64]:
+    """Base and pattern of a unit's taps where the unit's chunk lies in the segment's bank, int64 [taps, 2]."""
+    start = (unit.chunk - segment.chunks[0]) * tiled.tiling.chunk_cells
+    return headers[segment.row_range, unit.chunk] + np.array([start, 0], dtype=np.int64)
 
 
 def tiling_out_groups(tiled: TiledLayer) -> int:
@@ -240,8 +251,7 @@ def tiling_out_groups(tiled: TiledLayer) -> int:
     return -(-len(tiled.layer.weight) // isa.GROUP)
 
 
-def _table_words(tiled: TiledLayer, array: Array) -> int:
-    patterns, _ = _patterns(tiled, array)
+def _table_words(tiled: TiledLayer, patterns: NDArray[np.int64], array: Array) -> int:
     residual = tiling_out_groups(tiled) if tiled.layer.residual else 0
     steps = int(tiled.tiling.layer.step_count) * isa.StepDescriptor.WORDS
     return steps + tiled.taps.layout.in_groups + residual + len(patterns) * array.pattern_words
@@ -252,11 +262,10 @@ def _plane_addresses(plane: Plane) -> Words:
 
 
 def _encode_layer(
-    tiled: TiledLayer, planes: dict[str, Plane], at: int, streams: list[int], array: Array
+    tiled: TiledLayer, planes: dict[str, Plane], at: int, streams: list[int], patterns: NDArray[np.int64]
 ) -> tuple[Words, Words]:
     """The layer's descriptor (WORDS words) and its tables, which stand at address ``at``."""
     layer, tiling = tiled.layer, tiled.tiling
-    patterns, _ = _patterns(tiled, array)
     count = int(tiling.layer.step_count)
     steps = replace(tiling.steps, weights=np.tile(np.array(streams, dtype=np.int64), count // len(streams)))
     tables = [steps.encode().reshape(-1), _plane_addresses(planes[layer.x])]

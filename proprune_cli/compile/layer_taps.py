@@ -69,9 +69,35 @@ class LayerTaps:
         return np.array([[u.keep.sum(axis=1) for u in row] for row in self.units], dtype=np.int64)
 
     @cached_property
-    def fresh(self) -> NDArray[np.int64]:
-        """Taps of each block that bring weights, likewise."""
-        return np.array([[u.fresh.sum(axis=1) for u in row] for row in self.units], dtype=np.int64)
+    def kept_sums(self) -> NDArray[np.int64]:
+        """Sums of :attr:`kept` over the first c chunks and b blocks: int64 [row ranges, chunks + 1, blocks + 1]."""
+        return _sums(self.kept)
+
+    @cached_property
+    def fresh_sums(self) -> NDArray[np.int64]:
+        """The same for the taps that bring weights."""
+        return _sums(np.array([[u.fresh.sum(axis=1) for u in row] for row in self.units], dtype=np.int64))
+
+    def count(self, sums: NDArray[np.int64], row_range: int, chunks: tuple[int, int], blocks: tuple[int, int]) -> int:
+        """Taps of ``chunks`` in ``blocks``, from one of the tables of sums."""
+        (c0, c1), (b0, b1) = chunks, (0, 1) if self.own_block else blocks
+        table = sums[row_range]
+        return int(table[c1, b1] - table[c0, b1] - table[c1, b0] + table[c0, b0])
+
+    def count_empty(self, row_range: int, chunks: tuple[int, int], blocks: tuple[int, int]) -> int:
+        """Blocks that have no tap in ``chunks``; a dense one gets a tap of zero weights, to start from its bias."""
+        if self.own_block or self._always_some:
+            return 0
+        kept = self.kept[row_range, chunks[0] : chunks[1], blocks[0] : blocks[1]]
+        return int((kept.sum(axis=0) == 0).sum())
+
+    @cached_property
+    def _always_some(self) -> bool:
+        return bool(self.kept.min() > 0)
+
+
+def _sums(table: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.pad(table.cumsum(axis=1).cumsum(axis=2), ((0, 0), (1, 0), (1, 0)))
 
 
 def kernel_row_ranges(layer: EngineLayer, array: Array) -> tuple[tuple[int, int], ...]:

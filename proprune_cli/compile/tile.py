@@ -153,12 +153,10 @@ class SegmentLoad:
 
 def segment_load(segment: Segment, taps: LayerTaps, array: Array) -> SegmentLoad:
     """Count a segment's taps; a dense block that has none gets one of zero weights, so that it starts from its bias."""
-    (c0, c1), (b0, b1) = segment.chunks, segment.blocks
-    blocks = slice(None) if taps.own_block else slice(b0, b1)
-    kept = taps.kept[segment.row_range, c0:c1, blocks]
-    fresh = taps.fresh[segment.row_range, c0:c1, blocks]
-    empty = 0 if taps.own_block else int((kept.sum(axis=0) == 0).sum())
-    n_taps, n_fresh = int(kept.sum()) + empty, int(fresh.sum()) + empty
+    b0, b1 = segment.blocks
+    empty = taps.count_empty(segment.row_range, segment.chunks, segment.blocks)
+    n_taps = taps.count(taps.kept_sums, segment.row_range, segment.chunks, segment.blocks) + empty
+    n_fresh = taps.count(taps.fresh_sums, segment.row_range, segment.chunks, segment.blocks) + empty
     words = (b1 - b0) * array.block_words + n_fresh * array.tap_words + (n_taps - n_fresh) * array.reuse_tap_words
     return SegmentLoad(n_taps, words)
 

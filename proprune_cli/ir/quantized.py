@@ -70,7 +70,7 @@ class QConv:
 
 @dataclass(frozen=True)
 class QMaxPool:
-    """Max pooling; input and output share one exponent. ``pads`` may exceed what symmetric padding gives (ceil mode)."""
+    """Max pooling; input and output share one exponent. ``pads`` may exceed symmetric padding (ceil mode)."""
 
     name: str
     x: str
