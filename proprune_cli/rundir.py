@@ -18,7 +18,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -310,7 +310,9 @@ class StageDir:
                 for p in sorted(self._partial.iterdir())
                 if p.name != "stage.json" and not p.name.endswith(".tmp")
             }
-            _write(self._partial / "stage.json", _json_bytes({"key": self._key, "inputs": self._inputs, "files": files}))
+            _write(
+                self._partial / "stage.json", _json_bytes({"key": self._key, "inputs": self._inputs, "files": files})
+            )
             self._partial.replace(self._final)
             _sync(self._final.parent)
 
@@ -365,7 +367,7 @@ def _sync(directory: Path) -> None:
 
 
 @contextmanager
-def _io_errors(path: Path) -> Iterator[None]:
+def _io_errors(path: Path) -> Generator[None, None, None]:
     """What the system refuses becomes an error with a remedy."""
     try:
         yield

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as nnf
 
 from proprune_cli.prune.data.dataset import Dataset, Split
 from proprune_cli.prune.options import Augment
@@ -63,7 +63,7 @@ class Batches:
         count, _, height, width = images.shape
         pad = self._pad
         fill = 0.0 if images.dtype == torch.uint8 else float(images.min())
-        padded = F.pad(images, (pad, pad, pad, pad), value=fill)
+        padded = nnf.pad(images, (pad, pad, pad, pad), value=fill)
         windows = padded.unfold(2, height, 1).unfold(3, width, 1)
         offsets = torch.randint(0, 2 * pad + 1, (2, count), generator=generator)
         cropped = windows[torch.arange(count), :, offsets[0], offsets[1]]

@@ -121,9 +121,7 @@ class Walker:
 
     def is_constant(self, argument: Any) -> bool:
         """True for a tensor that is neither computed nor a parameter."""
-        return isinstance(argument, fx.Node) and (
-            argument.name in self.traced.constants or argument.op == "get_attr"
-        )
+        return isinstance(argument, fx.Node) and (argument.name in self.traced.constants or argument.op == "get_attr")
 
 
 def arguments(node: fx.Node) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def to_onnx(model: nn.Module, example: torch.Tensor, where: str = "model") -> by
                 dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=65536)},),
                 verbose=False,
             )
-    except Exception as error:  # noqa: BLE001  the exporter raises dozens of unrelated classes
+    except Exception as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UnsupportedError(
             f"torch cannot export the network to ONNX: {first[:300]}",

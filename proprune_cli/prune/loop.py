@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as nnf
 from torch import nn
 
 from proprune_cli.errors import InputError
@@ -95,7 +95,9 @@ def train(
     total = epochs * len(batches)
     progress.start(label, total, first * len(batches))
     for epoch in range(first, epochs):
-        loss = _epoch(model, optimiser, batches, options, epoch, total, peak, derived_seed(seed, label, epoch), progress)
+        loss = _epoch(
+            model, optimiser, batches, options, epoch, total, peak, derived_seed(seed, label, epoch), progress
+        )
         if not math.isfinite(loss):
             raise InputError(
                 f"training diverged: the loss of epoch {epoch + 1} is {loss}",
@@ -129,7 +131,7 @@ def _epoch(
         for group in optimiser.param_groups:
             group["lr"] = rate_at(step, total, peak, options.schedule)
         outputs = model(images)
-        loss = F.cross_entropy(outputs, labels, label_smoothing=options.label_smoothing)
+        loss = nnf.cross_entropy(outputs, labels, label_smoothing=options.label_smoothing)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
@@ -148,9 +150,7 @@ def _optimiser(model: nn.Module, options: TrainOptions, peak: float) -> torch.op
     ]
     if options.optimiser == "adamw":
         return torch.optim.AdamW(groups, lr=peak, foreach=True)
-    return torch.optim.SGD(
-        groups, lr=peak, momentum=options.momentum, nesterov=options.momentum > 0, foreach=True
-    )
+    return torch.optim.SGD(groups, lr=peak, momentum=options.momentum, nesterov=options.momentum > 0, foreach=True)
 
 
 def _checkpoint(
@@ -158,7 +158,7 @@ def _checkpoint(
 ) -> None:
     """Network, optimiser and history in one file, written beside the old one and renamed over it."""
     tensors = {f"model/{name}": t for name, t in state(model).items()}
-    names = {p: n for n, p in model.named_parameters()}
+    names: dict[torch.Tensor, str] = {p: n for n, p in model.named_parameters()}
     scalars: dict[str, dict[str, float]] = {}
     for parameter, values in optimiser.state.items():
         for key, value in values.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def build_model(spec: str, in_channels: int, classes: int, size: int | tuple[int
     elif ":" in parsed.name:
         model = _by_import_path(parsed, where)
     elif parsed.name in ZOO:
-        model = _call(ZOO[parsed.name], (in_channels, classes, pixels), parsed.arguments, where)
+        model = _module(ZOO[parsed.name], (in_channels, classes, pixels), parsed.arguments, where)
     else:
         raise InputError(
             f"there is no model {parsed.name!r}",
@@ -54,8 +54,7 @@ def build_model(spec: str, in_channels: int, classes: int, size: int | tuple[int
         raise InputError(
             f"the network has {output.shape[1]} outputs, the data set has {classes} classes",
             where=where,
-            remedy="build it for as many classes, for example --model 'package.module:factory?num_classes="
-            f"{classes}'",
+            remedy=f"build it for as many classes, for example --model 'package.module:factory?num_classes={classes}'",
         )
     return model
 
@@ -65,7 +64,7 @@ def _by_import_path(spec: Spec, where: str) -> nn.Module:
     with _working_directory_importable():
         try:
             module = importlib.import_module(module_name)
-        except Exception as error:  # noqa: BLE001  the user's module may raise anything while importing
+        except Exception as error:
             raise InputError(
                 f"{module_name!r} cannot be imported: {type(error).__name__}: {error}",
                 where=where,
@@ -81,7 +80,13 @@ def _by_import_path(spec: Spec, where: str) -> nn.Module:
                 where=where,
                 remedy="it has " + (", ".join(public[:12]) or "no callables"),
             )
-        model = _call(factory, (), spec.arguments, where)
+        return _module(factory, (), spec.arguments, where)
+
+
+def _module(
+    factory: Callable[..., object], positional: tuple[object, ...], arguments: dict[str, Value], where: str
+) -> nn.Module:
+    model = _call(factory, positional, arguments, where)
     if not isinstance(model, nn.Module):
         raise InputError(
             f"the factory returned {type(model).__name__}, not a torch.nn.Module",
@@ -92,8 +97,8 @@ def _by_import_path(spec: Spec, where: str) -> nn.Module:
 
 
 def _call(
-    factory: Callable[..., nn.Module], positional: tuple[object, ...], arguments: dict[str, Value], where: str
-) -> nn.Module:
+    factory: Callable[..., object], positional: tuple[object, ...], arguments: dict[str, Value], where: str
+) -> object:
     try:
         inspect.signature(factory).bind(*positional, **arguments)
     except TypeError as error:
@@ -116,7 +121,7 @@ def _call(
 
 
 @contextmanager
-def _working_directory_importable() -> Iterator[None]:
+def _working_directory_importable() -> Generator[None, None, None]:
     here = str(Path.cwd())
     sys.path.insert(0, here)
     try:

@@ -159,9 +159,7 @@ def _read(path: Path) -> onnx.ModelProto:
     return proto
 
 
-def _facts(
-    proto: onnx.ModelProto, where: str
-) -> tuple[dict[str, npt.NDArray[Any]], dict[str, tuple[int | None, ...]]]:
+def _facts(proto: onnx.ModelProto, where: str) -> tuple[dict[str, npt.NDArray[Any]], dict[str, tuple[int | None, ...]]]:
     constants: dict[str, npt.NDArray[Any]] = {}
     for tensor in proto.graph.initializer:
         array = numpy_helper.to_array(tensor)

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 import onnx
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as nnf
 from torch import fx, nn
 
 from proprune_cli.prune.onnx_import import ImportState, as_parameter, attributes, refuse
@@ -30,7 +30,7 @@ def _pads(node: onnx.NodeProto, values: dict[str, Any], state: ImportState) -> t
 def _pad_first(node: onnx.NodeProto, state: ImportState, fill: float) -> fx.Node:
     top, left, bottom, right = attributes(node)["pads"]
     source = state.value(node.input[0])
-    return state.graph.call_function(F.pad, (source, (left, right, top, bottom), "constant", fill))
+    return state.graph.call_function(nnf.pad, (source, (left, right, top, bottom), "constant", fill))
 
 
 def _constant(node: onnx.NodeProto, index: int, state: ImportState) -> Any:

@@ -150,7 +150,9 @@ class PruneOptions:
 
     def __post_init__(self) -> None:
         _choice(self.scope, Scope, "--scope")
-        _require(bool(self.model), "no model is named", "--model", "give a zoo name, package.module:factory or net.onnx")
+        _require(
+            bool(self.model), "no model is named", "--model", "give a zoo name, package.module:factory or net.onnx"
+        )
         _require(bool(self.data), "no data set is named", "--data", "give a data set's name or a path")
         _require(self.multiple >= 1, f"a multiple of {self.multiple} channels", "--multiple", "give 1 or more")
         _require(0 <= self.min_keep < 1, "min-keep is outside 0 to 1", "--min-keep", "give a share such as 0.1")

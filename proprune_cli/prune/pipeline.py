@@ -66,9 +66,7 @@ class _Network:
 
 
 class _Run:
-    def __init__(
-        self, options: PruneOptions, out: Workspace, progress: Progress, cost_model: CostModel | None
-    ) -> None:
+    def __init__(self, options: PruneOptions, out: Workspace, progress: Progress, cost_model: CostModel | None) -> None:
         self.options, self.out, self.progress, self.cost_model = options, out, progress, cost_model
         self.data: Dataset = load_data(
             options.data, data_dir=options.data_dir, validation=options.validation, seed=options.seed
@@ -109,7 +107,13 @@ class _Run:
         shrunk, pruned = self._pruned(dense)
         tuning_peak = options.train.finetune_lr or self.peak / 2
         tuned = self._trained(
-            "finetune", pruned.model, pruned.cuts, options.tuning_epochs, tuning_peak, "fine-tuning", (shrunk.macs, shrunk.params)
+            "finetune",
+            pruned.model,
+            pruned.cuts,
+            options.tuning_epochs,
+            tuning_peak,
+            "fine-tuning",
+            (shrunk.macs, shrunk.params),
         )
         thin = self._thin(shrunk) if options.thin and options.dense_epochs + options.tuning_epochs > 0 else None
         files = self._publish(dense, tuned, thin)
@@ -148,9 +152,7 @@ class _Run:
 
     def _dense(self) -> _Network:
         size = (0, 0)  # the channel map gives them with the pruning step
-        return self._trained(
-            "dense", self.dense, {}, self.options.dense_epochs, self.peak, "dense training", size
-        )
+        return self._trained("dense", self.dense, {}, self.options.dense_epochs, self.peak, "dense training", size)
 
     def _trained(
         self, name: str, model: nn.Module, cuts: Cuts, epochs: int, peak: float, label: str, size: tuple[int, int]
@@ -226,7 +228,7 @@ class _Run:
         document = json.loads(_must(stage.read(_REPORT), f"{self.out.path}/stages/prune"))
         stored: dict[str, Any] = document["shrunk"]
         cuts: Cuts = {t: {int(d): kept for d, kept in axes.items()} for t, axes in stored.pop("cuts").items()}
-        groups = tuple(GroupRow(**{**g, "layers": tuple(g["layers"])}) for g in stored.pop("groups"))
+        groups = tuple(GroupRow.from_json(g) for g in stored.pop("groups"))
         layers = tuple(LayerRow(**r) for r in stored.pop("layers"))
         notes = tuple(stored.pop("notes"))
         model = shrink(dense, cuts).eval()
@@ -252,9 +254,7 @@ class _Run:
         networks += [("thin", "thin.onnx", thin)] if thin is not None else []
         files: list[str] = []
         for name, onnx_name, network in networks:
-            stage = self.out.stage(
-                f"export-{name}", {"start": hashlib.sha256(pack(state(network.model))).hexdigest()}
-            )
+            stage = self.out.stage(f"export-{name}", {"start": hashlib.sha256(pack(state(network.model))).hexdigest()})
             if not stage.done:
                 stage.write(onnx_name, to_onnx(network.model, self.example, name))
                 stage.commit()
@@ -291,5 +291,3 @@ def _npy(array: np.ndarray[Any, np.dtype[np.float32]]) -> bytes:
 
 def _json_bytes(document: dict[str, Any]) -> bytes:
     return (json.dumps(document, indent=1) + "\n").encode()
-
-

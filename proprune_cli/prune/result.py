@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 RESULT_VERSION = 1
@@ -48,6 +48,11 @@ class GroupRow:
     """Why it was left alone; empty where it was free."""
     layers: tuple[str, ...]
 
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> GroupRow:
+        """Inverse of `dataclasses.asdict` after a trip through JSON."""
+        return replace(cls(**row), layers=tuple(row["layers"]))
+
 
 @dataclass(frozen=True)
 class PruneResult:
@@ -86,7 +91,7 @@ class PruneResult:
             finetuned=figures(document["finetuned"]),
             thin=None if document["thin"] is None else figures(document["thin"]),
             layers=tuple(LayerRow(**row) for row in document["layers"]),
-            groups=tuple(GroupRow(**{**row, "layers": tuple(row["layers"])}) for row in document["groups"]),
+            groups=tuple(GroupRow.from_json(row) for row in document["groups"]),
             budget=document["budget"],
             achieved=document["achieved"],
             verification_error=document["verification_error"],

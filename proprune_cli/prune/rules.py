@@ -133,7 +133,7 @@ def _lifting(walker: Walker, node: fx.Node) -> Labels | None:
 
 def _clamp(walker: Walker, node: fx.Node) -> Labels | None:
     bounds = [a for a in node.args[1:] if isinstance(a, (int, float))]
-    keeps_zero = len(bounds) == 2 and bounds[0] <= 0 <= bounds[1] or (len(bounds) == 1 and bounds[0] == 0)
+    keeps_zero = (len(bounds) == 2 and bounds[0] <= 0 <= bounds[1]) or (len(bounds) == 1 and bounds[0] == 0)
     return _same(walker, node) if keeps_zero else _lifting(walker, node)
 
 

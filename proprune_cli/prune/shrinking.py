@@ -91,7 +91,10 @@ def _attempt(
     notes: tuple[str, ...],
 ) -> Shrunk:
     table = CostTable(channels)
-    tensors = {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers(remove_duplicate=False))}
+    tensors = {
+        **dict(model.named_parameters(remove_duplicate=False)),
+        **dict(model.named_buffers(remove_duplicate=False)),
+    }
     scored, unscored = _scores(channels, method_named(options.method), tensors, options)
 
     def cost(sizes: Sizes) -> float:
@@ -168,9 +171,7 @@ def _group_rows(channels: ChannelMap, sizes: Sizes, unscored: frozenset[int]) ->
     rows: list[GroupRow] = []
     for position, group in enumerate(channels.groups):
         reason = "; ".join(group.reasons) or ("the method cannot score it" if position in unscored else "")
-        rows.append(
-            GroupRow(group.name, group.channels, int(sizes[position]), not reason, reason, group.layers)
-        )
+        rows.append(GroupRow(group.name, group.channels, int(sizes[position]), not reason, reason, group.layers))
     return tuple(rows)
 
 

@@ -136,7 +136,7 @@ def _put(model: nn.Module, name: str, tensor: torch.Tensor) -> None:
     if isinstance(tensor, nn.Parameter):
         module.register_parameter(leaf, tensor)
     else:
-        module.register_buffer(leaf, tensor, persistent=leaf not in module._non_persistent_buffers_set)
+        setattr(module, leaf, tensor)  # a known buffer keeps whether it is persistent
 
 
 def _update_counts(module: nn.Module) -> None:

@@ -61,7 +61,11 @@ def restore(model: nn.Module, tensors: Mapping[str, torch.Tensor], where: str) -
              for n in own if n in tensors and tensors[n].shape != own[n].shape]  # fmt: skip
     if missing or extra or wrong:
         faults = [
-            *(f"{len(found)} {kind} ({found[0]})" for kind, found in (("missing", missing), ("unknown", extra)) if found),
+            *(
+                f"{len(found)} {kind} ({found[0]})"
+                for kind, found in (("missing", missing), ("unknown", extra))
+                if found
+            ),
             *(f"{len(wrong)} of another shape ({wrong[0]})" for _ in wrong[:1]),
         ]
         raise InputError(

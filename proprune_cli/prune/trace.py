@@ -90,7 +90,7 @@ def trace(model: nn.Module, example: torch.Tensor, where: str = "model") -> Trac
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = torch.export.export(model, (example,), strict=False)
-    except Exception as error:  # noqa: BLE001  torch.export raises dozens of unrelated classes
+    except Exception as error:
         raise UnsupportedError(
             f"the network cannot be traced: {_first_line(error)}",
             where=where,

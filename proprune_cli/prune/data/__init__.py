@@ -71,9 +71,7 @@ def load_data(spec: str, *, data_dir: Path | None = None, validation: float = 0.
         source = _resized(source, size)
     train, held_out = hold_out(source.train, validation, seed, source.where)
     mean, std = moments(train.images)
-    return Dataset(
-        source.name, train, held_out, source.test, source.classes, mean, std, source.flip, source.where
-    )
+    return Dataset(source.name, train, held_out, source.test, source.classes, mean, std, source.flip, source.where)
 
 
 def _whole(spec: Spec, name: str, where: str) -> int | None:

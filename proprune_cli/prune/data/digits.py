@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ def load_digits(data_dir: Path | None) -> Source:
     del data_dir
     from sklearn.datasets import load_digits as bundled
 
-    bunch = bundled()
+    bunch: Any = bundled()
     grey = np.asarray(bunch["images"], dtype=np.float64)
     images = np.round(grey * (255 / 16)).astype(np.uint8)[:, None]
     where = "scikit-learn's digits"

@@ -64,7 +64,9 @@ def _pair(directory: Path, part: str) -> tuple[npt.NDArray[np.uint8], npt.NDArra
 
 
 def _load(name: str, classes: tuple[str, ...], flip: bool, data_dir: Path | None) -> Source:
-    directory = find_directory(name, data_dir, ("raw", "MNIST/raw", "FashionMNIST/raw"), _spellings("train-images-idx3-ubyte"))
+    directory = find_directory(
+        name, data_dir, ("raw", "MNIST/raw", "FashionMNIST/raw"), _spellings("train-images-idx3-ubyte")
+    )
     splits = []
     for part in ("train", "t10k"):
         images, labels = _pair(directory, part)

@@ -71,5 +71,3 @@ def _images(images: npt.NDArray[Any], path: Path) -> npt.NDArray[Any]:
     if images.ndim != 4 or (images.dtype != np.uint8 and images.dtype.kind != "f"):
         raise InputError(f"the images are {images.dtype} {list(images.shape)}", where=str(path), remedy=_LAYOUT)
     return images
-
-

@@ -23,7 +23,7 @@ def _read(path: Path) -> Split:
         raise InputError(
             f"not a readable SVHN file: {type(error).__name__}: {error}", where=str(path), remedy=remedy
         ) from error
-    except Exception as error:  # noqa: BLE001  scipy lets zlib.error and struct.error of damaged files through
+    except Exception as error:
         raise InputError(f"the file is damaged: {error}", where=str(path), remedy=remedy) from error
     if images.ndim != 4 or images.shape[:3] != (32, 32, 3) or images.dtype != np.uint8:
         raise InputError(

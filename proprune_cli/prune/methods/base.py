@@ -33,9 +33,7 @@ class Importance(Protocol):
         ...
 
 
-def filter_norms(
-    group: Group, tensors: Tensors, norm: Callable[[torch.Tensor], torch.Tensor]
-) -> Scores | None:
+def filter_norms(group: Group, tensors: Tensors, norm: Callable[[torch.Tensor], torch.Tensor]) -> Scores | None:
     """Sum over the layers that make the group of ``norm`` of each channel's weights.
 
     ``norm`` maps [channels, weights] to [channels]. Each layer's norms are divided by their mean first, so that in a

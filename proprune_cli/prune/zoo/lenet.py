@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as nnf
 from torch import nn
 
 from proprune_cli.errors import InputError
@@ -23,14 +23,12 @@ class LeNet5(nn.Module):
         self.fc2 = nn.Linear(c3, classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = F.max_pool2d(F.relu(self.conv1(x)), 2)
-        x = F.max_pool2d(F.relu(self.conv2(x)), 2)
-        return self.fc2(F.relu(self.fc1(torch.flatten(x, 1))))
+        x = nnf.max_pool2d(nnf.relu(self.conv1(x)), 2)
+        x = nnf.max_pool2d(nnf.relu(self.conv2(x)), 2)
+        return self.fc2(nnf.relu(self.fc1(torch.flatten(x, 1))))
 
 
-def lenet5(
-    in_channels: int, classes: int, size: tuple[int, int], *, width: float = 1.0, widths: str = ""
-) -> nn.Module:
+def lenet5(in_channels: int, classes: int, size: tuple[int, int], *, width: float = 1.0, widths: str = "") -> nn.Module:
     """LeNet-5; ``widths``: the three hidden layers.
 
     Raises:
