@@ -105,11 +105,12 @@ def import_onnx(path: Path) -> nn.Module:
             raise refuse(node, "there is no rule for this operator", where)
         state.values[node.output[0]] = rule(node, state)
     state.graph.output(state.value(proto.graph.output[0].name))
-    state.graph.eliminate_dead_code()
     root = nn.Module()
     for name, module in state.modules.items():
         root.add_module(name, module)
     model = fx.GraphModule(root, state.graph, class_name="OnnxNetwork").eval()
+    model.graph.eliminate_dead_code()
+    model.recompile()
     _compare(model, proto, inputs[0], where)
     return model
 

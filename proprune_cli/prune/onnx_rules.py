@@ -178,10 +178,14 @@ def _flatten(node: onnx.NodeProto, state: ImportState) -> fx.Node:
 
 
 def _reshape(node: onnx.NodeProto, state: ImportState) -> fx.Node:
-    """To [batch, everything else] it is a flatten, so that it follows when channels go; anything else is refused."""
+    """To [batch, everything else] it is a flatten, so that it follows when channels go.
+
+    A shape computed at run time (``x.view(x.size(0), -1)`` leaves one) is taken for that; the comparison with ONNX
+    Runtime after the import refuses the file where it is another.
+    """
     target = state.constants.get(node.input[1])
-    rank = len(target) if target is not None else len(state.shapes.get(node.output[0], ()))
-    if rank != 2:
+    known = state.shapes.get(node.output[0], ())
+    if (target is not None and len(target) != 2) or len(known) not in (0, 2):
         raise refuse(node, "a shape other than [batch, features]", state.where)
     return state.graph.call_function(torch.flatten, (state.value(node.input[0]), 1))
 

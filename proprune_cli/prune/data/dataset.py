@@ -126,7 +126,7 @@ def checked(images: npt.NDArray[np.generic], labels: npt.NDArray[np.generic], cl
 
 
 def hold_out(split: Split, share: float, seed: int, where: str) -> tuple[Split, Split]:
-    """Cut ``share`` of every class off, chosen by ``seed``: (rest, held out).
+    """Cut ``share`` of every class off, at least one of two images, chosen by ``seed``: (rest, held out).
 
     Raises:
         InputError: too few images to leave one on both sides.
@@ -135,7 +135,8 @@ def hold_out(split: Split, share: float, seed: int, where: str) -> tuple[Split, 
     held: list[npt.NDArray[np.int64]] = []
     for label in np.unique(split.labels):
         members = np.flatnonzero(split.labels == label)
-        held.append(rng.permutation(members)[: round(share * len(members))])
+        count = max(round(share * len(members)), 1 if len(members) > 1 else 0)
+        held.append(rng.permutation(members)[:count])
     chosen = np.zeros(len(split), dtype=np.bool_)
     chosen[np.concatenate(held)] = True
     if not chosen.any() or chosen.all():
