@@ -72,7 +72,8 @@ def _show(report: DemoReport) -> None:
     say(f"prune efficiency (speed-up ÷ operation reduction): {report.efficiency:.2f}")
     say("int8 output bytes that differ from ONNX Runtime:")
     for agreement in report.agreements:
-        say(f"  0 of {agreement.bytes_compared:,} ({agreement.executor}, {agreement.images} images)")
+        compared = f"{agreement.bytes_different} of {agreement.bytes_compared:,}"
+        say(f"  {compared} ({agreement.executor}, {agreement.images} images)")
     first = report.rows[0]
     say(f"int8 accuracy is over {first.tested} test images; latency and energy are predicted, not measured:")
     say(f"  {first.bench.model}")

@@ -29,7 +29,8 @@ def command(
 
     report = deploy(load_artifact(artifact), board, str(artifact))
     if as_json:
-        emit_json("deploy", {**dataclasses.asdict(report), "bytes_different": 0})
+        emit_json("deploy", dataclasses.asdict(report))
     else:
-        say(f"{artifact} runs on {board}: {report.bytes_compared} output bytes compared, 0 differ")
+        say(f"{artifact} runs on {board}")
+        say(f"{report.bytes_compared} output bytes compared with the golden output, {report.bytes_different} differ")
         say(f"array {report.array}, contract {report.digest[:16]}, {report.host_seconds:.2f} s of host time")

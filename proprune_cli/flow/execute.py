@@ -55,6 +55,7 @@ class DeployReport:
     array: str
     digest: str
     bytes_compared: int
+    bytes_different: int
     host_seconds: float
 
 
@@ -110,13 +111,13 @@ def deploy(artifact: Artifact, board: str, where: str) -> DeployReport:
     start = time.perf_counter()
     answer = executor.run(artifact.golden.codes_in)
     seconds = time.perf_counter() - start
-    compare(artifact.golden.codes_out, answer, board)
+    differing = compare(artifact.golden.codes_out, answer, board)
     program = artifact.program
-    return DeployReport(where, artifact.name, board, program.array, program.digest, answer.size, seconds)
+    return DeployReport(where, artifact.name, board, program.array, program.digest, answer.size, differing, seconds)
 
 
-def compare(expected: NDArray[np.int8], answer: NDArray[np.int8], board: str) -> None:
-    """Refuse any difference.
+def compare(expected: NDArray[np.int8], answer: NDArray[np.int8], board: str) -> int:
+    """Number of bytes that differ: 0, for any difference is refused.
 
     Raises:
         BoardError: naming how many bytes differ and the first of them.
@@ -135,3 +136,4 @@ def compare(expected: NDArray[np.int8], answer: NDArray[np.int8], board: str) ->
             remedy="run `proprune run --board interpreter` on the same input: if it agrees with the golden output, the "
             "board's engine or memory is at fault, otherwise this is a bug of the compiler",
         )
+    return len(wrong)

@@ -27,14 +27,16 @@ class CpuExecutor:
 
     Args:
         optimise: ONNX Runtime's graph optimisation; the bytes do not depend on it.
+        threads: threads of one operator; 0: as many as there are cores.
     """
 
     name = "cpu"
 
-    def __init__(self, artifact: Artifact, *, optimise: bool = True) -> None:
+    def __init__(self, artifact: Artifact, *, optimise: bool = True, threads: int = 1) -> None:
         options = ort.SessionOptions()
         level = ort.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
+        options.intra_op_num_threads = threads
         try:
             self._session = ort.InferenceSession(artifact.qdq, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime raises its own, unrelated classes
@@ -66,7 +68,7 @@ def measure_cpu(artifact: Artifact, label: str) -> BenchRecord:
     Args:
         label: the artifact's file name.
     """
-    executor = CpuExecutor(artifact)
+    executor = CpuExecutor(artifact, threads=0)
     image = artifact.golden.image
     for _ in range(WARM_UP):
         executor.run_float(image)

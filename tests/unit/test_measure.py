@@ -1,0 +1,95 @@
+"""Records of measurements: each with its source, nothing guessed; the disassembler's listing."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from proprune_cli.accel.array import load_array
+from proprune_cli.accel.boards import load_board
+from proprune_cli.accel.disassemble import Limits, disassemble
+from proprune_cli.accel.program import Program
+from proprune_cli.artifact import Artifact, Golden, Source
+from proprune_cli.compile.pipeline import compile_model
+from proprune_cli.errors import InputError, UsageError
+from proprune_cli.measure.cpu import CpuExecutor
+from proprune_cli.measure.predicted import predict
+from tests.cli.conftest import tiny_model
+
+ARRAY = load_array("z7020-256")
+BOARD = load_board("pynq-z2")
+
+
+@pytest.fixture(scope="module")
+def artifact() -> Artifact:
+    images = np.random.default_rng(1).normal(size=(4, 1, 8, 8)).astype(np.float32)
+    c = compile_model(tiny_model(), images, ARRAY, BOARD)
+    golden = Golden(c.golden_input, c.golden_codes_in, c.golden_codes_out)
+    return Artifact("tiny", BOARD.name, Source("tiny", ""), c.program, c.qdq, golden, c.output_shape, c.plan, {})
+
+
+def test_a_prediction_adds_up(artifact: Artifact) -> None:
+    record = predict(artifact, "tiny.ppr", BOARD, ARRAY)
+    assert record.source == "predicted"
+    assert record.cycles == sum(layer.cycles for layer in record.layers)
+    assert record.ddr_bytes == sum(layer.ddr_bytes for layer in record.layers)
+    assert record.latency_ms == pytest.approx(sum(layer.latency_ms for layer in record.layers))
+    assert record.throughput_per_s == pytest.approx(1e3 / record.latency_ms)
+    assert record.energy_low_mj < record.energy_mj < record.energy_high_mj
+    assert all(c.source for c in record.coefficients)
+
+
+def test_slower_memory_takes_longer(artifact: Artifact) -> None:
+    slow = dataclasses.replace(BOARD, ddr_latency_ns=BOARD.ddr_latency_ns * 4)
+    assert predict(artifact, "", slow, ARRAY).cycles > predict(artifact, "", BOARD, ARRAY).cycles
+
+
+def test_a_plan_of_another_program_is_refused(artifact: Artifact) -> None:
+    other = dataclasses.replace(artifact, plan={"layers": artifact.plan["layers"][1:]})
+    with pytest.raises(InputError, match="does not list the layers"):
+        predict(other, "tiny.ppr", BOARD, ARRAY)
+
+
+def test_the_cpu_answers_with_the_golden_codes(artifact: Artifact) -> None:
+    for optimise in (True, False):
+        answer = CpuExecutor(artifact, optimise=optimise).run(artifact.golden.codes_in)
+        assert np.array_equal(answer, artifact.golden.codes_out)
+
+
+def test_a_model_that_onnx_runtime_refuses_is_an_input_error(artifact: Artifact) -> None:
+    with pytest.raises(InputError, match="refuses the artifact's QDQ model"):
+        CpuExecutor(dataclasses.replace(artifact, qdq=b"nonsense"))
+
+
+def listing(program: Program, layer: str | None = None, limits: Limits | None = None) -> list[str]:
+    return list(disassemble(program, ARRAY, layer, limits))
+
+
+def test_a_listing_shows_every_layer_and_is_bounded(artifact: Artifact) -> None:
+    program = artifact.program
+    lines = listing(program)
+    for number, name in enumerate(program.layer_names):
+        assert any(line.startswith(f"layer {number} {name!r}") for line in lines)
+    short = listing(program, limits=Limits(steps=1, blocks=1, taps=1))
+    assert len(short) < len(lines)
+    assert any("more taps" in line for line in short)
+
+
+def test_a_listing_counts_the_taps_that_the_plan_counts(artifact: Artifact) -> None:
+    for number, row in enumerate(artifact.plan["layers"]):
+        if row["steps"] == 1:
+            lines = listing(artifact.program, str(number), Limits(64, 64, 512))
+            assert sum("      tap " in line for line in lines) == row["taps"]
+
+
+def test_an_unknown_layer_is_a_usage_error(artifact: Artifact) -> None:
+    with pytest.raises(UsageError, match="no layer is called 'conv9'"):
+        listing(artifact.program, "conv9")
+
+
+def test_a_program_that_points_outside_its_image_is_refused(artifact: Artifact) -> None:
+    cut = dataclasses.replace(artifact.program, image=artifact.program.image[:80])
+    with pytest.raises(InputError, match="outside its image"):
+        listing(cut)
