@@ -216,7 +216,10 @@ def _json(value: dict[str, Any]) -> bytes:
 
 
 def _object(content: bytes) -> dict[str, Any]:
-    value: object = json.loads(content)
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no JSON")
+
+    value: object = json.loads(content, parse_constant=refuse)
     if not isinstance(value, dict):
         raise ValueError("a JSON member is not an object")
     return cast("dict[str, Any]", value)

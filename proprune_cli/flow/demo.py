@@ -40,7 +40,6 @@ PRESETS: dict[str, PruneOptions] = {
         finetune_epochs=8,
         # One thread: so small a network gains little from two, and loses much where they wait for each other.
         train=TrainOptions(batch=64, threads=1),
-        validation=0.15,
         test_images=0,
     ),
     "fashion-mnist": PruneOptions(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -140,6 +141,12 @@ def test_running_out_of_memory_is_not_called_a_bug(cli, monkeypatch: pytest.Monk
     done = cli("inspect", "net.ppr")
     assert done.code == 1
     assert "out of memory" in done.err
+
+
+def test_a_terminal_without_unicode_is_no_error() -> None:
+    done = proprune("boards", env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0
+    assert proprune("prune", "--help", env={**os.environ, "PYTHONIOENCODING": "ascii"}).returncode == 0
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

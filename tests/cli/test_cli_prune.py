@@ -23,7 +23,6 @@ prune:
   epochs: 1
   finetune_epochs: 1
   thin: false
-  validation: 0.15
   train: {threads: 1, batch: 64}
 """
 
@@ -88,7 +87,6 @@ def test_the_demonstration_compares_three_networks_and_three_executors(
         budget=Budget("ops", 0.6),
         epochs=1,
         finetune_epochs=1,
-        validation=0.15,
         train=TrainOptions(batch=64, threads=1),
         test_images=0,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import hashlib
 import io
 import json
 import os
@@ -140,6 +141,17 @@ def test_a_contradictory_manifest_is_refused(changes: dict[str, object], message
 def test_a_sealed_zip_without_manifest_is_refused() -> None:
     with pytest.raises(InputError, match="no manifest"):
         unpack(seal({"a.txt": b"x"}), "zip.ppr")
+
+
+def test_a_plan_that_is_no_strict_json_is_refused() -> None:
+    with zipfile.ZipFile(io.BytesIO(PACKED)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["plan.json"] = b'{"layers": [], "totals": {"cycles": Infinity}}'
+    manifest = json.loads(members["manifest.json"])
+    manifest["members"]["plan.json"]["sha256"] = hashlib.sha256(members["plan.json"]).hexdigest()
+    members["manifest.json"] = json.dumps(manifest).encode()
+    with pytest.raises(InputError, match="Infinity is no JSON"):
+        unpack(seal(members), "odd.ppr")
 
 
 def test_something_else_is_not_an_artifact() -> None:

@@ -15,6 +15,7 @@ from proprune_cli.artifact import Artifact, Golden, Source
 from proprune_cli.compile.pipeline import compile_model
 from proprune_cli.errors import InputError, UsageError
 from proprune_cli.measure.cpu import CpuExecutor
+from proprune_cli.measure.power.base import PowerTrace
 from proprune_cli.measure.predicted import predict
 from tests.cli.conftest import tiny_model
 
@@ -63,6 +64,12 @@ def test_a_model_that_onnx_runtime_refuses_is_an_input_error(artifact: Artifact)
         CpuExecutor(dataclasses.replace(artifact, qdq=b"nonsense"))
 
 
+def test_the_energy_of_a_trace_is_the_area_under_it() -> None:
+    trace = PowerTrace(np.array([0.0, 1.0, 3.0]), np.array([2.0, 4.0, 4.0]), "supply", "meter")
+    assert trace.energy_j() == pytest.approx(3.0 + 8.0)
+    assert PowerTrace(np.array([1.0]), np.array([5.0]), "supply", "meter").energy_j() == 0.0
+
+
 def listing(program: Program, layer: str | None = None, limits: Limits | None = None) -> list[str]:
     return list(disassemble(program, ARRAY, layer, limits))
 
@@ -77,11 +84,16 @@ def test_a_listing_shows_every_layer_and_is_bounded(artifact: Artifact) -> None:
     assert any("more taps" in line for line in short)
 
 
-def test_a_listing_counts_the_taps_that_the_plan_counts(artifact: Artifact) -> None:
-    for number, row in enumerate(artifact.plan["layers"]):
-        if row["steps"] == 1:
-            lines = listing(artifact.program, str(number), Limits(64, 64, 512))
-            assert sum("      tap " in line for line in lines) == row["taps"]
+@pytest.mark.parametrize(
+    ("board", "array"), [("pynq-z2", "z7020-256"), ("pynq-z2", "z7020-384"), ("zcu104", "zu-1024")]
+)
+def test_a_listing_has_every_tap_that_the_steps_announce(board: str, array: str) -> None:
+    images = np.random.default_rng(1).normal(size=(4, 1, 8, 8)).astype(np.float32)
+    program = compile_model(tiny_model(), images, load_array(array), load_board(board)).program
+    for number in range(program.layer_count):
+        steps = program.steps(program.layers().row(number))
+        lines = list(disassemble(program, load_array(array), str(number), Limits(64, 64, 512)))
+        assert sum("      tap " in line for line in lines) == int(np.sum(steps.taps))
 
 
 def test_an_unknown_layer_is_a_usage_error(artifact: Artifact) -> None:
