@@ -5,11 +5,16 @@ Importing this package imports no torch; the functions import it when they are c
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from proprune_cli.prune.options import Budget, PruneOptions, TrainOptions
 from proprune_cli.prune.result import PruneResult
+
+# Before torch loads its OpenMP: threads that wait asleep. Spinning ones made a training step ten times slower
+# whenever another process wanted the same cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     from torch import nn

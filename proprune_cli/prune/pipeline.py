@@ -151,6 +151,9 @@ class _Run:
         return str(copy)
 
     def _dense(self) -> _Network:
+        if self.options.dense_epochs:
+            # A budget that cannot be met, or a network that cannot be pruned, shows before hours of training.
+            prune_network(self.dense, self.data.in_channels, self.data.size, self.options, self.cost_model)
         size = (0, 0)  # the channel map gives them with the pruning step
         return self._trained("dense", self.dense, {}, self.options.dense_epochs, self.peak, "dense training", size)
 

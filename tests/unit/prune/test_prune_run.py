@@ -165,3 +165,9 @@ def test_calibration_images_are_normalised_training_images() -> None:
     assert images.dtype == np.float32
     assert abs(float(images.mean())) < 0.1
     assert len(data.train) + len(data.validation) + len(data.test) == 1797
+
+
+def test_an_impossible_budget_shows_before_training(tmp_path: Path) -> None:
+    hopeless = dataclasses.replace(OPTIONS, budget=Budget("ops", 0.001), epochs=100_000)
+    with pytest.raises(InputError, match="cannot be met"):
+        prune_into(hopeless, tmp_path / "run")
