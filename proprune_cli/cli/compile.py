@@ -9,7 +9,7 @@ import typer
 
 from proprune_cli.cli.arguments import Config
 from proprune_cli.cli.output import Json, emit_json, say, size
-from proprune_cli.cli.plan import plan_table
+from proprune_cli.cli.plan import plan_table, quantisation
 from proprune_cli.cli.progress import stages
 
 
@@ -54,6 +54,7 @@ def command(
         return
     plan_table(artifact)
     program = artifact.program
+    say(f"quantised: {quantisation(artifact)}")
     say()
     say(
         f"{output}: {size(length)}, array {program.array}, contract {program.digest[:16]}; "

@@ -9,7 +9,7 @@ import typer
 
 from proprune_cli.cli.arguments import ArtifactPath
 from proprune_cli.cli.output import Json, emit_json, say, size
-from proprune_cli.cli.plan import plan_table
+from proprune_cli.cli.plan import plan_table, quantisation
 
 if TYPE_CHECKING:
     from proprune_cli.artifact import Artifact
@@ -70,6 +70,7 @@ def _summary(path: Path, network: Artifact) -> None:
         ("compiled", f"by proprune {network.tool} for {network.board}, array {p.array}, contract {p.digest[:16]}"),
         ("input", f"[N, {', '.join(map(str, network.input_shape))}], scale 2^{p.input.exponent}"),
         ("output", f"[N, {', '.join(map(str, network.output_shape))}], scale 2^{p.output.exponent}"),
+        ("quantised", quantisation(network)),
         (
             "program",
             f"{p.layer_count} layers, image {size(len(p.image) * 8)}, buffer {size(p.bytes)}",

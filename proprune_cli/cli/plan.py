@@ -43,6 +43,15 @@ def _row(layer: dict[str, Any]) -> tuple[object, ...]:
     )
 
 
+def quantisation(artifact: Artifact) -> str:
+    """How well the int8 network follows the float network, on the calibration images."""
+    report = artifact.report
+    quality, layers = report["output_sqnr_db"], report["layers"]
+    limited, channels = sum(layer["limited_channels"] for layer in layers), sum(layer["channels"] for layer in layers)
+    error = "no error" if quality is None else f"signal {quality:.1f} dB above the error"
+    return f"{error} at the output, {report['images']} images, {limited} of {channels} channels with a widened scale"
+
+
 def percent(share: float | None) -> str | None:
     """0.957 → ``95.7 %``."""
     return None if share is None else f"{share * 100:.1f} %"

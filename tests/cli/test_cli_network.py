@@ -38,6 +38,7 @@ def test_inspect_shows_summary_plan_and_program(cli, tiny) -> None:
     shown = cli("inspect", tiny.artifact, "--plan", "--disassemble")
     assert shown.code == 0
     assert "every checksum agrees" in shown.out
+    assert "dB above the error at the output, 6 images" in shown.out
     assert "predicted for" in shown.out
     assert "tap 0: base" in shown.out
 
