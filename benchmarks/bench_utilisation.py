@@ -22,9 +22,8 @@ def quantised(network: Network) -> QGraph:
 def main() -> None:
     graphs = {n: quantised(n) for n in (*NETWORKS, PRUNED)}
     by_part = {load_board(name).part: name for name in board_names()}
-    print(
-        f"{'network':24} {'array':10} {'board':8} {'cycles':>10} {'ms':>8} {'MMAC':>7} {'utilised':>9} {'schedule s':>10}"
-    )
+    heads = ("network", "array", "board", "cycles", "ms", "MMAC", "utilised", "schedule s")
+    print("{:24} {:10} {:8} {:>10} {:>8} {:>7} {:>9} {:>10}".format(*heads))
     figures: dict[tuple[str, str], tuple[int, int]] = {}
     for array_name in array_names():
         array = load_array(array_name)

@@ -19,7 +19,7 @@ Quad = tuple[int, int, int, int]
 
 @st.composite
 def arrays(draw: DrawFn) -> Array:
-    """A build of the engine, or one with tighter buffers: its programs run on the build too and split far more often."""
+    """A build of the engine, or one with tighter buffers: its programs run there too and split far more often."""
     array = load_array(draw(st.sampled_from(ARRAYS)))
     if draw(st.booleans()):
         return array

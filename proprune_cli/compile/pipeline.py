@@ -121,7 +121,7 @@ def _tile(layer: EngineLayer, graph: QGraph, array: Array, memory: Memory) -> Ti
 
 
 def encode_input(images: NDArray[np.float32], exponent: int) -> Codes:
-    """float32 images → int8 codes of scale ``2**exponent``, rounded half to even and clipped, as QuantizeLinear does."""
+    """float32 images → int8 codes of scale ``2**exponent``, rounded half to even, clipped, as by QuantizeLinear."""
     return np.clip(np.rint(np.ldexp(images, -exponent)), -128, 127).astype(np.int8)
 
 
@@ -136,7 +136,7 @@ def _check_memory(program: Program, board: Board) -> None:
             f"the program needs {program.bytes / 2**20:.1f} MiB of contiguous memory, {board.name} has "
             f"{board.cma_bytes / 2**20:.0f} MiB",
             where="DDR allocation",
-            remedy="prune the network, reduce its input size, or raise the board's CMA (cma= on the kernel command line)",
+            remedy="prune the network, reduce its input size, or raise the board's CMA (kernel option cma=)",
         )
 
 
