@@ -6,7 +6,7 @@ Arithmetic (all of it exact in integers):
 - convolution: ``y = clip(round_half_even((bias[o] + sum(w * x)) * multiplier[o] / 2**16), -128, 127)``, then
   ``max(y, 0)`` where ``relu``; padding reads code 0; the accumulator stays within ``ACCUMULATOR_LIMIT``;
 - max pooling: maximum of codes, padding never wins;
-- addition: ``y = clip(round_half_even(a * 2**(ea - ey) + b * 2**(eb - ey)), -128, 127)``, then relu; subtraction with -b;
+- addition: ``y = clip(round_half_even(a * 2**(ea - ey) + b * 2**(eb - ey)), -128, 127)``, then relu;
 - multiplication: ``y = clip(round_half_even(a * b * 2**(ea + eb - ey)), -128, 127)``;
 - a table maps each code to a code;
 - concatenation, selection, padding, cropping and nearest upsampling move codes and change none.
@@ -91,7 +91,7 @@ class QMaxPool:
 
 @dataclass(frozen=True)
 class QAdd:
-    """Addition (or ``a - b``) of two tensors of one shape, or of ``b`` of 1×1 pixels to every pixel; optionally ReLU."""
+    """``a + b`` or ``a - b`` of one shape, or with ``b`` of 1×1 pixels for every pixel of ``a``; optionally ReLU."""
 
     name: str
     a: str
