@@ -19,13 +19,14 @@ from proprune_cli.accel.program import Program
 from proprune_cli.accel.timing import Memory, estimate
 from proprune_cli.compile.calibration import open_session
 from proprune_cli.compile.emit import TiledLayer, emit
+from proprune_cli.compile.engine_layer import EngineLayer
 from proprune_cli.compile.frontend import canonicalise, import_onnx
-from proprune_cli.compile.fuse import EngineLayer, fuse
+from proprune_cli.compile.fuse import fuse
 from proprune_cli.compile.layer_taps import build_taps
 from proprune_cli.compile.plan import make_plan
 from proprune_cli.compile.qdq import to_qdq
 from proprune_cli.compile.quantise import quantise
-from proprune_cli.compile.tile import choose_tiling
+from proprune_cli.compile.tile import Choices, choose_tiling
 from proprune_cli.errors import DoesNotFitError, ProPruneError
 from proprune_cli.ir.quantized import QGraph
 
@@ -95,7 +96,7 @@ def compile_model(
     return Compiled(
         program=program,
         qdq=qdq,
-        plan=make_plan(quantised, layers, program, timing, array),
+        plan=make_plan(layers, program, timing, array),
         golden_input=image,
         golden_codes_in=codes_in,
         golden_codes_out=codes_out,
@@ -110,18 +111,19 @@ def lower(graph: QGraph, array: Array, memory: Memory) -> tuple[Program, tuple[T
     Raises:
         DoesNotFitError: a layer fits no tile, or a table or field is too small.
     """
-    layers = tuple(_tile(layer, graph, array, memory) for layer in fuse(graph))
-    return emit(graph, layers, array), layers
+    passes = fuse(graph)
+    known: Choices = {}
+    layers = tuple(_tile(layer, array, memory, known) for layer in passes.layers)
+    return emit(passes, layers, array), layers
 
 
-def _tile(layer: EngineLayer, graph: QGraph, array: Array, memory: Memory) -> TiledLayer:
-    x, y = graph.tensors[layer.x], graph.tensors[layer.y]
-    taps = build_taps(layer, x, y, array)
-    return TiledLayer(layer, taps, choose_tiling(layer, taps, x, y, array, memory))
+def _tile(layer: EngineLayer, array: Array, memory: Memory, known: Choices) -> TiledLayer:
+    taps = build_taps(layer, array)
+    return TiledLayer(layer, taps, choose_tiling(layer, taps, array, memory, known))
 
 
 def encode_input(images: NDArray[np.float32], exponent: int) -> Codes:
-    """float32 images → int8 codes of scale ``2**exponent``, rounded half to even and clipped, as QuantizeLinear does."""
+    """float32 images → int8 codes of scale ``2**exponent``, rounded half to even, clipped, as by QuantizeLinear."""
     return np.clip(np.rint(np.ldexp(images, -exponent)), -128, 127).astype(np.int8)
 
 
@@ -136,7 +138,7 @@ def _check_memory(program: Program, board: Board) -> None:
             f"the program needs {program.bytes / 2**20:.1f} MiB of contiguous memory, {board.name} has "
             f"{board.cma_bytes / 2**20:.0f} MiB",
             where="DDR allocation",
-            remedy="prune the network, reduce its input size, or raise the board's CMA (cma= on the kernel command line)",
+            remedy="prune the network, reduce its input size, or raise the board's CMA (kernel option cma=)",
         )
 
 
