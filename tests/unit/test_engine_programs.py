@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_builder import Built, Case, build
+from engine_builder import Built, build
+from engine_case import Case
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -119,7 +120,9 @@ def test_program_matches_direct_convolution(case: Case, name: str) -> None:
         Case(kernel=(2, 2), stride=(2, 2), mode=isa.Mode.MAX),
         Case(kernel=(3, 3), stride=(2, 2), pads=(1, 1, 1, 1), pad_value=-128, mode=isa.Mode.MAX, height=13, width=9),
         Case(kernel=(3, 3), mode=isa.Mode.MAX, relu_before=True, tile=(2, 3)),
-        Case(mode=isa.Mode.MAX, lookup=BEFORE, combine=MULTIPLY, shifts=(0, 0, 7), out_step=(2, 2), window=(1, 1, 1, 1)),
+        Case(
+            mode=isa.Mode.MAX, lookup=BEFORE, combine=MULTIPLY, shifts=(0, 0, 7), out_step=(2, 2), window=(1, 1, 1, 1)
+        ),
     ],
     ids=["plain", "padded", "clamped in tiles", "table, product, window and steps"],
 )
@@ -159,16 +162,31 @@ def test_counters_count_what_was_done(output: dict[str, Any], name: str) -> None
     )
 
 
-def test_each_layer_has_its_own_table() -> None:
-    """Two layers in one run; the second has no table and must not see the first one's."""
-    array = load_array("zu-1024")
-    first, second = build(Case(lookup=AFTER), array), build(Case(lookup=AFTER, seed=1), array)
-    plain = build(Case(seed=2), array)
-    engine_ = engine("zu-1024")
-    for built in (first, plain, second):
-        assert engine_.run(built.buffer, built.layer_table, 1, built.counters) == 1
-        got = built.buffer[built.output : built.output + built.output_words]
-        np.testing.assert_array_equal(got, built.expected)
+@pytest.mark.parametrize("name", ARRAYS)
+@pytest.mark.parametrize("place", [BEFORE, AFTER])
+def test_each_layer_has_its_own_table(place: isa.Lookup, name: str) -> None:
+    """Three layers in one run on the same input: with one table, with none, with another."""
+    built = build(Case(channels=16, outputs=16), load_array(name))
+    words = isa.LayerDescriptor.WORDS
+    layer = isa.LayerDescriptor.decode(built.buffer[built.layer_table : built.layer_table + words]).row(0)
+    tables = np.random.default_rng(5).integers(-128, 128, (2, 256)).astype(np.int8)
+    first_table = built.buffer.size
+    outputs = first_table + tables.size // isa.WORD_BYTES
+    counters = outputs + 3 * built.output_words
+    layer_table = counters + 3 * isa.LayerCounters.WORDS
+    buffer = np.concatenate([built.buffer, np.zeros(layer_table + 3 * words - first_table, dtype="<u8")])
+    buffer[first_table:outputs] = tables.reshape(-1).view("<u8")
+    lookups = [(place, first_table), (isa.Lookup.NONE, 0), (place, first_table + 32)]
+    for index, (lookup, table) in enumerate(lookups):
+        at = outputs + index * built.output_words
+        changed = {"lookup": int(lookup), "lookup_table": table, "out_base": at}
+        start = layer_table + index * words
+        buffer[start : start + words] = isa.LayerDescriptor(**{**layer.__dict__, **changed}).encode()[0]
+    assert engine(name).run(buffer, layer_table, 3, counters) == 3
+    plain = built.expected.view(np.int8)
+    for index, want in enumerate([tables[0][plain.view(np.uint8)], plain, tables[1][plain.view(np.uint8)]]):
+        at = outputs + index * built.output_words
+        np.testing.assert_array_equal(buffer[at : at + built.output_words].view(np.int8), want)
 
 
 def test_engines_of_several_arrays_keep_their_accumulators_apart() -> None:
