@@ -64,7 +64,8 @@ class ProgramCheck {
             !at_most("mode", layer.mode(), isa::Mode::MAX) ||
             !at_most("combination", layer.combine(), isa::Combine::MULTIPLY) ||
             !at_most("lookup", layer.lookup(), isa::Lookup::AFTER) ||
-            (layer.lookup() != isa::Lookup::NONE && !inside("end of the lookup table", layer.lookup_table(), TABLE_WORDS)) ||
+            (layer.lookup() != isa::Lookup::NONE &&
+             !inside("end of the lookup table", layer.lookup_table(), TABLE_WORDS)) ||
             (layer.in_height() > 1 && !at_least("pitch of the input planes", layer.in_pitch(), layer.in_width()))) {
             return false;
         }
@@ -149,7 +150,8 @@ class ProgramCheck {
             for (uint32_t t = 0; t < block.taps() && at < end; ++t) {
                 const isa::TapHeader tap{{buffer_[at]}};
                 if (!at_most("lane pattern", tap.pattern() + 1u, layer.pattern_count()) ||
-                    !at_most("bank cells read", last_pixel + tap.base() + farthest_[tap.pattern()], Array::BANK_DEPTH)) {
+                    !at_most("bank cells read", last_pixel + tap.base() + farthest_[tap.pattern()],
+                             Array::BANK_DEPTH)) {
                     return false;
                 }
                 at += tap.reuse() ? Array::REUSE_TAP_WORDS : Array::TAP_WORDS;

@@ -51,7 +51,8 @@ struct Sums {
     int32_t pixel[A::PX][A::OC];
 };
 
-// A rectangle of a plane: `runs` of `length` pixels, `pitch` words apart. A run is a burst where its pixels are neighbours.
+// A rectangle of a plane: `runs` of `length` pixels, `pitch` words apart; a run is a burst where its pixels lie side by
+// side.
 struct Bursts {
     uint32_t offset;
     uint32_t runs;

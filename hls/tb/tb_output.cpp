@@ -26,7 +26,7 @@ uint32_t test_bursts() {
     return differences;
 }
 
-// All pairs of codes, all shifts of each kind that change the rounding, against nearbyint.
+// All pairs of codes with every right shift and a choice of left shifts, against nearbyint.
 uint32_t test_combination() {
     uint32_t differences = 0;
     std::mt19937 random(4);
