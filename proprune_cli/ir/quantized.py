@@ -31,6 +31,9 @@ ACCUMULATOR_LIMIT = 1 << 24
 EXPONENT_SPREAD = 14
 """Largest difference of exponents between an addition's operands and its result."""
 
+PRODUCT_SPREAD = 15
+"""Largest shift, either way, of a product of codes into the result's scale."""
+
 
 @dataclass(frozen=True)
 class QTensor:
@@ -109,7 +112,7 @@ class QAdd:
 class QMul:
     """Product of two tensors of one shape, or of every pixel of ``a`` with ``b`` of 1×1 pixels; optionally ReLU.
 
-    ``-15 <= ea + eb - ey <= 15``: a shift of the product.
+    ``|ea + eb - ey| <= PRODUCT_SPREAD``: a shift of the product.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Pooling: MaxPool, AveragePool, GlobalAveragePool, ReduceMean over space; int8 reference of max pooling."""
+"""Pooling over windows, the whole image (Global…) or axes of it (Reduce…); int8 reference of max pooling."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from proprune_cli.ops.windows import (
 )
 
 AVERAGE = "taps with constant weights"
+MAXIMUM = "the same walk with max in place of multiply-accumulate"
 
 
 def no_indices(view: NodeView) -> str | None:
@@ -74,7 +75,7 @@ def whole_windows(view: NodeView) -> str | None:
 
 
 def spatial_axes(view: NodeView) -> str | None:
-    """The mean is over constant axes, height and width or one of them; one alone needs keepdims=1."""
+    """It is over constant axes, height and width or one of them; one alone needs keepdims=1."""
     axes = _axes(view)
     if axes is None:
         return "the axes are computed at run time"
@@ -117,16 +118,22 @@ def _global_average_pool(view: NodeView) -> list[Node]:
     return [AveragePool(view.name, view.x(), view.y, (height, width))]
 
 
-def _reduce_mean(view: NodeView) -> list[Node]:
+def _global_max_pool(view: NodeView) -> list[Node]:
+    _, height, width = view.shape()
+    return [MaxPool(view.name, view.x(), view.y, (height, width))]
+
+
+def _reduce(view: NodeView) -> list[Node]:
     channels, height, width = view.shape()
     axes = _axes(view) or []
     kernel = (height if 2 in axes else 1, width if 3 in axes else 1)
+    pool = MaxPool if view.op == "ReduceMax" else AveragePool
     if view.int_of("keepdims", 1):
-        return [AveragePool(view.name, view.x(), view.y, kernel)]
-    mean = view.y + ".keepdims"
+        return [pool(view.name, view.x(), view.y, kernel)]
+    kept = view.y + ".keepdims"
     return [
-        AveragePool(view.name, view.x(), mean, kernel),
-        Reshape(view.name + ".squeeze", mean, view.y, (channels,)),
+        pool(view.name, view.x(), kept, kernel),
+        Reshape(view.name + ".squeeze", kept, view.y, (channels,)),
     ]
 
 
@@ -134,13 +141,15 @@ _WINDOWED = (image_input, two_dimensional, known_auto_pad, window_fits)
 
 MAX_POOL = Operator(
     "MaxPool",
-    "the same walk with max in place of multiply-accumulate",
+    MAXIMUM,
     _max_pool,
     (*_WINDOWED, no_indices, padding_below_kernel),
 )
 AVERAGE_POOL = Operator("AveragePool", AVERAGE, _average_pool, (*_WINDOWED, whole_windows, zeros_count))
 GLOBAL_AVERAGE_POOL = Operator("GlobalAveragePool", AVERAGE, _global_average_pool, (image_input,))
-REDUCE_MEAN = Operator("ReduceMean", AVERAGE, _reduce_mean, (image_input, spatial_axes))
+GLOBAL_MAX_POOL = Operator("GlobalMaxPool", MAXIMUM, _global_max_pool, (image_input,))
+REDUCE_MEAN = Operator("ReduceMean", AVERAGE, _reduce, (image_input, spatial_axes))
+REDUCE_MAX = Operator("ReduceMax", MAXIMUM, _reduce, (image_input, spatial_axes))
 
 
 def max_pool_reference(layer: QMaxPool, x: NDArray[np.int8]) -> NDArray[np.int8]:

@@ -15,7 +15,7 @@ from proprune_cli.errors import InputError
 from proprune_cli.ir.quantized import QAdd, QConv, QGraph, QMaxPool, QRelu, QTensor
 from proprune_cli.ops import page
 from proprune_cli.ops.conv import conv_reference
-from proprune_cli.ops.elementwise import add_reference
+from proprune_cli.ops.arithmetic import add_reference
 from proprune_cli.ops.importing import rule_of
 from proprune_cli.ops.pool import max_pool_reference
 from proprune_cli.ops.reference import run_reference
