@@ -6,6 +6,7 @@ One source for calibration, for filling the table and for the QDQ model, so that
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -66,7 +67,8 @@ def function_nodes(f: Function, x: str, y: str, name: str) -> tuple[list[onnx.No
         nodes: list[onnx.NodeProto] = []
         gate = x
         for op, attributes in GATED[f.op]:
-            nodes.append(helper.make_node(op, [gate], [f"{y}/{op}"], name=f"{name}/{op}", **dict(attributes)))
+            given: dict[str, Any] = dict(attributes)
+            nodes.append(helper.make_node(op, [gate], [f"{y}/{op}"], name=f"{name}/{op}", **given))
             gate = f"{y}/{op}"
         return [*nodes, helper.make_node("Mul", [x, gate], [y], name=name)], []
     constants = [f"{name}/parameter{i}" for i in range(len(f.parameters))]
@@ -76,7 +78,8 @@ def function_nodes(f: Function, x: str, y: str, name: str) -> tuple[list[onnx.No
         numpy_helper.from_array(np.full(shape, value, np.float32), c)
         for c, value in zip(constants, f.parameters, strict=True)
     ]
-    return [helper.make_node(f.op, [x, *constants], [y], name=name, **dict(f.attributes))], tensors
+    own: dict[str, Any] = dict(f.attributes)
+    return [helper.make_node(f.op, [x, *constants], [y], name=name, **own)], tensors
 
 
 def function_of(layer: QTable) -> Function:
