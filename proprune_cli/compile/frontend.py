@@ -87,7 +87,7 @@ class _Importer:
         self._constants = constants
         self._opset = opset
         self._batch = batch
-        self._used = frozenset(n for node in model.graph.node for n in node.input) | {
+        self._used = frozenset(n for node in model.graph.node for n in node.input if n) | {
             value.name for value in model.graph.output
         }
         self._names: set[str] = set()
