@@ -21,6 +21,8 @@ def plan_table(artifact: Artifact) -> None:
     say()
     say(f"predicted for {artifact.board} by {totals['model']}:")
     say(f"{speed}, {totals['macs']:,} MACs, {used}, {totals['ddr_bytes'] / 1e6:.2f} MB of DDR traffic")
+    if artifact.host:
+        say(f"then on the host: {', '.join(artifact.host.operators)} (by ONNX Runtime; its time is not included)")
 
 
 def _row(layer: dict[str, Any]) -> tuple[object, ...]:
@@ -29,7 +31,7 @@ def _row(layer: dict[str, Any]) -> tuple[object, ...]:
 
     return (
         layer["name"],
-        layer["kind"] + (" + add" if layer["residual"] else ""),
+        layer["kind"] + "".join(f" + {part}" for part in _output_stage(layer)),
         by(layer["input"]),
         by(layer["output"]),
         by(layer["kernel"]) + (f" /{by(layer['stride'])}" if max(layer["stride"]) > 1 else ""),
@@ -41,6 +43,13 @@ def _row(layer: dict[str, Any]) -> tuple[object, ...]:
         percent(layer["mac_utilisation"]),
         layer["bound"],
     )
+
+
+def _output_stage(layer: dict[str, Any]) -> list[str]:
+    """What the output stage does besides requantising, in its order."""
+    table = ["table"] if layer["lookup"] else []
+    combine = [layer["combine"]] if layer["combine"] else []
+    return table + combine if layer["lookup"] == "before" else combine + table
 
 
 def percent(share: float | None) -> str | None:
