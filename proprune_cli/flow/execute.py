@@ -90,7 +90,7 @@ def run_codes(
 def run_images(
     artifact: Artifact, executor: Executor, images: NDArray[np.float32], advance: Callable[[], None] = lambda: None
 ) -> NDArray[Any]:
-    """float32 [N, C, H, W] → the network's output [N, …], float32 or whatever its host segment gives (ArgMax: int64)."""
+    """float32 [N, C, H, W] → the network's output [N, …]: float32, or what its host segment gives (ArgMax: int64)."""
     codes = run_codes(executor, quantise_images(images, artifact.program.input), advance)
     y = dequantise_outputs(codes, artifact.program.output, artifact.output_shape)
     return artifact.host.run(y) if artifact.host else y
