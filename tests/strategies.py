@@ -134,7 +134,12 @@ def _average_pool(draw: Draw, b: Builder) -> None:
     window = _window(draw, b, largest=4, dilations=1)
     del window["dilations"]
     size = _size(b, {**window, "dilations": [1, 1]})
-    b.add("AveragePool", shape=(b.shape[0], *size), count_include_pad=1, **window)
+    # Without the padding, a window may not read both borders, nor neither pixel.
+    kernel, pads = window["kernel_shape"], window["pads"]
+    inner = all(pads[i] + pads[i + 2] < kernel[i] <= b.shape[i + 1] for i in (0, 1))
+    b.add(
+        "AveragePool", shape=(b.shape[0], *size), count_include_pad=int(not (inner and draw(st.booleans()))), **window
+    )
 
 
 def _add_constant(draw: Draw, b: Builder) -> None:

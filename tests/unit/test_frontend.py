@@ -166,7 +166,13 @@ def test_initializers_that_are_also_inputs() -> None:
 
 
 def test_an_unknown_operator_is_named_with_its_node() -> None:
-    error = refused(UnsupportedError, model(node("LRN", ["x"], ["y"], name="norm", size=3)), "LRN", "'norm'", "Conv, ")
+    error = refused(
+        UnsupportedError,
+        model(node("LRN", ["x"], ["y"], name="norm", size=3)),
+        "LRN",
+        "'norm'",
+        "supported-operators.md",
+    )
     assert error.exit_code == ExitCode.UNSUPPORTED == 3
 
 
@@ -250,12 +256,12 @@ def _transposed(**attributes: Any) -> onnx.ModelProto:
 
 
 REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
-    "average without the padding": (
-        lambda: _pool("AveragePool", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+    "average in the padding alone": (
+        lambda: _pool("AveragePool", kernel_shape=[2, 2], strides=[3, 3], pads=[2, 2, 0, 0]),
         "count_include_pad",
     ),
     "average over partial windows": (
-        lambda: _pool("AveragePool", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1),
+        lambda: _pool("AveragePool", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1, count_include_pad=1),
         "hang over by 1 rows and 0 columns",
     ),
     "maximum with indices": (
