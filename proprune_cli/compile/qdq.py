@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from proprune_cli.compile.qdq_nodes import IR_VERSION, OPSET, OnnxBody
+from proprune_cli.compile.qdq_nodes import OnnxBody
 from proprune_cli.ir.quantized import (
     REQUANT_SHIFT,
     QAdd,
@@ -32,8 +32,6 @@ from proprune_cli.ir.quantized import (
 )
 from proprune_cli.ir.shapes import transposed_shape
 from proprune_cli.ops.functions import function_of
-
-__all__ = ["IR_VERSION", "OPSET", "codes_name", "to_qdq"]
 
 # Names with a prefix, so that no tensor of the user's model can be called the same.
 ZERO = "constant/zero"
