@@ -22,7 +22,7 @@ def main() -> None:
     print(f"{'network':24} {'seconds':>8} {'peak MB':>8}")
     with tempfile.TemporaryDirectory() as folder:
         for network in NETWORKS:
-            model, images, out = (Path(folder) / f"{network.spec}.{x}" for x in ("onnx", "npy", "ppr"))
+            model, images, out = (Path(folder) / f"{network.name}.{x}" for x in ("onnx", "npy", "ppr"))
             model.write_bytes(network.onnx_bytes())
             np.save(images, network.images(16))
             command = [Path(sys.executable).parent / "proprune", "compile", model, "--calibration", images, "-o", out]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from benchmarks.networks import LARGE, NETWORKS, PRUNED, SMALL, Network
+from benchmarks.networks import LARGE, NETWORKS, PRUNED, SMALL, Network, network
 from benchmarks.predicted import predict, quantised
 from proprune_cli.accel.array import array_names
 from proprune_cli.errors import ProPruneError
@@ -16,33 +16,35 @@ HEAD = (
 )
 
 
-def show(network: Network) -> dict[str, tuple[int, int]]:
+def show(net: Network) -> dict[str, tuple[int, int]]:
     """Print a network's rows as they are found; its cycles and MACs for each array."""
     figures: dict[str, tuple[int, int]] = {}
     try:
-        graph = quantised(network)
+        graph = quantised(net)
         for array in array_names():
             start = time.perf_counter()
             p = predict(graph, array)
             seconds = time.perf_counter() - start
             figures[array] = (p.cycles, p.macs)
             print(
-                f"{network.name:24} {array:10} {p.board:8} {p.cycles:10d} {p.latency_ms:9.3f} {p.macs / 1e6:8.1f} "
+                f"{net.name:24} {array:10} {p.board:8} {p.cycles:10d} {p.latency_ms:9.3f} {p.macs / 1e6:8.1f} "
                 f"{p.utilisation:9.1%} {p.spatial_utilisation:8.1%} {seconds:9.2f}",
                 flush=True,
             )
     except ProPruneError as error:
-        print(f"{network.name:24} not compiled: {error}", flush=True)
+        print(f"{net.name:24} not compiled: {error}", flush=True)
     return figures
 
 
 def main(networks: tuple[Network, ...] = (*LARGE, *SMALL)) -> None:
     print(HEAD)
-    figures = {n.spec: show(n) for n in (*networks, PRUNED) if n.size > 32 or n in networks}
-    for array in array_names():
-        if array not in figures.get("resnet18", {}) or array not in figures[PRUNED.spec]:
-            continue
-        (dense, dense_macs), (pruned, macs) = figures["resnet18"][array], figures[PRUNED.spec][array]
+    figures = {n: show(n) for n in networks}
+    whole = network("resnet18-224")
+    if whole not in figures:
+        return
+    halved = show(PRUNED)
+    for array, (dense, dense_macs) in figures[whole].items():
+        pruned, macs = halved[array]
         print(
             f"{array}: resnet18 at half its channels: {dense_macs / macs:.2f}x fewer operations, "
             f"{dense / pruned:.2f}x faster, prune efficiency {dense / pruned / (dense_macs / macs):.3f}"
@@ -51,4 +53,4 @@ def main(networks: tuple[Network, ...] = (*LARGE, *SMALL)) -> None:
 
 if __name__ == "__main__":
     wanted = sys.argv[1:]
-    main(tuple(n for n in NETWORKS if n.name in wanted) if wanted else NETWORKS)
+    main(tuple(n for n in NETWORKS if n.name in wanted) if wanted else (*LARGE, *SMALL))
