@@ -9,13 +9,14 @@ import numpy as np
 import onnx
 
 from proprune_cli.compile import frontend_read as read
-from proprune_cli.compile.frontend_host import HOST, boundary, host_model, host_nodes
+from proprune_cli.compile.frontend_host import boundary, host_model, host_nodes
 from proprune_cli.compile.passes.pipeline import CANONICAL, run_passes
 from proprune_cli.errors import InputError, UnsupportedError
 from proprune_cli.ir.graph import Graph, Node, Shape
 from proprune_cli.ir.shapes import infer
 from proprune_cli.ir.verify import verify
 from proprune_cli.ops.folding import FOLDED, fold
+from proprune_cli.ops.host import HOST
 from proprune_cli.ops.importing import Array, NodeView, import_node
 from proprune_cli.ops.registry import BY_NAME
 

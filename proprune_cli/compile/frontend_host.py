@@ -10,20 +10,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from proprune_cli.errors import UnsupportedError
 from proprune_cli.ir.graph import Shape
+from proprune_cli.ops.host import FOLLOWING, HOST
 from proprune_cli.ops.importing import Array
-
-HOST: frozenset[str] = frozenset(
-    {"ArgMax", "ArgMin", "Exp", "Hardmax", "Log", "LogSoftmax", "LpNormalization", "ReduceL2", "ReduceSum", "Softmax"}
-    | {"TopK", "Transpose"}
-)
-"""Operators that begin the host's part when nothing but these and ``FOLLOWING`` comes after them."""
-
-FOLLOWING: frozenset[str] = frozenset(
-    {"Abs", "Add", "Cast", "Clip", "Concat", "Div", "Dropout", "Expand", "Flatten", "Gather", "Identity", "Max", "Min"}
-    | {"Mul", "Neg", "Pow", "ReduceMax", "ReduceMean", "Relu", "Reshape", "Sigmoid", "Slice", "Split", "Sqrt"}
-    | {"Squeeze", "Sub", "Tanh", "Unsqueeze"}
-)
-"""Operators that the host may run too, after one of ``HOST``."""
 
 
 def host_nodes(nodes: Sequence[onnx.NodeProto], outputs: Sequence[str]) -> frozenset[int]:
