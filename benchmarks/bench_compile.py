@@ -19,10 +19,10 @@ PEAK = (
 
 
 def main() -> None:
-    print(f"{'network':16} {'seconds':>8} {'peak MB':>8}")
+    print(f"{'network':24} {'seconds':>8} {'peak MB':>8}")
     with tempfile.TemporaryDirectory() as folder:
         for network in NETWORKS:
-            model, images, out = (Path(folder) / f"{network.spec}.{x}" for x in ("onnx", "npy", "ppr"))
+            model, images, out = (Path(folder) / f"{network.name}.{x}" for x in ("onnx", "npy", "ppr"))
             model.write_bytes(network.onnx_bytes())
             np.save(images, network.images(16))
             command = [Path(sys.executable).parent / "proprune", "compile", model, "--calibration", images, "-o", out]
@@ -31,4 +31,4 @@ def main() -> None:
                 [sys.executable, "-c", PEAK, *map(str, command)], check=True, capture_output=True, text=True
             )
             seconds = time.perf_counter() - start
-            print(f"{network.name:16} {seconds:8.2f} {int(done.stderr.split()[-1]) / 1024:8.0f}")
+            print(f"{network.name:24} {seconds:8.2f} {int(done.stderr.split()[-1]) / 1024:8.0f}")

@@ -8,8 +8,8 @@ from statistics import median
 
 import numpy as np
 
-from benchmarks.bench_utilisation import quantised
-from benchmarks.networks import NETWORKS
+from benchmarks.networks import SMALL, network
+from benchmarks.predicted import quantised
 from proprune_cli.accel import interpret
 from proprune_cli.accel.array import load_array
 from proprune_cli.accel.boards import load_board
@@ -20,18 +20,19 @@ from proprune_cli.compile.pipeline import encode_input, lower
 from proprune_cli.compile.qdq import to_qdq
 
 ROUNDS = 5
+MEASURED = (*SMALL, network("resnet18-224"), network("mobilenetv2-224"))
 
 
 def main() -> None:
     array, board = load_array("z7020-256"), load_board("pynq-z2")
     engine = NativeEngine(array)
     print(
-        f"{'network':16} {'HLS C++ s':>10} {'interpreter s':>14} {'ORT int8 s':>11} {'C++/ORT':>8} {'interp/ORT':>10}"
+        f"{'network':24} {'HLS C++ s':>10} {'interpreter s':>14} {'ORT int8 s':>11} {'C++/ORT':>8} {'interp/ORT':>10}"
     )
-    for network in NETWORKS:
-        graph = quantised(network)
+    for measured in MEASURED:
+        graph = quantised(measured)
         program, _ = lower(graph, array, Memory.of(board, array))
-        image = network.images(1)
+        image = measured.images(1)
         codes = encode_input(image, program.input.exponent)[0]
         buffer = np.zeros(program.size, dtype=np.uint64)
         buffer[: program.image.size] = program.image
@@ -54,4 +55,4 @@ def main() -> None:
                 run()
                 seconds[key].append(time.perf_counter() - start)
         e, i, o = (median(seconds[k]) for k in ("engine", "interpreter", "ort"))
-        print(f"{network.name:16} {e:10.4f} {i:14.4f} {o:11.4f} {e / o:8.1f} {i / o:8.1f}")
+        print(f"{measured.name:24} {e:10.4f} {i:14.4f} {o:11.4f} {e / o:8.1f} {i / o:8.1f}")

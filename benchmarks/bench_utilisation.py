@@ -2,46 +2,55 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
-from benchmarks.networks import NETWORKS, PRUNED, Network
-from proprune_cli.accel.array import array_names, load_array
-from proprune_cli.accel.boards import board_names, load_board
-from proprune_cli.accel.timing import Memory, estimate
-from proprune_cli.compile.frontend import canonicalise, import_onnx
-from proprune_cli.compile.pipeline import lower
-from proprune_cli.compile.quantise import quantise
-from proprune_cli.ir.quantized import QGraph
+from benchmarks.networks import LARGE, NETWORKS, PRUNED, SMALL, Network, network
+from benchmarks.predicted import predict, quantised
+from proprune_cli.accel.array import array_names
+from proprune_cli.errors import ProPruneError
+
+HEAD = (
+    f"{'network':24} {'array':10} {'board':8} {'cycles':>10} {'ms':>9} {'MMAC':>8} {'utilised':>9} {'spatial':>8} "
+    f"{'compile s':>9}"
+)
 
 
-def quantised(network: Network) -> QGraph:
-    graph = canonicalise(import_onnx(network.onnx_model()))
-    return quantise(graph, network.images(2))[0]
-
-
-def main() -> None:
-    graphs = {n: quantised(n) for n in (*NETWORKS, PRUNED)}
-    by_part = {load_board(name).part: name for name in board_names()}
-    heads = ("network", "array", "board", "cycles", "ms", "MMAC", "utilised", "schedule s")
-    print("{:24} {:10} {:8} {:>10} {:>8} {:>7} {:>9} {:>10}".format(*heads))
-    figures: dict[tuple[str, str], tuple[int, int]] = {}
-    for array_name in array_names():
-        array = load_array(array_name)
-        board = load_board(by_part[array.part])
-        for n, graph in graphs.items():
+def show(net: Network) -> dict[str, tuple[int, int]]:
+    """Print a network's rows as they are found; its cycles and MACs for each array."""
+    figures: dict[str, tuple[int, int]] = {}
+    try:
+        graph = quantised(net)
+        for array in array_names():
             start = time.perf_counter()
-            program, layers = lower(graph, array, Memory.of(board, array))
+            p = predict(graph, array)
             seconds = time.perf_counter() - start
-            timing = estimate(program, array, Memory.of(board, array))
-            macs = sum(t.layer.macs for t in layers)
-            figures[array_name, n.spec] = (timing.cycles, macs)
+            figures[array] = (p.cycles, p.macs)
             print(
-                f"{n.name:24} {array_name:10} {board.name:8} {timing.cycles:10d} {timing.latency_ms:8.3f} "
-                f"{macs / 1e6:7.1f} {macs / timing.cycles / array.macs_per_cycle:9.1%} {seconds:10.2f}"
+                f"{net.name:24} {array:10} {p.board:8} {p.cycles:10d} {p.latency_ms:9.3f} {p.macs / 1e6:8.1f} "
+                f"{p.utilisation:9.1%} {p.spatial_utilisation:8.1%} {seconds:9.2f}",
+                flush=True,
             )
-    for array_name in array_names():
-        (dense, dense_macs), (pruned, macs) = figures[array_name, "resnet18"], figures[array_name, PRUNED.spec]
+    except ProPruneError as error:
+        print(f"{net.name:24} not compiled: {error}", flush=True)
+    return figures
+
+
+def main(networks: tuple[Network, ...] = (*LARGE, *SMALL)) -> None:
+    print(HEAD)
+    figures = {n: show(n) for n in networks}
+    whole = network("resnet18-224")
+    if whole not in figures:
+        return
+    halved = show(PRUNED)
+    for array, (dense, dense_macs) in figures[whole].items():
+        pruned, macs = halved[array]
         print(
-            f"{array_name}: resnet18 at half its channels: {dense_macs / macs:.2f}x fewer operations, "
+            f"{array}: resnet18 at half its channels: {dense_macs / macs:.2f}x fewer operations, "
             f"{dense / pruned:.2f}x faster, prune efficiency {dense / pruned / (dense_macs / macs):.3f}"
         )
+
+
+if __name__ == "__main__":
+    wanted = sys.argv[1:]
+    main(tuple(n for n in NETWORKS if n.name in wanted) if wanted else (*LARGE, *SMALL))

@@ -10,10 +10,29 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
 from proprune_cli.accel.array import Array, load_array
-from proprune_cli.ir.quantized import QAdd, QConv, QGraph, QLayer, QMaxPool, QRelu, QTensor
+from proprune_cli.ir.quantized import (
+    QAdd,
+    QConcat,
+    QConv,
+    QConvTranspose,
+    QGraph,
+    QLayer,
+    QMaxPool,
+    QMul,
+    QPad,
+    QRelu,
+    QSelect,
+    QTable,
+    QTensor,
+    QUpsample,
+)
 
 ARRAYS = ("z7020-256", "z7020-384", "zu-1024")
 CHANNELS = st.sampled_from([1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 24, 33, 40, 70])
+KINDS = (
+    "conv", "conv", "depthwise", "grouped", "pool", "relu", "residual", "double", "difference", "table", "excite",
+    "product", "concat", "select", "pad", "upsample", "transpose",
+)  # fmt: skip
 Quad = tuple[int, int, int, int]
 
 
@@ -95,16 +114,94 @@ class Builder:
         )
         return y
 
-    def add(self, a: str, b: str) -> str:
+    def add(self, a: str, b: str, *, subtract: bool = False) -> str:
         t = self.tensors[a]
         y = self.tensor(t.channels, t.height, t.width)
-        self.layers.append(QAdd(f"add{len(self.layers)}", a, b, y, self.draw(st.booleans())))
+        self.layers.append(QAdd(f"add{len(self.layers)}", a, b, y, self.draw(st.booleans()), subtract))
+        return y
+
+    def mul(self, a: str, b: str) -> str:
+        t = self.tensors[a]
+        exponent = t.exponent + self.tensors[b].exponent + self.draw(st.integers(-2, 8))
+        y = self.tensor(t.channels, t.height, t.width, exponent)
+        self.layers.append(QMul(f"mul{len(self.layers)}", a, b, y, self.draw(st.booleans())))
+        return y
+
+    def squeeze(self, x: str) -> str:
+        """One pixel for each channel, as squeeze-excite makes it."""
+        t = self.tensors[x]
+        weight = np.full((t.channels, 1, t.height, t.width), 1, dtype=np.int8)
+        return self.add_conv(x, weight, (1, 1), groups=t.channels)
+
+    def table(self, x: str) -> str:
+        t = self.tensors[x]
+        y = self.tensor(t.channels, t.height, t.width)
+        codes = self.rng.integers(-128, 128, 256).astype(np.int8)
+        self.layers.append(QTable(f"table{len(self.layers)}", x, y, codes, "Sigmoid"))
+        return y
+
+    def concat(self, xs: list[str]) -> str:
+        t = self.tensors[xs[0]]
+        y = self.tensor(sum(self.tensors[x].channels for x in xs), t.height, t.width, t.exponent)
+        self.layers.append(QConcat(f"concat{len(self.layers)}", tuple(xs), y))
+        return y
+
+    def select(self, x: str) -> str:
+        t = self.tensors[x]
+        kind = self.draw(st.sampled_from(["slice", "shuffle", "any"]))
+        if kind == "slice":
+            first = self.draw(st.integers(0, t.channels - 1))
+            channels = np.arange(first, self.draw(st.integers(first + 1, t.channels)))
+        elif kind == "shuffle":
+            channels = self.rng.permutation(t.channels)
+        else:
+            channels = self.rng.integers(0, t.channels, self.draw(st.integers(1, 2 * t.channels)))
+        y = self.tensor(len(channels), t.height, t.width, t.exponent)
+        self.layers.append(QSelect(f"select{len(self.layers)}", x, y, channels.astype(np.int64)))
+        return y
+
+    def pad(self, x: str) -> str:
+        t = self.tensors[x]
+        low = (-((t.height - 1) // 2), -((t.width - 1) // 2))
+        top, left, bottom, right = (self.draw(st.integers(max(low[i % 2], -3), 3)) for i in range(4))
+        if self.draw(st.booleans()):
+            top, left, bottom, right = (min(p, 0) for p in (top, left, bottom, right))
+        y = self.tensor(t.channels, t.height + top + bottom, t.width + left + right, t.exponent)
+        value = self.draw(st.integers(-128, 127))
+        self.layers.append(QPad(f"pad{len(self.layers)}", x, y, (top, left, bottom, right), value))
+        return y
+
+    def upsample(self, x: str) -> str:
+        t = self.tensors[x]
+        scale = (self.draw(st.integers(1, 3)), self.draw(st.integers(1, 3)))
+        y = self.tensor(t.channels, t.height * scale[0], t.width * scale[1], t.exponent)
+        self.layers.append(QUpsample(f"upsample{len(self.layers)}", x, y, scale))
+        return y
+
+    def conv_transpose(self, x: str) -> str:
+        t, d = self.tensors[x], self.draw
+        stride, dilation = (d(st.integers(1, 3)), d(st.integers(1, 3))), (d(st.integers(1, 2)), d(st.integers(1, 3)))
+        kernel = (d(st.integers(1, 4)), d(st.integers(1, 4)))
+        groups = d(st.sampled_from([g for g in range(1, t.channels + 1) if t.channels % g == 0]))
+        full = [(n - 1) * stride[i] + (kernel[i] - 1) * dilation[i] + 1 for i, n in enumerate((t.height, t.width))]
+        begin = [d(st.integers(0, min(2, full[i] - 1))) for i in range(2)]
+        end = [d(st.integers(0, min(2, full[i] - begin[i] - 1))) for i in range(2)]
+        extra = [d(st.integers(0, max(stride[i], dilation[i]) - 1)) for i in range(2)]
+        size = [full[i] - begin[i] - end[i] + extra[i] for i in range(2)]
+        per_group = d(st.integers(1, 9))
+        weight = self.rng.integers(-127, 128, (t.channels, per_group, *kernel)).astype(np.int8)
+        out_channels = per_group * groups
+        y = self.tensor(out_channels, size[0], size[1])
+        multiplier = self.rng.integers(1, 400, out_channels).astype(np.int32)
+        bias = self.rng.integers(-4000, 4000, out_channels).astype(np.int32)
+        pads = (begin[0], begin[1], end[0], end[1])
+        relu = d(st.booleans())
+        name = f"up{len(self.layers)}"
+        self.layers.append(QConvTranspose(name, x, y, weight, bias, multiplier, stride, pads, dilation, groups, relu))
         return y
 
     def layer(self, x: str) -> str:
-        kind = self.draw(
-            st.sampled_from(["conv", "conv", "depthwise", "grouped", "pool", "relu", "residual", "double"])
-        )
+        kind = self.draw(st.sampled_from(KINDS))
         source = self.tensors[x]
         same = (source.channels, source.height, source.width)
         if kind == "conv":
@@ -126,6 +223,25 @@ class Builder:
             return y
         if kind == "double":
             return self.add(x, x)
+        if kind == "difference":
+            weight = self.rng.integers(-127, 128, (source.channels, source.channels, 1, 1)).astype(np.int8)
+            branch = self.add_conv(x, weight, same[1:])
+            return self.add(*((x, branch) if self.draw(st.booleans()) else (branch, x)), subtract=True)
+        if kind == "table":
+            return self.table(x)
+        if kind == "excite":
+            scale = self.squeeze(x)
+            if self.draw(st.booleans()):
+                scale = self.table(scale)
+            return self.mul(x, scale) if self.draw(st.booleans()) else self.add(x, scale, subtract=True)
+        if kind == "product":
+            return self.mul(x, self.table(x))
+        if kind == "concat":
+            others = [x] if self.draw(st.booleans()) else [self.select(x)]
+            return self.concat([x, *others] if self.draw(st.booleans()) else [*others, x])
+        simple = {"select": self.select, "pad": self.pad, "upsample": self.upsample, "transpose": self.conv_transpose}
+        if kind in simple:
+            return simple[kind](x)
         weight = self.rng.integers(-127, 128, (source.channels, source.channels, 3, 3)).astype(np.int8)
         branch = self.add_conv(x, weight, same[1:], pads=(1, 1, 1, 1))
         return self.add(*((x, branch) if self.draw(st.booleans()) else (branch, x)))
@@ -133,11 +249,12 @@ class Builder:
 
 @st.composite
 def quantised_networks(draw: DrawFn) -> tuple[QGraph, np.ndarray]:
-    """A network of 1 to 4 operators and one image of codes, int8 [C, H, W]."""
+    """A network of 1 to 5 steps and one image of codes, int8 [C, H, W]."""
     b = Builder(draw, np.random.default_rng(draw(st.integers(0, 2**32 - 1))))
     x = first = b.tensor(draw(CHANNELS), draw(st.integers(1, 20)), draw(st.integers(1, 20)))
-    for _ in range(draw(st.integers(1, 4))):
-        x = b.layer(x)
+    for _ in range(draw(st.integers(1, 5))):
+        if b.tensors[x].channels * b.tensors[x].height * b.tensors[x].width < 20_000:
+            x = b.layer(x)
     t, s = b.tensors[x], b.tensors[first]
     graph = QGraph("random", b.tensors, tuple(b.layers), first, x, (t.channels, t.height, t.width))
     return graph, b.rng.integers(-128, 128, (s.channels, s.height, s.width)).astype(np.int8)

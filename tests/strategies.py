@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -133,11 +134,165 @@ def _average_pool(draw: Draw, b: Builder) -> None:
     window = _window(draw, b, largest=4, dilations=1)
     del window["dilations"]
     size = _size(b, {**window, "dilations": [1, 1]})
-    b.add("AveragePool", shape=(b.shape[0], *size), count_include_pad=1, **window)
+    # Without the padding, a window may not read both borders, nor neither pixel.
+    kernel, pads = window["kernel_shape"], window["pads"]
+    inner = all(pads[i] + pads[i + 2] < kernel[i] <= b.shape[i + 1] for i in (0, 1))
+    b.add(
+        "AveragePool", shape=(b.shape[0], *size), count_include_pad=int(not (inner and draw(st.booleans()))), **window
+    )
 
 
 def _add_constant(draw: Draw, b: Builder) -> None:
     b.add("Add", b.constant(b.normal(1, b.shape[0], 1, 1)))
+
+
+def _activation(draw: Draw, b: Builder, opset: int) -> None:
+    kind = draw(st.sampled_from(["table", "attribute", "clip", "slope", "slopes", "silu", "hard swish", "relu6 swish"]))
+    x = b.current
+    if kind == "table":
+        b.add(draw(st.sampled_from(["Sigmoid", "Tanh", "Softplus", "Softsign", "Selu", "HardSigmoid", "Erf", "Abs"])))
+    elif kind == "attribute":
+        op = draw(st.sampled_from(["LeakyRelu", "Elu", "Celu", "ThresholdedRelu"]))
+        b.add(op, alpha=draw(st.sampled_from([0.1, 0.25, 1.0, 1.5])))
+    elif kind == "clip":
+        low, high = draw(st.sampled_from([(0.0, 6.0), (-1.0, 1.0), (0.0, 1.0), (-0.3, 2.7)]))
+        b.add("Clip", *(b.constant(np.asarray(v, np.float32)) for v in (low, high)))
+    elif kind in ("slope", "slopes"):
+        b.add("PRelu", b.constant(b.normal(b.shape[0] if kind == "slopes" else 1, 1, 1, scale=0.3)))
+    elif kind == "silu":
+        b.add("Sigmoid")
+        b.add("Mul", x)
+    elif kind == "hard swish" and opset >= 14:
+        b.add("HardSwish")
+    elif kind == "hard swish":
+        b.add("HardSigmoid", alpha=1 / 6, beta=0.5)
+        b.add("Mul", x)
+    else:
+        b.add("Add", b.constant(np.asarray(3, np.float32)))
+        b.add("Clip", *(b.constant(np.asarray(v, np.float32)) for v in (0, 6)))
+        b.add("Mul", x)
+        b.add("Div", b.constant(np.asarray(6, np.float32)))
+
+
+def _dense(draw: Draw, b: Builder) -> None:
+    """Concatenation of the tensor with convolutions of it, of other scales."""
+    x, (channels, *size) = b.current, b.shape
+    parts, total = [x], channels
+    for _ in range(draw(st.integers(1, 2))):
+        b.current, b.shape = x, (channels, *size)
+        filters = draw(st.integers(1, 6))
+        window = {"kernel_shape": [1, 1], "strides": [1, 1], "pads": [0] * 4, "dilations": [1, 1]}
+        b.add("Conv", *_filters(draw, b, filters, window), shape=(filters, *size), **window)
+        if draw(st.booleans()):
+            b.add("Relu")
+        parts.append(b.current)
+        total += filters
+    first, *rest = draw(st.permutations(parts))
+    b.current = first
+    b.add("Concat", *rest, shape=(total, *size), axis=draw(st.sampled_from([1, -3])))
+
+
+def _shuffle(draw: Draw, b: Builder) -> None:
+    """A ShuffleNet block: half of the channels pass a convolution, then both halves are interleaved."""
+    channels, *size = b.shape
+    if channels % 2:
+        _activation(draw, b, 13)
+        return
+    half, x = channels // 2, b.current
+    name = f"s{len(b.nodes)}"
+    sizes = b.constant(np.asarray([half, half], np.int64))
+    b.nodes.append(helper.make_node("Split", [x, sizes], [name + "a", name + "b"], name=name, axis=1))
+    b.current, b.shape = name + "b", (half, *size)
+    window = {"kernel_shape": [1, 1], "strides": [1, 1], "pads": [0] * 4, "dilations": [1, 1]}
+    b.add("Conv", *_filters(draw, b, half, window), **window)
+    b.add("Concat", name + "a", shape=(channels, *size), axis=1)
+    apart = b.constant(np.asarray([0, 2, half, *size], np.int64))
+    b.add("Reshape", apart, shape=(2, half, *size))
+    b.add("Transpose", shape=(half, 2, *size), perm=[0, 2, 1, 3, 4])
+    b.add("Reshape", b.constant(np.asarray([0, -1, *size], np.int64)), shape=(channels, *size))
+
+
+def _squeeze_excite(draw: Draw, b: Builder) -> None:
+    x, shape = b.current, b.shape
+    b.add("GlobalAveragePool", shape=(shape[0], 1, 1))
+    window = {"kernel_shape": [1, 1], "strides": [1, 1], "pads": [0] * 4, "dilations": [1, 1]}
+    b.add("Conv", *_filters(draw, b, shape[0], window), **window)
+    b.add(draw(st.sampled_from(["Sigmoid", "HardSigmoid", "Relu"])))
+    op = draw(st.sampled_from(["Mul", "Mul", "Add", "Sub"]))
+    if draw(st.booleans()):
+        b.shape = shape
+        b.add(op, x)
+    else:
+        gate, b.current, b.shape = b.current, x, shape
+        b.add(op, gate)
+
+
+def _upsample(draw: Draw, b: Builder) -> None:
+    scale = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+    if scale == (1, 1) or max(b.shape[1:]) > 24:
+        _scalar(draw, b)
+        return
+    shape = (b.shape[0], b.shape[1] * scale[0], b.shape[2] * scale[1])
+    how = draw(st.sampled_from([("asymmetric", "floor"), ("half_pixel", "round_prefer_floor")]))
+    scales = b.constant(np.asarray([1, 1, *scale], np.float32))
+    modes = {"coordinate_transformation_mode": how[0], "nearest_mode": how[1]}
+    b.add("Resize", b.constant(np.zeros(0, np.float32)), scales, shape=shape, mode="nearest", **modes)
+
+
+def _transposed(draw: Draw, b: Builder) -> None:
+    groups = draw(st.sampled_from([g for g in range(1, b.shape[0] + 1) if b.shape[0] % g == 0]))
+    per_group = draw(st.integers(1, max(1, 8 // groups)))
+    kernel, stride, dilation, pads, extra, size = [], [], [], [[], []], [], []
+    for n in b.shape[1:]:
+        k, s, d = (draw(st.integers(1, high)) for high in (4, 3, 2))
+        e = draw(st.integers(0, s - 1))
+        full = (n - 1) * s + d * (k - 1) + 1 + e
+        before = draw(st.integers(0, min(2, full - 1)))
+        after = draw(st.integers(0, min(2, full - 1 - before)))
+        for where, value in ((kernel, k), (stride, s), (dilation, d), (extra, e), (size, full - before - after)):
+            where.append(value)
+        pads[0].append(before)
+        pads[1].append(after)
+    if max(size) > 48:
+        _scalar(draw, b)
+        return
+    weight = b.normal(b.shape[0], per_group, *kernel, scale=(b.shape[0] // groups) ** -0.5)
+    weight *= np.exp2(b.rng.integers(-3, 3, (1, per_group, 1, 1))).astype(np.float32)
+    filters = per_group * groups
+    bias = (b.constant(b.normal(filters, scale=0.3)),) if draw(st.booleans()) else ()
+    window = {"kernel_shape": kernel, "strides": stride, "dilations": dilation, "pads": pads[0] + pads[1]}
+    shape = (filters, *size)
+    b.add("ConvTranspose", b.constant(weight), *bias, shape=shape, group=groups, output_padding=extra, **window)
+
+
+def _cut(draw: Draw, b: Builder) -> None:
+    """A slice of channels or of space, or constant padding of another value than 0."""
+    kind = draw(st.sampled_from(["slice", "strided", "pad", "gather"]))
+    axis = draw(st.sampled_from([1, 2, 3]))
+    size = b.shape[axis - 1]
+    if kind == "gather":
+        chosen = b.rng.integers(0, b.shape[0], draw(st.integers(1, 8)))
+        b.add("Gather", b.constant(chosen), shape=(len(chosen), *b.shape[1:]), axis=1)
+    elif kind == "pad":
+        pads = [draw(st.integers(-1 if n > 2 else 0, 2)) for n in (*b.shape[1:], *b.shape[1:])]
+        value = np.asarray(draw(st.sampled_from([0.0, -1.0, 0.7])), np.float32)
+        shape = (b.shape[0], b.shape[1] + pads[0] + pads[2], b.shape[2] + pads[1] + pads[3])
+        full = np.asarray([0, 0, *pads[:2], 0, 0, *pads[2:]], np.int64)
+        b.add("Pad", b.constant(full), b.constant(value), shape=shape)
+    else:
+        start = draw(st.integers(0, size - 1))
+        end = draw(st.integers(start + 1, size))
+        step = draw(st.integers(1, 3)) if kind == "strided" else 1
+        bounds = (b.constant(np.asarray([n], np.int64)) for n in (start, end, axis, step))
+        shape = list(b.shape)
+        shape[axis - 1] = len(range(start, end, step))
+        b.add("Slice", *bounds, shape=tuple(shape))
+
+
+def _scalar(draw: Draw, b: Builder) -> None:
+    op = draw(st.sampled_from(["Mul", "Div", "Sub", "Add"]))
+    value = np.exp(b.normal(*draw(st.sampled_from([(), (1, b.shape[0], 1, 1), (b.shape[0], 1, 1)]))))
+    b.add(op, b.constant(value.astype(np.float32)))
 
 
 def _head(draw: Draw, b: Builder, opset: int) -> None:
@@ -170,6 +325,30 @@ def _head(draw: Draw, b: Builder, opset: int) -> None:
             b.add("Relu")
 
 
+def _plain(draw: Draw, b: Builder) -> None:
+    b.add("GlobalMaxPool", shape=(b.shape[0], 1, 1))
+
+
+def _sum(draw: Draw, b: Builder) -> None:
+    x = b.current
+    b.add("Sigmoid")
+    b.add("Sum", x, x)
+
+
+EXTRA: dict[str, Callable[..., None]] = {
+    "activation": _activation,
+    "dense": _dense,
+    "shuffle": _shuffle,
+    "squeeze": _squeeze_excite,
+    "upsample": _upsample,
+    "transposed": _transposed,
+    "cut": _cut,
+    "scalar": _scalar,
+    "global max": _plain,
+    "sum": _sum,
+}
+
+
 @st.composite
 def random_network(
     draw: Draw, *, grouped: bool = False, largest: int = 17, images: int = 3
@@ -184,8 +363,8 @@ def random_network(
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     image = (draw(st.sampled_from([1, 2, 3, 8, 9, 16])), draw(st.integers(1, largest)), draw(st.integers(1, largest)))
     b = Builder(rng, image)
-    kinds = ["conv", "residual", "bn", "relu", "max", "average", "constant", "identity"]
-    first = draw(st.sampled_from(["conv", "conv", "residual", "bn", "relu", "max", "average"]))
+    kinds = ["conv", "residual", "bn", "relu", "max", "average", "constant", "identity", *EXTRA]
+    first = draw(st.sampled_from(["conv", "conv", "residual", "bn", "relu", "max", "average", *EXTRA]))
     for kind in [first, *draw(st.lists(st.sampled_from(kinds), max_size=5))]:
         if kind == "conv":
             _conv(draw, b, grouped)
@@ -201,8 +380,14 @@ def random_network(
             _average_pool(draw, b)
         elif kind == "constant":
             _add_constant(draw, b)
+        elif kind == "activation":
+            _activation(draw, b, opset)
+        elif kind in EXTRA:
+            EXTRA[kind](draw, b)
         else:
             b.add(draw(st.sampled_from(["Identity", "Dropout"])))
+    if all(node.op_type in ("Identity", "Dropout", "Slice", "Gather", "Pad") for node in b.nodes):
+        b.add("Relu")
     _head(draw, b, opset)
     scale = 2.0 ** draw(st.integers(-3, 4))
     return b.model(image, opset), b.normal(images, *image, scale=scale)

@@ -24,7 +24,7 @@
 #define ARRAY_DSP_PORT_BITS 25
 #define ARRAY_WORD_FIFO 16
 #define ARRAY_STREAM_FIFO 512
-#define ARRAY_DIGEST 0x08d9cf8fu
+#define ARRAY_DIGEST 0x672b164du
 
 struct Array {
     static constexpr uint32_t PX = ARRAY_PX;

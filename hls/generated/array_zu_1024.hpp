@@ -24,7 +24,7 @@
 #define ARRAY_DSP_PORT_BITS 27
 #define ARRAY_WORD_FIFO 1024
 #define ARRAY_STREAM_FIFO 512
-#define ARRAY_DIGEST 0xed3423abu
+#define ARRAY_DIGEST 0x4480e7cbu
 
 struct Array {
     static constexpr uint32_t PX = ARRAY_PX;

@@ -18,14 +18,24 @@
 
 namespace isa {
 
-constexpr uint32_t VERSION = 1;
+constexpr uint32_t VERSION = 2;
 constexpr uint32_t GROUP = 8;
 constexpr uint32_t WORD_BYTES = 8;
 
-enum Mode : uint8_t {
-    MAC = 0,
-    MAX = 1,
-};
+// What a layer's taps do to the accumulator.
+namespace Mode {
+enum : uint8_t { MAC = 0, MAX = 1 };
+}
+
+// What the output stage does with the residual operand.
+namespace Combine {
+enum : uint8_t { NONE = 0, ADD = 1, MULTIPLY = 2 };
+}
+
+// Where the output stage replaces codes by a table's.
+namespace Lookup {
+enum : uint8_t { NONE = 0, BEFORE = 1, AFTER = 2 };
+}
 
 // One layer: what all its steps share.
 struct LayerDescriptor {
@@ -34,24 +44,33 @@ struct LayerDescriptor {
     // Mode
     constexpr uint8_t mode() const { return (uint8_t)((word[0]) & UINT64_C(0x3)); }
     constexpr void set_mode(uint8_t value) { word[0] = (word[0] & UINT64_C(0xfffffffffffffffc)) | (((uint64_t)value & UINT64_C(0x3)) << 0); }
-    // clamp at 0 after requantisation, before the addition
+    // clamp at 0 after requantisation, before the lookup and the combination
     constexpr bool relu_before() const { return ((word[0] >> 2) & UINT64_C(0x1)) != 0; }
     constexpr void set_relu_before(bool value) { word[0] = (word[0] & UINT64_C(0xfffffffffffffffb)) | (((uint64_t)value & UINT64_C(0x1)) << 2); }
-    // add a residual operand
-    constexpr bool add() const { return ((word[0] >> 3) & UINT64_C(0x1)) != 0; }
-    constexpr void set_add(bool value) { word[0] = (word[0] & UINT64_C(0xfffffffffffffff7)) | (((uint64_t)value & UINT64_C(0x1)) << 3); }
-    // clamp at 0 after the addition
-    constexpr bool relu_after() const { return ((word[0] >> 4) & UINT64_C(0x1)) != 0; }
-    constexpr void set_relu_after(bool value) { word[0] = (word[0] & UINT64_C(0xffffffffffffffef)) | (((uint64_t)value & UINT64_C(0x1)) << 4); }
-    // left shift of the requantised result before the addition
+    // Combine: what is done with the residual operand
+    constexpr uint8_t combine() const { return (uint8_t)((word[0] >> 3) & UINT64_C(0x3)); }
+    constexpr void set_combine(uint8_t value) { word[0] = (word[0] & UINT64_C(0xffffffffffffffe7)) | (((uint64_t)value & UINT64_C(0x3)) << 3); }
+    // the residual operand is subtracted instead of added
+    constexpr bool subtract() const { return ((word[0] >> 5) & UINT64_C(0x1)) != 0; }
+    constexpr void set_subtract(bool value) { word[0] = (word[0] & UINT64_C(0xffffffffffffffdf)) | (((uint64_t)value & UINT64_C(0x1)) << 5); }
+    // a residual plane is one word, which serves every pixel
+    constexpr bool broadcast() const { return ((word[0] >> 6) & UINT64_C(0x1)) != 0; }
+    constexpr void set_broadcast(bool value) { word[0] = (word[0] & UINT64_C(0xffffffffffffffbf)) | (((uint64_t)value & UINT64_C(0x1)) << 6); }
+    // clamp at 0 after the combination
+    constexpr bool relu_after() const { return ((word[0] >> 7) & UINT64_C(0x1)) != 0; }
+    constexpr void set_relu_after(bool value) { word[0] = (word[0] & UINT64_C(0xffffffffffffff7f)) | (((uint64_t)value & UINT64_C(0x1)) << 7); }
+    // left shift of the result (ADD) or of the product (MULTIPLY)
     constexpr uint8_t shift_a() const { return (uint8_t)((word[0] >> 8) & UINT64_C(0xf)); }
     constexpr void set_shift_a(uint8_t value) { word[0] = (word[0] & UINT64_C(0xfffffffffffff0ff)) | (((uint64_t)value & UINT64_C(0xf)) << 8); }
-    // left shift of the residual operand
+    // left shift of the residual operand (ADD)
     constexpr uint8_t shift_b() const { return (uint8_t)((word[0] >> 12) & UINT64_C(0xf)); }
     constexpr void set_shift_b(uint8_t value) { word[0] = (word[0] & UINT64_C(0xffffffffffff0fff)) | (((uint64_t)value & UINT64_C(0xf)) << 12); }
-    // right shift, half to even, of the sum
+    // right shift, half to even, of the sum or product
     constexpr uint8_t shift_y() const { return (uint8_t)((word[0] >> 16) & UINT64_C(0xf)); }
     constexpr void set_shift_y(uint8_t value) { word[0] = (word[0] & UINT64_C(0xfffffffffff0ffff)) | (((uint64_t)value & UINT64_C(0xf)) << 16); }
+    // Lookup: where the table is applied
+    constexpr uint8_t lookup() const { return (uint8_t)((word[0] >> 20) & UINT64_C(0x3)); }
+    constexpr void set_lookup(uint8_t value) { word[0] = (word[0] & UINT64_C(0xffffffffffcfffff)) | (((uint64_t)value & UINT64_C(0x3)) << 20); }
     // code of input cells outside the image
     constexpr int8_t pad_value() const { return (int8_t)((word[0] >> 24) & UINT64_C(0xff)); }
     constexpr void set_pad_value(int8_t value) { word[0] = (word[0] & UINT64_C(0xffffffff00ffffff)) | (((uint64_t)value & UINT64_C(0xff)) << 24); }
@@ -88,24 +107,33 @@ struct LayerDescriptor {
     // address of the lane patterns, IC/4 words each
     constexpr uint32_t pattern_table() const { return (uint32_t)((word[3] >> 32) & UINT64_C(0xffffffff)); }
     constexpr void set_pattern_table(uint32_t value) { word[3] = (word[3] & UINT64_C(0xffffffff)) | (((uint64_t)value & UINT64_C(0xffffffff)) << 32); }
-    // address of the first output plane
+    // address of the first output plane's first pixel
     constexpr uint32_t out_base() const { return (uint32_t)((word[4]) & UINT64_C(0xffffffff)); }
     constexpr void set_out_base(uint32_t value) { word[4] = (word[4] & UINT64_C(0xffffffff00000000)) | (((uint64_t)value & UINT64_C(0xffffffff)) << 0); }
     // words from one output plane to the next
     constexpr uint32_t out_plane() const { return (uint32_t)((word[4] >> 32) & UINT64_C(0xffffffff)); }
     constexpr void set_out_plane(uint32_t value) { word[4] = (word[4] & UINT64_C(0xffffffff)) | (((uint64_t)value & UINT64_C(0xffffffff)) << 32); }
-    // width of the output planes
-    constexpr uint16_t out_width() const { return (uint16_t)((word[5]) & UINT64_C(0xffff)); }
-    constexpr void set_out_width(uint16_t value) { word[5] = (word[5] & UINT64_C(0xffffffffffff0000)) | (((uint64_t)value & UINT64_C(0xffff)) << 0); }
-    // height of the output planes
-    constexpr uint16_t out_height() const { return (uint16_t)((word[5] >> 16) & UINT64_C(0xffff)); }
-    constexpr void set_out_height(uint16_t value) { word[5] = (word[5] & UINT64_C(0xffffffff0000ffff)) | (((uint64_t)value & UINT64_C(0xffff)) << 16); }
+    // words from one row of an output plane to the next
+    constexpr uint16_t out_pitch() const { return (uint16_t)((word[5]) & UINT64_C(0xffff)); }
+    constexpr void set_out_pitch(uint16_t value) { word[5] = (word[5] & UINT64_C(0xffffffffffff0000)) | (((uint64_t)value & UINT64_C(0xffff)) << 0); }
+    // rows of the output plane from one output row of this layer to the next
+    constexpr uint8_t out_step_y() const { return (uint8_t)((word[5] >> 16) & UINT64_C(0xf)); }
+    constexpr void set_out_step_y(uint8_t value) { word[5] = (word[5] & UINT64_C(0xfffffffffff0ffff)) | (((uint64_t)value & UINT64_C(0xf)) << 16); }
+    // pixels of the output plane from one output pixel of this layer to the next
+    constexpr uint8_t out_step_x() const { return (uint8_t)((word[5] >> 20) & UINT64_C(0xf)); }
+    constexpr void set_out_step_x(uint8_t value) { word[5] = (word[5] & UINT64_C(0xffffffffff0fffff)) | (((uint64_t)value & UINT64_C(0xf)) << 20); }
     // address of the residual planes' addresses, one word per output group
     constexpr uint32_t residual_table() const { return (uint32_t)((word[5] >> 32) & UINT64_C(0xffffffff)); }
     constexpr void set_residual_table(uint32_t value) { word[5] = (word[5] & UINT64_C(0xffffffff)) | (((uint64_t)value & UINT64_C(0xffffffff)) << 32); }
     // number of lane patterns
     constexpr uint8_t pattern_count() const { return (uint8_t)((word[6]) & UINT64_C(0xff)); }
     constexpr void set_pattern_count(uint8_t value) { word[6] = (word[6] & UINT64_C(0xffffffffffffff00)) | (((uint64_t)value & UINT64_C(0xff)) << 0); }
+    // words from one row of an input plane to the next
+    constexpr uint16_t in_pitch() const { return (uint16_t)((word[6] >> 16) & UINT64_C(0xffff)); }
+    constexpr void set_in_pitch(uint16_t value) { word[6] = (word[6] & UINT64_C(0xffffffff0000ffff)) | (((uint64_t)value & UINT64_C(0xffff)) << 16); }
+    // address of the table, 256 codes in 32 words
+    constexpr uint32_t lookup_table() const { return (uint32_t)((word[6] >> 32) & UINT64_C(0xffffffff)); }
+    constexpr void set_lookup_table(uint32_t value) { word[6] = (word[6] & UINT64_C(0xffffffff)) | (((uint64_t)value & UINT64_C(0xffffffff)) << 32); }
     // byte of the group word that lanes 0-15 take, 3 bits each
     constexpr uint64_t lane_select_0() const { return (uint64_t)((word[8]) & UINT64_C(0xffffffffffff)); }
     constexpr void set_lane_select_0(uint64_t value) { word[8] = (word[8] & UINT64_C(0xffff000000000000)) | (((uint64_t)value & UINT64_C(0xffffffffffff)) << 0); }

@@ -1,23 +1,29 @@
-// Process: puts the words of a block in order of their groups, adds the residual operand, clamps.
+// Process: puts the words of a block in order of their groups, combines them with the residual operand, clamps, and
+// replaces codes by the table's where wanted.
 #pragma once
 
+#include "lookup.hpp"
 #include "types.hpp"
 
-inline int8_t add_residual(int8_t q, int8_t r, uint8_t shift_a, uint8_t shift_b, uint8_t shift_y) {
+// The sum, difference or product of two codes; below 2^30 before it is rounded.
+inline int8_t combine_codes(int8_t q, int8_t r, const CombineJob& job) {
     HLS_INLINE
-    const int32_t a = (int32_t)q * ((int32_t)1 << shift_a);
-    HLS_FABRIC_MULTIPLY(a)
-    const int32_t b = (int32_t)r * ((int32_t)1 << shift_b);
-    HLS_FABRIC_MULTIPLY(b)
-    const int32_t sum = a + b;
-    return clip_to_code(shift_y == 0 ? sum : (int32_t)round_half_even(sum, shift_y));
+    const bool multiply = job.combine == isa::Combine::MULTIPLY;
+    const int32_t product = (int32_t)q * (int32_t)r;
+    HLS_DSP_MULTIPLY(product)
+    const int32_t first = multiply ? product : (int32_t)q;
+    const int32_t a = (int32_t)((uint32_t)first << job.shift_a);
+    const int32_t b = (int32_t)((uint32_t)(int32_t)r << job.shift_b);
+    const int32_t result = multiply ? a : job.subtract ? a - b : a + b;
+    return clip_to_code(job.shift_y == 0 ? result : (int32_t)round_half_even(result, job.shift_y));
 }
 
 template <typename A>
 void combine(stream<CombineJob>& jobs, stream<Emit>& emits, stream<uint64_t> (&words)[A::OC_GROUPS],
-             stream<uint64_t>& residual, stream<uint64_t>& results) {
+             stream<uint64_t>& residual, const uint64_t table[isa::GROUP][TABLE_WORDS], stream<uint64_t>& results) {
     HLS_NOINLINE
     const CombineJob job = jobs.read();
+    const bool combines = job.combine != isa::Combine::NONE;
 blocks:
     for (uint32_t b = 0; b < job.emit_blocks; ++b) {
         HLS_TRIPCOUNT(0, 512, 8)
@@ -25,11 +31,12 @@ blocks:
     groups:
         for (uint32_t g = 0; g < emit.groups; ++g) {
             HLS_TRIPCOUNT(1, ARRAY_OC_GROUPS, ARRAY_OC_GROUPS)
+            uint64_t operand = 0;
         pixels:
             for (uint32_t i = 0; i < job.pixels; ++i) {
                 HLS_PIPELINE(1)
                 HLS_TRIPCOUNT(0, 1024, 784)
-                uint64_t word = 0, operand = 0, result = 0;
+                uint64_t word = 0, result = 0;
             receive:
                 for (uint32_t n = 0; n < A::OC_GROUPS; ++n) {
                     HLS_UNROLL
@@ -37,7 +44,7 @@ blocks:
                         word = words[n].read();
                     }
                 }
-                if (job.add) {
+                if (combines && (i == 0 || !job.broadcast)) {
                     operand = residual.read();
                 }
             lanes:
@@ -45,9 +52,10 @@ blocks:
                     HLS_UNROLL
                     const int8_t q = (int8_t)(word >> (8 * k));
                     const int8_t r = (int8_t)(operand >> (8 * k));
-                    const int8_t sum = job.add ? add_residual(q, r, job.shift_a, job.shift_b, job.shift_y) : q;
-                    const int8_t code = job.relu && sum < 0 ? (int8_t)0 : sum;
-                    result |= (uint64_t)(uint8_t)code << (8 * k);
+                    const int8_t combined = combines ? combine_codes(q, r, job) : q;
+                    const int8_t code = job.relu && combined < 0 ? (int8_t)0 : combined;
+                    const int8_t replaced = job.look_up ? look_up(table[k], code) : code;
+                    result |= (uint64_t)(uint8_t)replaced << (8 * k);
                 }
                 results.write(result);
             }

@@ -57,6 +57,12 @@ extern "C" void engine(const uint64_t* features, const WeightBeat<Array>* weight
     uint16_t patterns[Array::MAX_PATTERNS][Array::IC];
     HLS_PARTITION(patterns, 2)
     HLS_RAM_SMALL(patterns)
+    uint64_t table_before[isa::GROUP][TABLE_WORDS];
+    HLS_PARTITION(table_before, 1)
+    HLS_RAM_SMALL(table_before)
+    uint64_t table_after[isa::GROUP][TABLE_WORDS];
+    HLS_PARTITION(table_after, 1)
+    HLS_RAM_SMALL(table_after)
 
     *digest = Array::DIGEST;
     *completed = 0;
@@ -73,10 +79,13 @@ layers:
             layer.word[i] = descriptors[layer_table + n * isa::LayerDescriptor::WORDS + i];
         }
         read_patterns(descriptors, layer.pattern_table(), layer.pattern_count(), patterns);
+        if (layer.lookup() != isa::Lookup::NONE) {
+            read_table(descriptors, layer.lookup_table(), table_before, table_after);
+        }
 
         Totals totals{};
         run_steps<Array, Dot>(features, weights, residual, descriptors, results, layer, layer.step_count(), patterns,
-                              clock_accumulate, totals);
+                              table_before, table_after, clock_accumulate, totals);
 
         isa::LayerCounters counts{};
         HLS_PARTITION(counts.word, 1)

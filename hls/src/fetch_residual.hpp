@@ -1,4 +1,5 @@
-// Process: reads the residual operand in the order in which the output words leave.
+// Process: reads the residual operand in the order in which the output words leave; where it is broadcast, the one word
+// of each group.
 #pragma once
 
 #include "types.hpp"
@@ -12,7 +13,7 @@ blocks:
     for (uint32_t b = 0; b < job.emit_blocks; ++b) {
         HLS_TRIPCOUNT(0, 512, 8)
         const Emit emit = emits.read();
-        const uint32_t groups = job.add ? emit.groups : (uint8_t)0;
+        const uint32_t groups = job.used ? emit.groups : (uint8_t)0;
     groups:
         for (uint32_t g = 0; g < groups; ++g) {
             HLS_TRIPCOUNT(0, ARRAY_OC_GROUPS, ARRAY_OC_GROUPS)
@@ -20,11 +21,22 @@ blocks:
         runs:
             for (uint32_t run = 0; run < job.bursts.runs; ++run) {
                 HLS_TRIPCOUNT(0, 1024, 14)
-            burst:
-                for (uint32_t i = 0; i < job.bursts.length; ++i) {
-                    HLS_PIPELINE(1)
-                    HLS_TRIPCOUNT(0, 1024, 56)
-                    words.write(residual[address + i]);
+                if (job.step == 1) {
+                burst:
+                    for (uint32_t i = 0; i < job.bursts.length; ++i) {
+                        HLS_PIPELINE(1)
+                        HLS_TRIPCOUNT(0, 1024, 56)
+                        words.write(residual[address + i]);
+                    }
+                } else {
+                    uint32_t apart = address;
+                singles:
+                    for (uint32_t i = 0; i < job.bursts.length; ++i) {
+                        HLS_PIPELINE(1)
+                        HLS_TRIPCOUNT(0, 1024, 28)
+                        words.write(residual[apart]);
+                        apart += job.step;
+                    }
                 }
                 address += job.bursts.pitch;
                 count += job.bursts.length;

@@ -1,10 +1,11 @@
-// Host only: walks a program before it runs and says what reaches outside the buffer. Hardware would raise a bus error,
-// or quietly overwrite its neighbours.
+// Host only: walks a program before it runs and says what reaches outside the buffer or the engine's own memories.
+// Hardware would raise a bus error, quietly overwrite its neighbours, or read an accumulator before it is written.
 #pragma once
 
 #include <cstdio>
 
 #include "array.hpp"
+#include "lookup.hpp"
 #include "types.hpp"
 
 class ProgramCheck {
@@ -44,14 +45,32 @@ class ProgramCheck {
 
     bool at_most(const char* what, uint64_t value, uint64_t limit) { return value <= limit || fail(what, value, limit); }
 
+    bool at_least(const char* what, uint64_t value, uint64_t limit) {
+        if (value >= limit) {
+            return true;
+        }
+        std::snprintf(fault_, sizeof fault_, "layer %u, step %u: %s is %llu, at least %llu", layer_, step_, what,
+                      (unsigned long long)value, (unsigned long long)limit);
+        return false;
+    }
+
     bool inside(const char* what, uint64_t address, uint64_t length) { return at_most(what, address + length, words_); }
 
     bool check_layer(const isa::LayerDescriptor& layer) {
         step_ = 0;
         if (!inside("end of the step table", layer.step_table(), (uint64_t)layer.step_count() * isa::StepDescriptor::WORDS) ||
             !inside("end of the pattern table", layer.pattern_table(), (uint64_t)layer.pattern_count() * Array::PATTERN_WORDS) ||
-            !at_most("pattern count", layer.pattern_count(), Array::MAX_PATTERNS)) {
+            !at_most("pattern count", layer.pattern_count(), Array::MAX_PATTERNS) ||
+            !at_most("mode", layer.mode(), isa::Mode::MAX) ||
+            !at_most("combination", layer.combine(), isa::Combine::MULTIPLY) ||
+            !at_most("lookup", layer.lookup(), isa::Lookup::AFTER) ||
+            (layer.lookup() != isa::Lookup::NONE &&
+             !inside("end of the lookup table", layer.lookup_table(), TABLE_WORDS)) ||
+            (layer.in_height() > 1 && !at_least("pitch of the input planes", layer.in_pitch(), layer.in_width()))) {
             return false;
+        }
+        for (uint32_t p = 0; p < layer.pattern_count(); ++p) {
+            farthest_[p] = farthest(layer.pattern_table() + (uint64_t)p * Array::PATTERN_WORDS);
         }
         for (; step_ < layer.step_count(); ++step_) {
             if (!check_step(layer, record<isa::StepDescriptor>(layer.step_table(), step_))) {
@@ -61,22 +80,49 @@ class ProgramCheck {
         return true;
     }
 
+    // Largest offset of a lane pattern.
+    uint16_t farthest(uint64_t address) const {
+        uint16_t most = 0;
+        for (uint32_t lane = 0; lane < Array::IC; ++lane) {
+            const uint16_t offset = (uint16_t)(buffer_[address + lane / 4] >> (lane % 4 * 16));
+            most = offset > most ? offset : most;
+        }
+        return most;
+    }
+
+    // Words from the first word of a rectangle to behind its last, none where it is empty.
+    static uint64_t extent(uint64_t rows, uint64_t pitch, uint64_t cols, uint64_t step) {
+        return rows == 0 || cols == 0 ? 0 : (rows - 1) * pitch + (cols - 1) * step + 1;
+    }
+
     bool check_step(const isa::LayerDescriptor& layer, const isa::StepDescriptor& step) {
         const uint64_t table = (uint64_t)layer.group_table() + step.first_group();
         if (!inside("end of the group table", table, step.groups())) {
             return false;
         }
+        const uint64_t plane = extent(layer.in_height(), layer.in_pitch(), layer.in_width(), 1);
         for (uint32_t g = 0; g < step.groups(); ++g) {
-            if (!inside("end of an input plane", (uint32_t)buffer_[table + g], (uint64_t)layer.in_width() * layer.in_height())) {
+            if (!inside("end of an input plane", (uint32_t)buffer_[table + g], plane)) {
+                return false;
+            }
+        }
+        if (step.groups() > 0) {
+            if (!at_least("groups of a chunk", layer.groups_per_chunk(), 1)) {
+                return false;
+            }
+            const uint64_t chunks = (step.groups() - 1u) / layer.groups_per_chunk() + 1u;
+            const uint64_t cells = extent(step.rows(), layer.pitch(), step.cols(), 1);
+            if (!at_most("bank cells of the tile", (chunks - 1) * layer.chunk_cells() + cells, Array::BANK_DEPTH)) {
                 return false;
             }
         }
         const uint64_t pixels = (uint64_t)step.tile_height() * step.tile_width();
-        if (!at_most("beats", step.beats(), Array::ACC_DEPTH) ||
+        if (!at_most("beats", step.beats(), Array::ACC_DEPTH) || !at_least("beats", step.beats(), Array::MIN_BEATS) ||
             !at_most("pixels of the tile", pixels, (uint64_t)step.beats() * Array::PX) ||
             !at_most("iterations", step.iterations(), (uint64_t)step.taps() * step.beats()) ||
-            !at_most("last output row", (uint64_t)step.oy0() + step.tile_height(), layer.out_height()) ||
-            !at_most("last output column", (uint64_t)step.ox0() + step.tile_width(), layer.out_width()) ||
+            (step.tile_height() > 1 &&
+             !at_least("distance of output rows", (uint64_t)layer.out_step_y() * layer.out_pitch(), 1)) ||
+            (step.tile_width() > 1 && !at_least("distance of output pixels", layer.out_step_x(), 1)) ||
             !at_most("misaligned words of the weights' address", step.weights() % Array::WEIGHT_PORT_WORDS, 0) ||
             !inside("end of the weight stream", step.weights(), step.weight_words())) {
             return false;
@@ -85,36 +131,57 @@ class ProgramCheck {
     }
 
     bool check_blocks(const isa::LayerDescriptor& layer, const isa::StepDescriptor& step) {
-        const uint64_t plane = (uint64_t)layer.out_width() * layer.out_height();
+        const uint64_t row = (uint64_t)layer.out_step_y() * layer.out_pitch();
+        // From a plane's address to behind the last word of this step.
+        const uint64_t reach = extent((uint64_t)step.oy0() + step.tile_height(), row,
+                                      (uint64_t)step.ox0() + step.tile_width(), layer.out_step_x());
+        const uint64_t last_pixel = extent(step.tile_height(), (uint64_t)layer.stride_y() * layer.pitch(),
+                                           step.tile_width(), layer.stride_x());
         uint64_t at = step.weights();
         const uint64_t end = at + step.weight_words();
         for (uint32_t b = 0; b < step.blocks() && at < end; ++b) {
             const isa::BlockHeader block{{buffer_[at]}};
-            if (block.emit()) {
-                if (!at_most("groups of a block", block.groups(), Array::OC_GROUPS)) {
-                    return false;
-                }
-                for (uint64_t g = block.out_group(); g < (uint64_t)block.out_group() + block.groups(); ++g) {
-                    if (!inside("end of an output plane", layer.out_base() + g * layer.out_plane(), plane)) {
-                        return false;
-                    }
-                    if (layer.add() &&
-                        (!inside("end of the residual table", layer.residual_table() + g, 1) ||
-                         !inside("end of a residual plane", (uint32_t)buffer_[layer.residual_table() + g], plane))) {
-                        return false;
-                    }
-                }
+            if (!at_least("taps of a block", block.taps(), 1) ||
+                !at_most("accumulators", ((uint64_t)block.slot() + 1) * step.beats(), Array::ACC_DEPTH) ||
+                (block.emit() && !check_emit(layer, block, reach))) {
+                return false;
             }
             at += Array::BLOCK_WORDS;
             for (uint32_t t = 0; t < block.taps() && at < end; ++t) {
-                at += isa::TapHeader{{buffer_[at]}}.reuse() ? Array::REUSE_TAP_WORDS : Array::TAP_WORDS;
+                const isa::TapHeader tap{{buffer_[at]}};
+                if (!at_most("lane pattern", tap.pattern() + 1u, layer.pattern_count()) ||
+                    !at_most("bank cells read", last_pixel + tap.base() + farthest_[tap.pattern()],
+                             Array::BANK_DEPTH)) {
+                    return false;
+                }
+                at += tap.reuse() ? Array::REUSE_TAP_WORDS : Array::TAP_WORDS;
             }
         }
         return at == end || fail("length of the blocks", at - step.weights(), step.weight_words());
     }
 
+    bool check_emit(const isa::LayerDescriptor& layer, const isa::BlockHeader& block, uint64_t reach) {
+        if (!at_least("groups of a block", block.groups(), 1) ||
+            !at_most("groups of a block", block.groups(), Array::OC_GROUPS)) {
+            return false;
+        }
+        for (uint64_t g = block.out_group(); g < (uint64_t)block.out_group() + block.groups(); ++g) {
+            if (!inside("end of an output plane", layer.out_base() + g * layer.out_plane(), reach)) {
+                return false;
+            }
+            if (layer.combine() != isa::Combine::NONE &&
+                (!inside("end of the residual table", layer.residual_table() + g, 1) ||
+                 !inside("end of a residual plane", (uint32_t)buffer_[layer.residual_table() + g],
+                         layer.broadcast() ? 1 : reach))) {
+                return false;
+            }
+        }
+        return true;
+    }
+
     const uint64_t* buffer_;
     uint64_t words_;
     uint32_t layer_ = 0, step_ = 0;
+    uint16_t farthest_[Array::MAX_PATTERNS] = {};
     char fault_[160] = "";
 };

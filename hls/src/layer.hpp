@@ -18,7 +18,8 @@
 template <typename A, typename Dot>
 void run_steps(const uint64_t* features, const WeightBeat<A>* weight_words, const uint64_t* residual,
                const uint64_t* descriptors, uint64_t* results, const isa::LayerDescriptor& layer, uint32_t step_count,
-               const uint16_t patterns[A::MAX_PATTERNS][A::IC], volatile const uint32_t* clock, Totals& totals) {
+               const uint16_t patterns[A::MAX_PATTERNS][A::IC], const uint64_t table_before[isa::GROUP][TABLE_WORDS],
+               const uint64_t table_after[isa::GROUP][TABLE_WORDS], volatile const uint32_t* clock, Totals& totals) {
     HLS_NOINLINE
 steps:
     for (uint32_t s = 0; s < step_count; ++s) {
@@ -105,9 +106,9 @@ steps:
                     store_emits);
         accumulate<A, Dot>(accumulate_jobs, blocks, taps, tap_weights, bank, walk, patterns, clock, sums,
                            accumulate_counts);
-        requantise<A>(requantise_jobs, scales, sums, words);
+        requantise<A>(requantise_jobs, scales, sums, table_before, words);
         fetch_residual(residual, residual_jobs, residual_emits, residual_words, residual_counts);
-        combine<A>(combine_jobs, combine_emits, words, residual_words, output_words);
+        combine<A>(combine_jobs, combine_emits, words, residual_words, table_after, output_words);
         store(results, store_jobs, store_emits, output_words, store_counts);
         collect(s, accumulate_counts, fetch_counts, weight_counts, residual_counts, store_counts, totals);
     }

@@ -3,19 +3,22 @@
 
 #include "types.hpp"
 
-// Bursts of the rectangle [row0, row0 + rows) x [col0, col0 + cols) of a plane; whole rows are one burst.
-inline Bursts bursts_of(uint32_t row0, uint32_t rows, uint32_t col0, uint32_t cols, uint32_t width) {
+// Runs of the pixels [row0, row0 + rows) x [col0, col0 + cols) of a plane whose rows are `pitch` words apart and whose
+// pixels `step`; rows that follow each other without a gap are one run.
+inline Bursts bursts_of(uint32_t row0, uint32_t rows, uint32_t col0, uint32_t cols, uint32_t pitch, uint32_t step) {
     HLS_INLINE
     Bursts b;
-    const uint32_t start = row0 * width;
+    const uint32_t start = row0 * pitch;
     HLS_FABRIC_MULTIPLY(start)
+    const uint32_t indent = col0 * step;
+    HLS_FABRIC_MULTIPLY(indent)
     const uint32_t area = rows * cols;
     HLS_FABRIC_MULTIPLY(area)
-    const bool whole = cols == width;
-    b.offset = start + col0;
+    const bool whole = cols == pitch && step == 1;
+    b.offset = start + indent;
     b.runs = area == 0 ? 0 : whole ? 1 : rows;
     b.length = whole ? area : cols;
-    b.pitch = width;
+    b.pitch = pitch;
     return b;
 }
 
@@ -48,7 +51,8 @@ read_descriptor:
     const uint16_t groups = step.groups();
 
     FetchJob fetch;
-    fetch.bursts = bursts_of((uint32_t)top, (uint32_t)(bottom - top), (uint32_t)left, (uint32_t)(right - left), layer.in_width());
+    fetch.bursts = bursts_of((uint32_t)top, (uint32_t)(bottom - top), (uint32_t)left, (uint32_t)(right - left),
+                             layer.in_pitch(), 1);
     fetch.groups = groups;
     fetch_jobs.write(fetch);
 
@@ -82,16 +86,25 @@ read_descriptor:
     weight_jobs.write(WeightJob{step.weights(), step.weight_words()});
     assemble_jobs.write(AssembleJob{step.weight_words(), step.beats()});
 
-    const bool max = layer.mode() == isa::MAX;
+    const bool max = layer.mode() == isa::Mode::MAX;
     accumulate_jobs.write(
         AccumulateJob{step.iterations(), step.beats(), (uint16_t)((pixels + A::PX - 1) / A::PX), max});
-    requantise_jobs.write(RequantiseJob{pixels, step.emit_blocks(), max, layer.relu_before()});
+    requantise_jobs.write(RequantiseJob{pixels, step.emit_blocks(), max, layer.relu_before(),
+                                        layer.lookup() == isa::Lookup::BEFORE});
 
-    const Bursts out = bursts_of(step.oy0(), step.tile_height(), step.ox0(), step.tile_width(), layer.out_width());
-    residual_jobs.write(ResidualJob{out, layer.residual_table(), step.emit_blocks(), layer.add()});
-    combine_jobs.write(CombineJob{pixels, step.emit_blocks(), layer.shift_a(), layer.shift_b(), layer.shift_y(),
-                                  layer.add(), layer.relu_after()});
-    store_jobs.write(StoreJob{out, layer.out_base(), layer.out_plane(), step.emit_blocks()});
+    const uint32_t out_pitch = (uint32_t)layer.out_step_y() * layer.out_pitch();
+    HLS_FABRIC_MULTIPLY(out_pitch)
+    const Bursts out =
+        bursts_of(step.oy0(), step.tile_height(), step.ox0(), step.tile_width(), out_pitch, layer.out_step_x());
+    const Bursts one_word{0, pixels == 0 ? 0u : 1u, 1, 0};
+    const bool broadcast = layer.broadcast();
+    residual_jobs.write(ResidualJob{broadcast ? one_word : out, layer.residual_table(), step.emit_blocks(),
+                                    broadcast ? (uint8_t)1 : layer.out_step_x(),
+                                    layer.combine() != isa::Combine::NONE});
+    combine_jobs.write(CombineJob{pixels, step.emit_blocks(), layer.combine(), layer.shift_a(), layer.shift_b(),
+                                  layer.shift_y(), layer.subtract(), broadcast, layer.relu_after(),
+                                  layer.lookup() == isa::Lookup::AFTER});
+    store_jobs.write(StoreJob{out, layer.out_base(), layer.out_plane(), step.emit_blocks(), layer.out_step_x()});
 
     const uint32_t table = layer.group_table() + step.first_group();
 read_planes:

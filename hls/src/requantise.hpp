@@ -1,6 +1,7 @@
-// Process: int32 sums to int8 codes, one word (a pixel's channel group) per cycle.
+// Process: int32 sums to int8 codes, replaced by the table's where wanted, one word (a pixel's channel group) per cycle.
 #pragma once
 
+#include "lookup.hpp"
 #include "types.hpp"
 
 inline int8_t requantise_code(int32_t sum, uint16_t multiplier, bool max, bool relu) {
@@ -15,7 +16,7 @@ inline int8_t requantise_code(int32_t sum, uint16_t multiplier, bool max, bool r
 
 template <typename A>
 void requantise(stream<RequantiseJob>& jobs, stream<Scales<A>>& scales, stream<Sums<A>>& sums,
-                stream<uint64_t> (&words)[A::OC_GROUPS]) {
+                const uint64_t table[isa::GROUP][TABLE_WORDS], stream<uint64_t> (&words)[A::OC_GROUPS]) {
     HLS_NOINLINE
     const RequantiseJob job = jobs.read();
 blocks:
@@ -39,7 +40,8 @@ blocks:
                 HLS_UNROLL
                 const uint32_t o = (g & (A::OC_GROUPS - 1)) * isa::GROUP + k;
                 const int8_t code = requantise_code(beat.pixel[j][o], scale.multiplier[o], job.max, job.relu);
-                word |= (uint64_t)(uint8_t)code << (8 * k);
+                const int8_t replaced = job.look_up ? look_up(table[k], code) : code;
+                word |= (uint64_t)(uint8_t)replaced << (8 * k);
             }
         send:
             for (uint32_t n = 0; n < A::OC_GROUPS; ++n) {

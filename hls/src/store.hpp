@@ -1,4 +1,4 @@
-// Process: writes the output words, one burst per group or per row of the tile.
+// Process: writes the output words: one burst per group or per row of the tile, or word by word where pixels lie apart.
 #pragma once
 
 #include "types.hpp"
@@ -22,11 +22,22 @@ blocks:
         runs:
             for (uint32_t run = 0; run < job.bursts.runs; ++run) {
                 HLS_TRIPCOUNT(0, 1024, 14)
-            burst:
-                for (uint32_t i = 0; i < job.bursts.length; ++i) {
-                    HLS_PIPELINE(1)
-                    HLS_TRIPCOUNT(0, 1024, 56)
-                    results[address + i] = words.read();
+                if (job.step == 1) {
+                burst:
+                    for (uint32_t i = 0; i < job.bursts.length; ++i) {
+                        HLS_PIPELINE(1)
+                        HLS_TRIPCOUNT(0, 1024, 56)
+                        results[address + i] = words.read();
+                    }
+                } else {
+                    uint32_t apart = address;
+                singles:
+                    for (uint32_t i = 0; i < job.bursts.length; ++i) {
+                        HLS_PIPELINE(1)
+                        HLS_TRIPCOUNT(0, 1024, 28)
+                        results[apart] = words.read();
+                        apart += job.step;
+                    }
                 }
                 address += job.bursts.pitch;
                 count += job.bursts.length;

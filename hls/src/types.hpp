@@ -51,7 +51,8 @@ struct Sums {
     int32_t pixel[A::PX][A::OC];
 };
 
-// A rectangle of a plane as bursts: `runs` of `length` words, `pitch` words apart.
+// A rectangle of a plane: `runs` of `length` pixels, `pitch` words apart; a run is a burst where its pixels lie side by
+// side.
 struct Bursts {
     uint32_t offset;
     uint32_t runs;
@@ -101,27 +102,30 @@ struct AccumulateJob {
 struct RequantiseJob {
     uint32_t pixels;
     uint16_t emit_blocks;
-    bool max, relu;
+    bool max, relu, look_up;
 };
 
 struct ResidualJob {
     Bursts bursts;
     uint32_t table;
     uint16_t emit_blocks;
-    bool add;
+    uint8_t step; // words from one pixel to the next
+    bool used;
 };
 
 struct CombineJob {
     uint32_t pixels;
     uint16_t emit_blocks;
+    uint8_t combine; // isa::Combine
     uint8_t shift_a, shift_b, shift_y;
-    bool add, relu;
+    bool subtract, broadcast, relu, look_up;
 };
 
 struct StoreJob {
     Bursts bursts;
     uint32_t out_base, out_plane;
     uint16_t emit_blocks;
+    uint8_t step; // words from one pixel to the next
 };
 
 struct AccumulateCount {

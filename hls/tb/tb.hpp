@@ -20,5 +20,8 @@ uint32_t test_packed_products();
 uint32_t test_packed_chains();
 uint32_t test_rounding();
 uint32_t test_digest();
+uint32_t test_bursts();
+uint32_t test_combination();
+uint32_t test_lookup();
 uint32_t test_convolution();
 uint32_t replay(const char* path);

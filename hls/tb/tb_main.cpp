@@ -37,6 +37,9 @@ int main(int count, char** arguments) {
         differences += report("packed products", test_packed_products());
         differences += report("packed chains", test_packed_chains());
         differences += report("rounding", test_rounding());
+        differences += report("bursts", test_bursts());
+        differences += report("combination", test_combination());
+        differences += report("lookup", test_lookup());
         differences += report("convolution", test_convolution());
     }
     return differences == 0 ? 0 : 1;

@@ -104,6 +104,7 @@ void put_descriptors(std::vector<uint64_t>& buffer, int8_t pad) {
     layer.set_step_count(1);
     layer.set_in_width(WIDTH);
     layer.set_in_height(HEIGHT);
+    layer.set_in_pitch(WIDTH);
     layer.set_group_table(TABLE);
     layer.set_pitch(COLS);
     layer.set_chunk_cells((uint16_t)((HEIGHT + 2) * COLS));
@@ -111,8 +112,9 @@ void put_descriptors(std::vector<uint64_t>& buffer, int8_t pad) {
     layer.set_pattern_count(1);
     layer.set_out_base(OUTPUT);
     layer.set_out_plane(PIXELS);
-    layer.set_out_width(WIDTH);
-    layer.set_out_height(HEIGHT);
+    layer.set_out_pitch(WIDTH);
+    layer.set_out_step_y(1);
+    layer.set_out_step_x(1);
     uint64_t select = 0;
     for (uint32_t lane = 0; lane < 16; ++lane) select |= (uint64_t)(lane % GROUP) << (3 * lane);
     layer.set_lane_select_0(select);

@@ -88,7 +88,7 @@ class Array:
                 r.__name__: {n: [b.word, b.low, b.width, b.signed] for n, b in r.layout().items()} for r in isa.RECORDS
             },
             "registers": {r.name: [r.offset, r.width] for r in isa.REGISTERS},
-            "modes": {m.name: int(m) for m in isa.Mode},
+            "values": {e.__name__: {m.name: int(m) for m in e} for e in (isa.Mode, isa.Combine, isa.Lookup)},
             "array": {k: v for k, v in asdict(self).items() if k not in ("part", "clock_mhz")},
         }
         return hashlib.sha256(json.dumps(contract, sort_keys=True).encode()).hexdigest()

@@ -72,17 +72,20 @@ def _layer(program: Program, array: Array, d: Any, number: int, limits: Limits) 
     name = program.layer_names[number]
     flags = [
         "relu" if d.relu_before else "",
-        f"add(<<{d.shift_a}, residual<<{d.shift_b}, >>{d.shift_y})" if d.add else "",
+        f"table at {_at(d.lookup_table)}" if d.lookup == isa.Lookup.BEFORE else "",
+        _combination(d),
         "relu after" if d.relu_after else "",
+        f"table at {_at(d.lookup_table)} after" if d.lookup == isa.Lookup.AFTER else "",
     ]
     yield f"layer {number} {name!r} at {_at(program.layer_table + number * isa.LayerDescriptor.WORDS)}:"
     text = " ".join(f for f in flags if f)
     words = f"{isa.Mode(d.mode).name} {text}".rstrip()
     yield f"  {words}, stride {d.stride_y}×{d.stride_x}, pad code {d.pad_value}"
     yield (
-        f"  in {d.in_height}×{d.in_width}, planes at {_at(d.group_table)}; "
-        f"out {d.out_height}×{d.out_width} at {_at(d.out_base)}, {d.out_plane} words a plane"
-        + (f"; residual planes at {_at(d.residual_table)}" if d.add else "")
+        f"  in {d.in_height}×{d.in_width}, rows of {d.in_pitch} words, planes at {_at(d.group_table)}; "
+        f"out at {_at(d.out_base)}, {d.out_plane} words a plane, rows of {d.out_pitch}, "
+        f"every {d.out_step_y}×{d.out_step_x} pixels"
+        + (f"; residual planes at {_at(d.residual_table)}" if d.combine else "")
     )
     yield (
         f"  banks: pitch {d.pitch}, chunk of {d.groups_per_chunk} groups in {d.chunk_cells} cells; "
@@ -97,6 +100,17 @@ def _layer(program: Program, array: Array, d: Any, number: int, limits: Limits) 
     for index in range(min(d.step_count, limits.steps)):
         yield from _step(program, array, steps.row(index), index, name, limits)
     yield from _more(d.step_count, limits.steps, "steps", 2)
+
+
+def _combination(d: Any) -> str:
+    """What is done with the residual operand, '' for nothing."""
+    each = " of one word each" if d.broadcast else ""
+    if d.combine == isa.Combine.ADD:
+        verb = "subtract" if d.subtract else "add"
+        return f"{verb}(<<{d.shift_a}, residual{each}<<{d.shift_b}, >>{d.shift_y})"
+    if d.combine == isa.Combine.MULTIPLY:
+        return f"multiply(residual{each}, <<{d.shift_a}, >>{d.shift_y})"
+    return ""
 
 
 def _step(program: Program, array: Array, s: Any, number: int, name: str, limits: Limits) -> Iterator[str]:

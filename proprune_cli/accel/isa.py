@@ -17,7 +17,7 @@ GROUP = 8
 
 WORD_BYTES = 8
 
-VERSION = 1
+VERSION = 2
 """Raised when the meaning of a record changes without its fields changing."""
 
 
@@ -30,6 +30,24 @@ class Mode(IntEnum):
     """Maximum of the input codes; no weights are applied and nothing is requantised."""
 
 
+class Combine(IntEnum):
+    """What the output stage does with the residual operand."""
+
+    NONE = 0
+    ADD = 1
+    MULTIPLY = 2
+
+
+class Lookup(IntEnum):
+    """Where the output stage replaces codes by a table's."""
+
+    NONE = 0
+    BEFORE = 1
+    """After requantisation and its ReLU, before the combination."""
+    AFTER = 2
+    """After the combination and its ReLU."""
+
+
 @dataclass(frozen=True)
 class LayerDescriptor(Record):
     """One layer: what all its steps share."""
@@ -37,12 +55,15 @@ class LayerDescriptor(Record):
     WORDS: ClassVar[int] = 12
 
     mode: Value = bits(0, 0, 2, "Mode")
-    relu_before: Value = bits(0, 2, 1, "clamp at 0 after requantisation, before the addition")
-    add: Value = bits(0, 3, 1, "add a residual operand")
-    relu_after: Value = bits(0, 4, 1, "clamp at 0 after the addition")
-    shift_a: Value = bits(0, 8, 4, "left shift of the requantised result before the addition")
-    shift_b: Value = bits(0, 12, 4, "left shift of the residual operand")
-    shift_y: Value = bits(0, 16, 4, "right shift, half to even, of the sum")
+    relu_before: Value = bits(0, 2, 1, "clamp at 0 after requantisation, before the lookup and the combination")
+    combine: Value = bits(0, 3, 2, "Combine: what is done with the residual operand")
+    subtract: Value = bits(0, 5, 1, "the residual operand is subtracted instead of added")
+    broadcast: Value = bits(0, 6, 1, "a residual plane is one word, which serves every pixel")
+    relu_after: Value = bits(0, 7, 1, "clamp at 0 after the combination")
+    shift_a: Value = bits(0, 8, 4, "left shift of the result (ADD) or of the product (MULTIPLY)")
+    shift_b: Value = bits(0, 12, 4, "left shift of the residual operand (ADD)")
+    shift_y: Value = bits(0, 16, 4, "right shift, half to even, of the sum or product")
+    lookup: Value = bits(0, 20, 2, "Lookup: where the table is applied")
     pad_value: Value = bits(0, 24, 8, "code of input cells outside the image", signed=True)
     stride_y: Value = bits(0, 32, 8, "tile rows from one output row to the next")
     stride_x: Value = bits(0, 40, 8, "tile cells from one output pixel to the next")
@@ -61,14 +82,17 @@ class LayerDescriptor(Record):
     chunk_cells: Value = bits(3, 16, 16, "bank cells from one chunk to the next")
     pattern_table: Value = bits(3, 32, 32, "address of the lane patterns, IC/4 words each")
 
-    out_base: Value = bits(4, 0, 32, "address of the first output plane")
+    out_base: Value = bits(4, 0, 32, "address of the first output plane's first pixel")
     out_plane: Value = bits(4, 32, 32, "words from one output plane to the next")
 
-    out_width: Value = bits(5, 0, 16, "width of the output planes")
-    out_height: Value = bits(5, 16, 16, "height of the output planes")
+    out_pitch: Value = bits(5, 0, 16, "words from one row of an output plane to the next")
+    out_step_y: Value = bits(5, 16, 4, "rows of the output plane from one output row of this layer to the next")
+    out_step_x: Value = bits(5, 20, 4, "pixels of the output plane from one output pixel of this layer to the next")
     residual_table: Value = bits(5, 32, 32, "address of the residual planes' addresses, one word per output group")
 
     pattern_count: Value = bits(6, 0, 8, "number of lane patterns")
+    in_pitch: Value = bits(6, 16, 16, "words from one row of an input plane to the next")
+    lookup_table: Value = bits(6, 32, 32, "address of the table, 256 codes in 32 words")
 
     lane_select_0: Value = bits(8, 0, 48, "byte of the group word that lanes 0-15 take, 3 bits each")
     lane_select_1: Value = bits(9, 0, 48, "byte of the group word that lanes 16-31 take, 3 bits each")

@@ -6,10 +6,13 @@ and FIFOs; a step's tile loads while the step before computes. Assumptions, each
 
 - the accumulate loop has an initiation interval of 1 and ``PIPELINE_DEPTH`` cycles of fill for each step;
 - the bank fill writes one cell of one channel group per cycle, padding included; the fetch before it moves one word
-  per cycle and pays one read latency for each burst (one per group when the tile spans whole rows, else one per row);
+  per cycle and pays one read latency for each burst (one per group when the tile spans whole rows that follow one
+  another in DDR, else one per row);
 - the weight reader moves one port beat per cycle and runs at most a few taps ahead, so a step cannot end before its
   weights have streamed;
-- stores move one word per cycle; the FIFO before them holds one block, so a later block waits for an earlier one;
+- stores move one word per cycle, or one in ``STRIDED_STORE_CYCLES`` where pixels are not neighbours in DDR; the FIFO
+  before them holds one block, so a later block waits for an earlier one;
+- a word that is not read or written together with its neighbour costs DDR a burst of ``DDR_BURST_BYTES``;
 - all ports share the planned DDR bandwidth; a layer waits for its last write before the next one starts.
 """
 
@@ -26,7 +29,7 @@ from proprune_cli.accel.array import Array
 from proprune_cli.accel.boards import Board
 from proprune_cli.accel.program import Program
 
-MODEL = "proprune loop model 1"
+MODEL = "proprune loop model 2"
 """Name under which its figures are reported."""
 
 PIPELINE_DEPTH = 24
@@ -34,6 +37,18 @@ PIPELINE_DEPTH = 24
 
 LAYER_READS = 4
 """Dependent reads before a layer's first step: descriptor, group table, patterns, first step descriptor."""
+
+LOOKUP_WORDS = 256 // isa.WORD_BYTES
+"""Words of a lookup table, read before the first step of a layer that has one."""
+
+STRIDED_STORE_CYCLES = 4
+"""Cycles of a word that is a burst of its own, stored or read as a residual operand.
+
+An assumption, not measured: nobody waits for the response to each, but a port takes a new address only every few
+cycles."""
+
+DDR_BURST_BYTES = 16
+"""Least that DDR moves at once: 8 transfers of the 16-bit DDR3 of a PYNQ-Z1 or -Z2. Assumed of every board."""
 
 Bound = Literal["compute", "memory", "overhead"]
 
@@ -103,13 +118,17 @@ class Timing:
 
 @dataclass(frozen=True)
 class Traffic:
-    """DDR words of each step of a layer, int64 [steps]; what the engine's counters report, summed."""
+    """DDR words of each step of a layer, int64 [steps]; what the engine's counters report, summed.
+
+    ``bursts`` are those of ``fetch``. ``lone`` counts the residual and output words that move without a neighbour.
+    """
 
     fetch: NDArray[np.int64]
     bursts: NDArray[np.int64]
     weights: NDArray[np.int64]
     residual: NDArray[np.int64]
     store: NDArray[np.int64]
+    lone: NDArray[np.int64]
 
     @staticmethod
     def of(layer: isa.LayerDescriptor, steps: isa.StepDescriptor) -> Traffic:
@@ -121,17 +140,24 @@ class Traffic:
         groups = np.asarray(steps.groups)
         pixels = np.asarray(steps.tile_height) * np.asarray(steps.tile_width)
         store = pixels * steps.emit_groups
+        whole = (cols == layer.in_width) & (layer.in_pitch == layer.in_width)
+        has_residual = int(layer.combine) != isa.Combine.NONE
+        residual = (np.asarray(steps.emit_groups) if layer.broadcast else store) * has_residual
+        single = int(layer.out_step_x) > 1
         return Traffic(
             fetch=rows * cols * groups,
-            bursts=groups * np.where(cols == layer.in_width, 1, rows) * (rows * cols > 0),
+            bursts=groups * np.where(whole, 1, rows) * (rows * cols > 0),
             weights=np.asarray(steps.weight_words),
-            residual=store * layer.add,
+            residual=residual,
             store=store,
+            lone=store * single + residual * (single or bool(layer.broadcast)),
         )
 
     @property
-    def words(self) -> NDArray[np.int64]:
-        return self.fetch + self.weights + self.residual + self.store
+    def ddr_bytes(self) -> NDArray[np.int64]:
+        """Bytes that DDR is kept busy for: those moved, and the unused rest of the bursts of lone words."""
+        words = self.fetch + self.weights + self.residual + self.store
+        return words * isa.WORD_BYTES + self.lone * (DDR_BURST_BYTES - isa.WORD_BYTES)
 
 
 def layer_timing(
@@ -140,35 +166,38 @@ def layer_timing(
     """Predict one layer: ``layer`` is one row, ``steps`` its columnar step descriptors (addresses are not used)."""
     traffic = Traffic.of(layer, steps)
     latency = memory.latency
-    word_cycles = isa.WORD_BYTES / memory.bytes_per_cycle
     iterations = np.asarray(steps.iterations)
     cells = np.asarray(steps.rows) * np.asarray(steps.cols) * np.asarray(steps.groups)
     pixels = np.asarray(steps.tile_height) * np.asarray(steps.tile_width)
 
     fill = np.maximum(cells, traffic.fetch + traffic.bursts * latency) + latency
     weight_cycles = traffic.weights / array.weight_port_words
-    last_block = pixels * array.oc_groups * (np.asarray(steps.emit_groups) > 0)
-    next_fetch = np.append(traffic.fetch[1:], 0)
-    shared = (traffic.weights + traffic.residual + traffic.store + next_fetch) * word_cycles
-    busy = np.maximum.reduce([iterations + PIPELINE_DEPTH, weight_cycles + latency, traffic.residual + latency, shared])
+    per_word = STRIDED_STORE_CYCLES if int(layer.out_step_x) > 1 else 1
+    store, residual = traffic.store * per_word, traffic.residual * per_word
+    last_block = pixels * array.oc_groups * (np.asarray(steps.emit_groups) > 0) * per_word
+    # While a step computes, the next one's input is fetched.
+    fetched_beside = np.append(traffic.fetch[1:], 0) - traffic.fetch
+    shared = (traffic.ddr_bytes + fetched_beside * isa.WORD_BYTES) / memory.bytes_per_cycle
+    busy = np.maximum.reduce([iterations + PIPELINE_DEPTH, weight_cycles + latency, residual + latency, shared])
     # The store of all blocks but the last overlaps the blocks after them.
-    busy = np.maximum(busy, traffic.store - last_block)
+    busy = np.maximum(busy, store - last_block)
 
     loaded = computed = stored = before = 0.0
-    for f, b, s, last in zip(fill.tolist(), busy.tolist(), traffic.store.tolist(), last_block.tolist(), strict=True):
+    for f, b, s, last in zip(fill.tolist(), busy.tolist(), store.tolist(), last_block.tolist(), strict=True):
         loaded = max(loaded, before) + f  # the bank it writes is free once the step before the last has computed
         before = computed
         computed = max(loaded, computed, stored - last) + b
         stored = max(stored + s, computed + last) if s else stored
-    words = int(traffic.words.sum())
-    memory_cycles = words * word_cycles
-    cycles = max(max(computed, stored) + latency, memory_cycles) + LAYER_READS * latency
+    ddr_bytes = int(traffic.ddr_bytes.sum())
+    memory_cycles = ddr_bytes / memory.bytes_per_cycle
+    start = LAYER_READS * latency + (latency + LOOKUP_WORDS if layer.lookup else 0)
+    cycles = max(max(computed, stored) + latency, memory_cycles) + start
     compute = int(iterations.sum())
-    waiting = max(memory_cycles, float(weight_cycles.sum()), float(fill.sum()), float(traffic.store.sum()))
+    waiting = max(memory_cycles, float(weight_cycles.sum()), float(fill.sum()), float(store.sum()))
     bound: Bound = (
         "compute" if compute >= max(waiting, cycles / 2) else "memory" if waiting >= cycles / 2 else "overhead"
     )
-    return LayerTiming(name, round(cycles), compute, round(memory_cycles), words * isa.WORD_BYTES, bound)
+    return LayerTiming(name, round(cycles), compute, round(memory_cycles), ddr_bytes, bound)
 
 
 def estimate(program: Program, array: Array, memory: Memory) -> Timing:

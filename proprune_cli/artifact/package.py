@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from proprune_cli.accel.program import Plane, Program
 from proprune_cli.artifact.arrays import decode_array, encode_array
 from proprune_cli.artifact.files import read_whole, write_whole
+from proprune_cli.artifact.host import HostSegment, host_segment
 from proprune_cli.artifact.manifest import Layout, Manifest, Member, Source, parse_manifest
 from proprune_cli.artifact.seal import REMEDY, seal, unseal
 from proprune_cli.artifact.version import tool_version
 from proprune_cli.errors import InputError
 
 MANIFEST = "manifest.json"
+HOST = "host.onnx"
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class Artifact:
         source: the model it came from.
         program: what the engine runs. qdq: the same network as a QDQ ONNX model (serialised).
         golden: input and output for the check on the board.
-        output_shape: the ONNX output's shape without the batch.
+        output_shape: shape of the engine's output without the batch; the network's, where no host segment follows.
+        host: what runs on the host after the engine, if anything.
         plan: the compiler's per-layer plan. report: the quantiser's report. Both plain JSON values.
         tool: version of proprune that compiled it.
     """
@@ -59,6 +62,7 @@ class Artifact:
     output_shape: tuple[int, ...]
     plan: dict[str, Any]
     report: dict[str, Any]
+    host: HostSegment | None = None
     tool: str = field(default_factory=tool_version)
 
     @property
@@ -110,6 +114,7 @@ class Artifact:
             "golden/codes_out.npy": encode_array(self.golden.codes_out),
             "plan.json": _json(self.plan),
             "report.json": _json(self.report),
+            **({HOST: self.host.model} if self.host else {}),
         }
 
 
@@ -171,6 +176,7 @@ def _assemble(manifest: Manifest, members: dict[str, bytes]) -> Artifact:
         output_shape=manifest.output_shape,
         plan=_object(members["plan.json"]),
         report=_object(members["report.json"]),
+        host=host_segment(members[HOST]) if HOST in manifest.members else None,
         tool=manifest.tool,
     )
 

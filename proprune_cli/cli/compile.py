@@ -32,6 +32,9 @@ def command(
             help="Example images, float32 NCHW, or a data set's name.  [default: the run's own]",
         ),
     ] = None,
+    no_host: Annotated[
+        bool, typer.Option("--no-host", help="Refuse networks whose end (Softmax, ArgMax, …) would run on the host.")
+    ] = False,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
@@ -47,7 +50,7 @@ def command(
 
     options = compile_options(config, {"array": array, "board": board, "calibration": calibration})
     with stages() as on_stage:
-        artifact = build(source, options, on_stage)
+        artifact = build(source, options, on_stage, allow_host=not no_host)
         length = artifact.save(output)
     if as_json:
         emit_json("compile", _document(output, artifact, length))

@@ -21,6 +21,8 @@ def plan_table(artifact: Artifact) -> None:
     say()
     say(f"predicted for {artifact.board} by {totals['model']}:")
     say(f"{speed}, {totals['macs']:,} MACs, {used}, {totals['ddr_bytes'] / 1e6:.2f} MB of DDR traffic")
+    if artifact.host:
+        say(f"then on the host: {', '.join(artifact.host.operators)} (by ONNX Runtime; its time is not included)")
 
 
 def _row(layer: dict[str, Any]) -> tuple[object, ...]:
@@ -29,7 +31,7 @@ def _row(layer: dict[str, Any]) -> tuple[object, ...]:
 
     return (
         layer["name"],
-        layer["kind"] + (" + add" if layer["residual"] else ""),
+        layer["kind"] + "".join(f" + {part}" for part in _output_stage(layer)),
         by(layer["input"]),
         by(layer["output"]),
         by(layer["kernel"]) + (f" /{by(layer['stride'])}" if max(layer["stride"]) > 1 else ""),
@@ -50,6 +52,13 @@ def quantisation(artifact: Artifact) -> str:
     limited, channels = sum(layer["limited_channels"] for layer in layers), sum(layer["channels"] for layer in layers)
     error = "no error" if quality is None else f"signal {quality:.1f} dB above the error"
     return f"{error} at the output, {report['images']} images, {limited} of {channels} channels with a widened scale"
+
+
+def _output_stage(layer: dict[str, Any]) -> list[str]:
+    """What the output stage does besides requantising, in its order."""
+    table = ["table"] if layer["lookup"] else []
+    combine = [layer["combine"]] if layer["combine"] else []
+    return table + combine if layer["lookup"] == "before" else combine + table
 
 
 def percent(share: float | None) -> str | None:

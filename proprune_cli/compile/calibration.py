@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from proprune_cli.compile.calibration_model import to_float_onnx
 from proprune_cli.errors import InputError
-from proprune_cli.ir.graph import F32, Conv, Graph
+from proprune_cli.ir.graph import F32, Conv, ConvTranspose, Graph
 
 SAMPLES = 1 << 16
 """Values kept per tensor to choose its scale."""
@@ -88,6 +88,8 @@ def macs_of(graph: Graph) -> int:
     for node in graph.nodes:
         if isinstance(node, Conv):
             total += prod(graph.tensors[node.y]) * prod(node.weight.shape[1:])
+        elif isinstance(node, ConvTranspose):
+            total += prod(graph.tensors[node.x]) * prod(node.weight.shape[1:])
     return total
 
 

@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
+from proprune_cli.compile.qdq_nodes import OnnxBody
 from proprune_cli.errors import UnsupportedError
-from proprune_cli.ir.graph import Add, Conv, Graph, MaxPool, Node, Relu
+from proprune_cli.ir.graph import (
+    Activation,
+    Add,
+    Concat,
+    Conv,
+    ConvTranspose,
+    Graph,
+    MaxPool,
+    Mul,
+    Node,
+    Pad,
+    Relu,
+    Select,
+    Upsample,
+)
+from proprune_cli.ops.functions import Function
 
-OPSET = 13
-IR_VERSION = 8
-"""Old enough for the runtimes that boards and older installations carry."""
+CLAMPED = (Conv, ConvTranspose, Add, Mul, MaxPool)
+"""Kinds of node that may have a ReLU."""
 
 
 def to_float_onnx(graph: Graph) -> onnx.ModelProto:
@@ -19,55 +34,48 @@ def to_float_onnx(graph: Graph) -> onnx.ModelProto:
     Raises:
         UnsupportedError: the graph is not canonical.
     """
-    nodes: list[onnx.NodeProto] = []
-    weights: list[onnx.TensorProto] = []
+    body = OnnxBody()
     for node in graph.nodes:
-        result = node.y + "/linear" if isinstance(node, Conv | Add | MaxPool) and node.relu else node.y
-        nodes.append(_node(node, result, weights))
-        if result != node.y:
-            nodes.append(helper.make_node("Relu", [result], [node.y], name=node.name + "/relu"))
+        clamped = isinstance(node, CLAMPED) and node.relu
+        _add(body, node, node.y + "/linear" if clamped else node.y)
+        if clamped:
+            body.add("Relu", [node.y + "/linear"], node.y, node.name + "/relu")
     x = helper.make_tensor_value_info(graph.input, TensorProto.FLOAT, ["N", *graph.tensors[graph.input]])
     outputs = [
         helper.make_tensor_value_info(node.y, TensorProto.FLOAT, ["N", *graph.tensors[node.y]]) for node in graph.nodes
     ]
-    body = helper.make_graph(nodes, graph.name, [x], outputs, weights)
-    return helper.make_model(
-        body, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="proprune"
-    )
+    return body.model(graph.name, [x], outputs)
 
 
-def _node(node: Node, y: str, weights: list[onnx.TensorProto]) -> onnx.NodeProto:
-    if isinstance(node, Conv):
-        names = [node.name + "/weight", node.name + "/bias"]
-        weights.extend(numpy_helper.from_array(a, n) for a, n in zip((node.weight, node.bias), names, strict=True))
-        return helper.make_node(
-            "Conv",
-            [node.x, *names],
-            [y],
-            name=node.name,
-            kernel_shape=list(node.weight.shape[2:]),
-            strides=node.stride,
-            pads=node.pads,
-            dilations=node.dilation,
-            group=node.groups,
+def _add(body: OnnxBody, node: Node, y: str) -> None:
+    if isinstance(node, Conv | ConvTranspose):
+        parts = [body.constant(f"{node.name}/{what}", a) for what, a in (("weight", node.weight), ("bias", node.bias))]
+        window = {"strides": node.stride, "pads": node.pads, "dilations": node.dilation, "group": node.groups}
+        if isinstance(node, ConvTranspose):
+            window["output_padding"] = node.extra
+        kernel = list(node.weight.shape[2:])
+        body.add(type(node).__name__, [node.x, *parts], y, node.name, kernel_shape=kernel, **window)
+    elif isinstance(node, MaxPool):
+        window = {"strides": node.stride, "pads": node.pads, "dilations": node.dilation}
+        body.add("MaxPool", [node.x], y, node.name, kernel_shape=node.kernel, **window)
+    elif isinstance(node, Add | Mul):
+        op = "Mul" if isinstance(node, Mul) else "Sub" if node.subtract else "Add"
+        body.add(op, [node.a, node.b], y, node.name)
+    elif isinstance(node, Relu):
+        body.add("Relu", [node.x], y, node.name)
+    elif isinstance(node, Activation):
+        body.function(Function(node.op, node.attributes, node.parameters), node.x, y, node.name)
+    elif isinstance(node, Concat):
+        body.concat(node.xs, y, node.name)
+    elif isinstance(node, Select):
+        body.select(node.x, y, node.name, node.channels)
+    elif isinstance(node, Pad):
+        body.pad(node.x, y, node.name, node.pads, node.value)
+    elif isinstance(node, Upsample):
+        body.upsample(node.x, y, node.name, node.scale)
+    else:
+        raise UnsupportedError(
+            f"{type(node).__name__} {node.name!r} is not in canonical form",
+            where=f"node {node.name!r}",
+            remedy="call canonicalise() on the graph before quantising it",
         )
-    if isinstance(node, MaxPool):
-        return helper.make_node(
-            "MaxPool",
-            [node.x],
-            [y],
-            name=node.name,
-            kernel_shape=node.kernel,
-            strides=node.stride,
-            pads=node.pads,
-            dilations=node.dilation,
-        )
-    if isinstance(node, Add):
-        return helper.make_node("Add", [node.a, node.b], [y], name=node.name)
-    if isinstance(node, Relu):
-        return helper.make_node("Relu", [node.x], [y], name=node.name)
-    raise UnsupportedError(
-        f"{type(node).__name__} {node.name!r} is not in canonical form",
-        where=f"node {node.name!r}",
-        remedy="call canonicalise() on the graph before quantising it",
-    )

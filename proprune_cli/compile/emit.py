@@ -12,11 +12,10 @@ from proprune_cli.accel.array import Array
 from proprune_cli.accel.bitfield import Words
 from proprune_cli.accel.program import Plane, Program
 from proprune_cli.compile.allocate import Lifetime, allocate
-from proprune_cli.compile.fuse import EngineLayer
+from proprune_cli.compile.engine_layer import EngineGraph, EngineLayer, View
 from proprune_cli.compile.layer_taps import LayerTaps, Unit
 from proprune_cli.compile.tile import Segment, Tiling, segment_load
 from proprune_cli.errors import DoesNotFitError
-from proprune_cli.ir.quantized import QGraph
 from proprune_cli.ops.taps import lane_positions
 
 MAX_WORDS = 1 << 32
@@ -53,7 +52,7 @@ class _Image:
         return np.concatenate(self._parts)
 
 
-def emit(graph: QGraph, layers: tuple[TiledLayer, ...], array: Array) -> Program:
+def emit(graph: EngineGraph, layers: tuple[TiledLayer, ...], array: Array) -> Program:
     """Lay out memory and encode every record.
 
     Raises:
@@ -83,7 +82,6 @@ def emit(graph: QGraph, layers: tuple[TiledLayer, ...], array: Array) -> Program
     planes = {
         name: Plane(base + addresses[name], t.channels, t.height, t.width, t.exponent)
         for name, t in graph.tensors.items()
-        if name in addresses
     }
     for index, tiled in enumerate(layers):
         at, (patterns, _) = table_addresses[index], tables[index]
@@ -104,11 +102,11 @@ def emit(graph: QGraph, layers: tuple[TiledLayer, ...], array: Array) -> Program
     )
 
 
-def _lifetimes(graph: QGraph, layers: tuple[TiledLayer, ...]) -> list[Lifetime]:
+def _lifetimes(graph: EngineGraph, layers: tuple[TiledLayer, ...]) -> list[Lifetime]:
     born: dict[str, int] = {graph.input: 0}
     dies: dict[str, int] = {graph.input: 0}
     for index, tiled in enumerate(layers):
-        born[tiled.layer.y] = index
+        born.setdefault(tiled.layer.y, index)
         for name in (*tiled.layer.reads, tiled.layer.y):
             dies[name] = index
     dies[graph.output] = len(layers)
@@ -189,7 +187,7 @@ def _segment_stream(tiled: TiledLayer, segment: Segment, headers: TapTable, arra
         slot=0 if segment.init and segment.emit else blocks - first,
         init=int(segment.init),
         emit=int(segment.emit),
-        groups=np.minimum(array.oc_groups, tiling_out_groups(tiled) - blocks * array.oc_groups),
+        groups=np.minimum(array.oc_groups, _out_groups(tiled) - blocks * array.oc_groups),
         out_group=blocks * array.oc_groups,
     )
     out[heads] = header.encode()[:, 0]
@@ -244,21 +242,25 @@ def _shifted(tiled: TiledLayer, segment: Segment, headers: TapTable, unit: Unit)
     return headers[segment.row_range, unit.chunk] + np.array([start, 0], dtype=np.int64)
 
 
-def tiling_out_groups(tiled: TiledLayer) -> int:
-    """Channel groups of the layer's output."""
-    if tiled.taps.own_block or tiled.layer.weight is None:
-        return tiled.taps.layout.in_groups
-    return -(-len(tiled.layer.weight) // isa.GROUP)
+def _out_groups(tiled: TiledLayer) -> int:
+    return -(-tiled.layer.channels // isa.GROUP)
 
 
 def _table_words(tiled: TiledLayer, patterns: NDArray[np.int64], array: Array) -> int:
-    residual = tiling_out_groups(tiled) if tiled.layer.residual else 0
+    layer = tiled.layer
+    residual = len(layer.residual.view.groups) if layer.residual else 0
+    lookup = LOOKUP_WORDS if layer.table is not None else 0
     steps = int(tiled.tiling.layer.step_count) * isa.StepDescriptor.WORDS
-    return steps + tiled.taps.layout.in_groups + residual + len(patterns) * array.pattern_words
+    return steps + len(layer.view.groups) + len(patterns) * array.pattern_words + residual + lookup
 
 
-def _plane_addresses(plane: Plane) -> Words:
-    return plane.address + np.arange(plane.groups, dtype=np.uint64) * np.uint64(plane.height * plane.width)
+LOOKUP_WORDS = 256 // isa.WORD_BYTES
+
+
+def _plane_addresses(view: View, planes: dict[str, Plane]) -> Words:
+    """Address of the first pixel of each group of ``view``."""
+    starts = [planes[n].address + g * planes[n].height * planes[n].width for n, g in view.groups]
+    return np.array(starts, dtype=np.uint64) + np.uint64(view.top * view.pitch + view.left)
 
 
 def _encode_layer(
@@ -268,18 +270,23 @@ def _encode_layer(
     layer, tiling = tiled.layer, tiled.tiling
     count = int(tiling.layer.step_count)
     steps = replace(tiling.steps, weights=np.tile(np.array(streams, dtype=np.int64), count // len(streams)))
-    tables = [steps.encode().reshape(-1), _plane_addresses(planes[layer.x])]
+    tables = {
+        "step_table": steps.encode().reshape(-1),
+        "group_table": _plane_addresses(layer.view, planes),
+        "pattern_table": patterns.astype("<u2").view("<u8").reshape(-1),
+    }
     if layer.residual:
-        tables.append(_plane_addresses(planes[layer.residual.tensor]))
-    tables.append(patterns.astype("<u2").view("<u8").reshape(-1))
-    starts = [at + sum(len(t) for t in tables[:i]) for i in range(len(tables))]
+        tables["residual_table"] = _plane_addresses(layer.residual.view, planes)
+    if layer.table is not None:
+        tables["lookup_table"] = layer.table.astype(np.int8).view("<u8")
+    starts: dict[str, int] = {}
+    for name, words in tables.items():
+        starts[name], at = at, at + len(words)
+    y, (first_y, first_x) = planes[layer.y], layer.output.first
     descriptor = replace(
         tiling.layer,
-        step_table=starts[0],
-        group_table=starts[1],
-        residual_table=starts[2] if layer.residual else 0,
-        pattern_table=starts[-1],
+        **starts,
         pattern_count=len(patterns),
-        out_base=planes[layer.y].address,
+        out_base=y.address + first_y * y.width + first_x,
     )
-    return descriptor.encode()[0], np.concatenate(tables)
+    return descriptor.encode()[0], np.concatenate(list(tables.values()))

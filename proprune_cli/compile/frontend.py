@@ -9,18 +9,22 @@ import numpy as np
 import onnx
 
 from proprune_cli.compile import frontend_read as read
+from proprune_cli.compile.frontend_host import boundary, host_model, host_nodes
 from proprune_cli.compile.passes.pipeline import CANONICAL, run_passes
-from proprune_cli.errors import InputError
+from proprune_cli.errors import InputError, UnsupportedError
 from proprune_cli.ir.graph import Graph, Node, Shape
 from proprune_cli.ir.shapes import infer
 from proprune_cli.ir.verify import verify
 from proprune_cli.ops.folding import FOLDED, fold
+from proprune_cli.ops.host import HOST
 from proprune_cli.ops.importing import Array, NodeView, import_node
 from proprune_cli.ops.registry import BY_NAME
 
 
 def import_onnx(source: str | Path | onnx.ModelProto) -> Graph:
     """Read an ONNX model (opset 9 to 20, from either PyTorch exporter) as a float graph.
+
+    Softmax, ArgMax and what follows them at the end of the network become ``host_tail``.
 
     The batch may be symbolic or any number; it is dropped. Chains of Shape, Gather, Concat and their like are folded.
 
@@ -35,20 +39,35 @@ def import_onnx(source: str | Path | onnx.ModelProto) -> Graph:
     constants = read.initializers(model)
     views = _Importer(model, opset, batch, {name: shape}, constants)
     with np.errstate(all="ignore"):  # Overflow is found by the verifier, which names the node.
-        nodes = [node for proto in _sorted_nodes(model, {name, *constants}) for node in views.take(proto)]
+        protos = _sorted_nodes(model, {name, *constants})
+        hosted = host_nodes(protos, (output,))
+        nodes = [node for i, proto in enumerate(protos) if i not in hosted for node in views.take(proto)]
+    tail: onnx.ModelProto | None = None
+    if hosted:
+        rest = [protos[i] for i in sorted(hosted)]
+        output = boundary(rest, views.shapes)
+        tail = host_model(model, rest, output, views.shapes[output], constants)
+        if output == name:
+            raise UnsupportedError(
+                f"{rest[0].op_type} runs on the host, and nothing before it is left for the engine",
+                where=f"node {rest[0].name or rest[0].output[0]!r} ({rest[0].op_type})",
+                remedy="give a network with layers that compute something",
+            )
     if output not in views.shapes or output == name:
         raise InputError(
             f"the output {output!r} does not depend on the input {name!r}",
             where=f"output {output!r}",
             remedy="export the model again; its result was folded into a constant or is the input itself",
         )
-    graph = Graph(model.graph.name or "network", dict(views.shapes), tuple(nodes), name, output, views.shapes[output])
+    shape = views.shapes[output]
+    graph = Graph(model.graph.name or "network", dict(views.shapes), tuple(nodes), name, output, shape, tail)
     verify(graph, after="import")
     return graph
 
 
 def canonicalise(graph: Graph) -> Graph:
-    """The same network from Conv, MaxPool, Add and Relu alone, every tensor channels x height x width.
+    """The same network from Conv, ConvTranspose, MaxPool, Add, Mul, Relu, Activation, Concat, Select, Pad and
+    Upsample alone, every tensor channels x height x width.
 
     Raises:
         InputError: constants overflow when they are folded.
@@ -69,7 +88,7 @@ class _Importer:
         self._constants = constants
         self._opset = opset
         self._batch = batch
-        self._used = frozenset(n for node in model.graph.node for n in node.input) | {
+        self._used = frozenset(n for node in model.graph.node for n in node.input if n) | {
             value.name for value in model.graph.output
         }
         self._names: set[str] = set()
@@ -88,9 +107,11 @@ class _Importer:
         operator = BY_NAME.get(proto.op_type)
         if operator is None:
             reason = "it is evaluated between constants only, here an activation reaches it"
-            reason = reason if proto.op_type in FOLDED else "no rule for this operator"
-            known = ", ".join(BY_NAME)
-            raise view.refusal(reason, f"supported operators: {known}; see docs/supported-operators.md")
+            if proto.op_type in HOST:
+                reason = "it runs on the host, at the end of the network alone"
+            elif proto.op_type not in FOLDED:
+                reason = "no rule for this operator"
+            raise view.refusal(reason, f"one of the {len(BY_NAME)} operators of docs/supported-operators.md may do")
         nodes = import_node(operator, view)
         for node in nodes:
             self.shapes[node.y] = infer(node, self.shapes)

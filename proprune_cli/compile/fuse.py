@@ -1,57 +1,266 @@
-"""Quantised layers → engine layers: an addition becomes the output stage of the layer that produces its operand."""
+"""Quantised layers → engine layers.
+
+Additions, products and tables join the output stage of the pass that produces their operand, where nothing else reads
+it; concatenation, selection and cropping become views; what remains gets a pass of its own.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from proprune_cli.accel import isa
+from proprune_cli.compile.engine_layer import EngineGraph, EngineLayer, Phase, Residual, View
+from proprune_cli.compile.phases import conv_phases
+from proprune_cli.compile.views import concatenated, cropped, selected
 from proprune_cli.errors import UnsupportedError
-from proprune_cli.ir.quantized import EXPONENT_SPREAD, QAdd, QConv, QGraph, QMaxPool, QRelu
-from proprune_cli.ops.taps import Kind
+from proprune_cli.ir.quantized import (
+    EXPONENT_SPREAD,
+    QAdd,
+    QConcat,
+    QConv,
+    QConvTranspose,
+    QGraph,
+    QMaxPool,
+    QMul,
+    QPad,
+    QRelu,
+    QSelect,
+    QTable,
+    QTensor,
+    QUpsample,
+)
+
+COPY_CODE = 4
+COPY_MULTIPLIER = (1 << 16) // COPY_CODE
+"""A weight and a multiplier that requantise a code to itself."""
 
 
-@dataclass(frozen=True)
-class Residual:
-    """The other operand of a fused addition: ``y = round((q << shift_a) + (r << shift_b) >> shift_y)``."""
-
-    tensor: str
-    shift_a: int
-    shift_b: int
-    shift_y: int
+def fuse(graph: QGraph) -> EngineGraph:
+    """The passes of ``graph`` in execution order."""
+    return _Fuser(graph).run()
 
 
-@dataclass(frozen=True)
-class EngineLayer:
-    """One pass of the engine.
+class _Fuser:
+    def __init__(self, graph: QGraph) -> None:
+        self._graph = graph
+        self._tensors: dict[str, QTensor] = {graph.input: graph.tensors[graph.input]}
+        self._views: dict[str, View] = {graph.input: View.of(graph.tensors[graph.input])}
+        self._passes: list[list[EngineLayer]] = []
+        self._producer: dict[str, int] = {}
+        self._uses: dict[str, int] = {graph.output: 1}
+        for layer in graph.layers:
+            for name in layer.inputs:
+                self._uses[name] = self._uses.get(name, 0) + 1
 
-    Attributes:
-        kind: "dense" convolution, "diagonal" (depthwise) or "max".
-        weight: int8 [out, in, positions] (dense), [channels, positions] (diagonal), None (max).
-        bias: int32 [out]; multiplier: int32 [out]; None for max.
-        macs: multiply-accumulates that the network asks for.
-    """
+    def run(self) -> EngineGraph:
+        for layer in self._graph.layers:
+            if isinstance(layer, QConcat):
+                self._concat(layer)
+            elif isinstance(layer, QSelect):
+                self._views[layer.y] = selected(self._views[layer.x], layer.channels)
+            elif isinstance(layer, QPad):
+                self._pad(layer)
+            elif isinstance(layer, QUpsample):
+                self._upsample(layer)
+            elif isinstance(layer, QConv):
+                self._conv(layer)
+            elif isinstance(layer, QConvTranspose):
+                self._conv_transpose(layer)
+            elif isinstance(layer, QMaxPool):
+                y = self._graph.tensors[layer.y]
+                self._max(
+                    layer.name, layer.x, y, kernel=layer.kernel, stride=layer.stride, pads=layer.pads,
+                    dilation=layer.dilation, pad_value=-128, relu_before=layer.relu,
+                )  # fmt: skip
+            elif isinstance(layer, QRelu):
+                self._max(layer.name, layer.x, self._graph.tensors[layer.y], relu_before=True)
+            elif isinstance(layer, QTable):
+                self._table(layer)
+            else:
+                self._combine(layer)
+        output = self._stored(self._graph.output)
+        layers = tuple(layer for passes in self._passes for layer in passes)
+        return EngineGraph(self._graph.name, self._tensors, layers, self._graph.input, output)
 
-    name: str
-    kind: Kind
-    x: str
-    y: str
-    kernel: tuple[int, int]
-    stride: tuple[int, int] = (1, 1)
-    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
-    dilation: tuple[int, int] = (1, 1)
-    weight: NDArray[np.int8] | None = None
-    bias: NDArray[np.int32] | None = None
-    multiplier: NDArray[np.int32] | None = None
-    relu_before: bool = False
-    residual: Residual | None = None
-    relu_after: bool = False
-    macs: int = 0
+    # Passes.
 
-    @property
-    def reads(self) -> tuple[str, ...]:
-        return (self.x, self.residual.tensor) if self.residual else (self.x,)
+    def _add(self, y: QTensor, passes: list[EngineLayer]) -> None:
+        """Append the passes that fill ``y``."""
+        self._tensors[y.name] = y
+        self._views[y.name] = View.of(y)
+        self._producer[y.name] = len(self._passes)
+        self._passes.append(passes)
+
+    def _max(self, name: str, x: str, y: QTensor, **options: object) -> None:
+        """A pass without weights."""
+        layer = EngineLayer(name, "max", self._canonical(x), y.name, y.channels, (y.height, y.width))
+        self._add(y, [replace(layer, **options)])  # pyright: ignore[reportArgumentType]
+
+    def _conv(self, layer: QConv) -> None:
+        x, y = self._graph.tensors[layer.x], self._graph.tensors[layer.y]
+        diagonal = layer.groups > 1 and layer.groups == x.channels == y.channels
+        view = self._canonical(layer.x) if diagonal else self._dense_view(layer.x)
+        weight = layer.weight.reshape(len(layer.weight), -1) if diagonal else _dense(layer.weight, layer.groups)
+        self._add(
+            y,
+            [
+                EngineLayer(
+                    layer.name,
+                    "diagonal" if diagonal else "dense",
+                    view,
+                    y.name,
+                    y.channels,
+                    (y.height, y.width),
+                    (layer.weight.shape[2], layer.weight.shape[3]),
+                    layer.stride,
+                    layer.pads,
+                    layer.dilation,
+                    weight=weight if diagonal else _over_slots(weight, view),
+                    bias=layer.bias,
+                    multiplier=layer.multiplier,
+                    relu_before=layer.relu,
+                    macs=layer.weight.size * y.height * y.width,
+                )
+            ],
+        )
+
+    def _conv_transpose(self, layer: QConvTranspose) -> None:
+        x, y = self._graph.tensors[layer.x], self._graph.tensors[layer.y]
+        view = self._dense_view(layer.x)
+        phases = list(conv_phases(layer, (y.height, y.width)))
+        total = layer.weight.size * x.height * x.width
+        passes = [
+            EngineLayer(
+                f"{layer.name}[{p.first[0]},{p.first[1]}]" if len(phases) > 1 else layer.name,
+                "dense",
+                view,
+                y.name,
+                y.channels,
+                p.size,
+                (p.weight.shape[2], p.weight.shape[3]),
+                pads=(*p.pads, 0, 0),
+                dilation=p.dilation,
+                weight=_over_slots(p.weight.reshape(*p.weight.shape[:2], -1), view),
+                bias=layer.bias,
+                multiplier=layer.multiplier,
+                relu_before=layer.relu,
+                phase=Phase((y.height, y.width), p.first, layer.stride),
+                macs=total // len(phases) + (total % len(phases) if i == 0 else 0),
+            )
+            for i, p in enumerate(phases)
+        ]
+        self._add(y, passes)
+
+    def _upsample(self, layer: QUpsample) -> None:
+        x, y = self._graph.tensors[layer.x], self._graph.tensors[layer.y]
+        view = self._canonical(layer.x)
+        firsts = [(py, px) for py in range(layer.scale[0]) for px in range(layer.scale[1])]
+        passes = [
+            EngineLayer(
+                f"{layer.name}[{first[0]},{first[1]}]", "max", view, y.name, y.channels, (x.height, x.width),
+                phase=Phase((y.height, y.width), first, layer.scale),
+            )
+            for first in firsts
+        ]  # fmt: skip
+        self._add(y, passes)
+
+    def _pad(self, layer: QPad) -> None:
+        y = self._graph.tensors[layer.y]
+        if max(layer.pads) <= 0:
+            self._views[layer.y] = cropped(self._views[layer.x], layer.pads, (y.height, y.width))
+        else:
+            self._max(layer.name, layer.x, y, pads=layer.pads, pad_value=layer.value)
+
+    def _concat(self, layer: QConcat) -> None:
+        views = [self._views[x] for x in layer.xs]
+        if not all(v.same_planes(views[0]) for v in views):
+            views = [View.of(self._tensors[self._stored(x)]) for x in layer.xs]
+        self._views[layer.y] = concatenated(views)
+
+    # The output stage.
+
+    def _host(self, name: str) -> int | None:
+        """The passes whose output stage may work on ``name`` further: its producer, if nothing else reads it."""
+        index = self._producer.get(name)
+        return index if index is not None and self._uses.get(name, 0) == 1 else None
+
+    def _join(self, host: int, y: QTensor, changes: list[EngineLayer]) -> None:
+        """Let passes ``host`` fill ``y`` instead of what they filled."""
+        del self._tensors[self._passes[host][0].y]
+        self._passes[host] = [replace(p, y=y.name) for p in changes]
+        self._tensors[y.name] = y
+        self._views[y.name] = View.of(y)
+        self._producer[y.name] = host
+
+    def _table(self, layer: QTable) -> None:
+        y = self._graph.tensors[layer.y]
+        host = self._host(layer.x)
+        if host is not None and self._passes[host][0].lookup == isa.Lookup.NONE:
+            after = self._passes[host][0].residual is not None
+            lookup = isa.Lookup.AFTER if after else isa.Lookup.BEFORE
+            self._join(host, y, [replace(p, lookup=lookup, table=layer.table) for p in self._passes[host]])
+        else:
+            self._max(layer.name, layer.x, y, lookup=isa.Lookup.BEFORE, table=layer.table)
+
+    def _combine(self, layer: QAdd | QMul) -> None:
+        y = self._graph.tensors[layer.y]
+        a, b = self._graph.tensors[layer.a], self._graph.tensors[layer.b]
+        broadcast = (a.height, a.width) != (b.height, b.width)
+        own, other = layer.a, layer.b
+        fixed = broadcast or (isinstance(layer, QAdd) and layer.subtract)
+        if not fixed and self._producer.get(other, -1) > self._producer.get(own, -1):
+            own, other = other, own
+        view = self._operand(other, y, broadcast=broadcast)
+        residual = _residual(layer, own, other, view, self._graph, broadcast=broadcast)
+        host = self._host(own)
+        # Whatever the operand is read from must lie there before the host runs.
+        ready = max((self._producer.get(s, -1) for s in view.storages), default=-1)
+        if host is not None and own != other and self._passes[host][0].residual is None and ready < host and (
+            self._passes[host][0].lookup != isa.Lookup.AFTER
+        ):  # fmt: skip
+            changed = [replace(p, residual=residual, relu_after=layer.relu) for p in self._passes[host]]
+            self._join(host, y, changed)
+        else:
+            self._max(layer.name, own, y, residual=residual, relu_after=layer.relu)
+
+    # Views.
+
+    def _canonical(self, name: str) -> View:
+        """A view of ``name`` with its channels in order; a pass gathers them where they are not."""
+        view = self._views[name]
+        return view if view.canonical else View.of(self._tensors[self._stored(name)])
+
+    def _dense_view(self, name: str) -> View:
+        """A view of ``name`` that a dense convolution can read: any that has no channel twice."""
+        return self._views[name] if self._views[name].distinct else self._canonical(name)
+
+    def _operand(self, name: str, y: QTensor, *, broadcast: bool) -> View:
+        """A view of ``name`` for the output stage: canonical, and with rows as far apart as those of ``y``."""
+        view = self._canonical(name)
+        fits = broadcast or not view.windowed
+        return view if fits and (broadcast or view.pitch == y.width) else View.of(self._tensors[self._stored(name)])
+
+    def _stored(self, name: str) -> str:
+        """The name of a tensor in memory that equals ``name``: itself, or a copy."""
+        if name in self._tensors:
+            return name
+        view, t = self._views[name], self._graph.tensors[name]
+        copy = EngineLayer(f"{name} (copy)", "max", view, name, t.channels, (t.height, t.width))
+        if not view.canonical:
+            weight = np.zeros((t.channels, len(view.groups) * isa.GROUP, 1), dtype=np.int8)
+            weight[np.arange(t.channels), view.slots] = COPY_CODE
+            copy = replace(
+                copy,
+                kind="dense",
+                weight=weight,
+                bias=np.zeros(t.channels, dtype=np.int32),
+                multiplier=np.full(t.channels, COPY_MULTIPLIER, dtype=np.int32),
+            )
+        self._add(t, [copy])
+        return name
 
 
 def _dense(weight: NDArray[np.int8], groups: int) -> NDArray[np.int8]:
@@ -67,74 +276,34 @@ def _dense(weight: NDArray[np.int8], groups: int) -> NDArray[np.int8]:
     return full
 
 
-def _lower(layer: QConv | QMaxPool | QRelu, graph: QGraph) -> EngineLayer:
-    x, y = graph.tensors[layer.x], graph.tensors[layer.y]
-    if isinstance(layer, QRelu):
-        return EngineLayer(layer.name, "max", layer.x, layer.y, (1, 1), relu_before=True)
-    if isinstance(layer, QMaxPool):
-        return EngineLayer(
-            layer.name, "max", layer.x, layer.y, layer.kernel, layer.stride, layer.pads, layer.dilation,
-            relu_before=layer.relu,
-        )  # fmt: skip
-    kernel = (layer.weight.shape[2], layer.weight.shape[3])
-    diagonal = layer.groups > 1 and layer.groups == x.channels == y.channels
-    return EngineLayer(
-        layer.name,
-        "diagonal" if diagonal else "dense",
-        layer.x,
-        layer.y,
-        kernel,
-        layer.stride,
-        layer.pads,
-        layer.dilation,
-        weight=layer.weight.reshape(len(layer.weight), -1) if diagonal else _dense(layer.weight, layer.groups),
-        bias=layer.bias,
-        multiplier=layer.multiplier,
-        relu_before=layer.relu,
-        macs=layer.weight.size * y.height * y.width,
-    )
+def _over_slots(weight: NDArray[np.int8], view: View) -> NDArray[np.int8]:
+    """Weight [out, channels, positions] over the slots of a view; gaps get weight 0."""
+    if view.canonical:
+        return weight
+    out = np.zeros((len(weight), len(view.groups) * isa.GROUP, weight.shape[2]), dtype=np.int8)
+    out[:, view.slots] = weight
+    return out
 
 
-def _residual(add: QAdd, own: str, other: str, graph: QGraph) -> Residual:
-    """Shifts that put both operands on one scale and the sum on the output's."""
-    ey = graph.tensors[add.y].exponent
-    a, b = graph.tensors[own].exponent - ey, graph.tensors[other].exponent - ey
-    if max(abs(a), abs(b)) > EXPONENT_SPREAD:
+def _residual(layer: QAdd | QMul, own: str, other: str, view: View, graph: QGraph, *, broadcast: bool) -> Residual:
+    """Shifts that put the operands on one scale and the result on the output's."""
+    ey = graph.tensors[layer.y].exponent
+    ea, eb = graph.tensors[own].exponent, graph.tensors[other].exponent
+    if isinstance(layer, QMul):
+        shift = ea + eb - ey
+        _check_spread(layer, "Mul", abs(shift))
+        combine = isa.Combine.MULTIPLY
+        return Residual(view, combine, max(shift, 0), 0, max(-shift, 0), broadcast=broadcast)
+    a, b = ea - ey, eb - ey
+    _check_spread(layer, "Add", max(abs(a), abs(b)))
+    right = max(0, -a, -b)
+    return Residual(view, isa.Combine.ADD, a + right, b + right, right, layer.subtract, broadcast)
+
+
+def _check_spread(layer: QAdd | QMul, op: str, spread: int) -> None:
+    if spread > EXPONENT_SPREAD:
         raise UnsupportedError(
-            f"the operands' scales differ from the result's by 2**{max(abs(a), abs(b))}",
-            where=f"node {add.name!r} (Add)",
+            f"the operands' scales differ from the result's by 2**{spread}",
+            where=f"node {layer.name!r} ({op})",
             remedy=f"keep them within 2**{EXPONENT_SPREAD}: check the calibration images for extreme values",
         )
-    right = max(0, -a, -b)
-    return Residual(other, a + right, b + right, right)
-
-
-def fuse(graph: QGraph) -> tuple[EngineLayer, ...]:
-    """Engine layers in execution order.
-
-    An addition joins the layer that produces its later operand when nothing else reads that operand; otherwise it
-    becomes a pass of its own.
-    """
-    producer: dict[str, int] = {layer.y: i for i, layer in enumerate(graph.layers)}
-    uses: dict[str, int] = {graph.output: 1}
-    for layer in graph.layers:
-        for name in layer.inputs:
-            uses[name] = uses.get(name, 0) + 1
-
-    out: dict[int, EngineLayer] = {}
-    for index, layer in enumerate(graph.layers):
-        if not isinstance(layer, QAdd):
-            out[index] = _lower(layer, graph)
-            continue
-        own, other = sorted(layer.inputs, key=lambda name: producer.get(name, -1), reverse=True)
-        host = producer.get(own, -1)
-        fusable = own != other and uses[own] == 1 and host in out and out[host].residual is None
-        if fusable and not isinstance(graph.layers[host], QAdd):
-            residual = _residual(layer, own, other, graph)
-            out[host] = replace(out[host], y=layer.y, residual=residual, relu_after=layer.relu)
-            # A later addition may join this layer's operand order; it is now produced where its host runs.
-            producer[layer.y] = host
-        else:
-            residual = _residual(layer, own, other, graph)
-            out[index] = EngineLayer(layer.name, "max", own, layer.y, (1, 1), residual=residual, relu_after=layer.relu)
-    return tuple(out[i] for i in sorted(out))

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
-from proprune_cli.compile.fuse import EngineLayer
+from proprune_cli.compile.engine_layer import EngineLayer
 from proprune_cli.errors import DoesNotFitError
-from proprune_cli.ir.quantized import QTensor
 from proprune_cli.ops.taps import (
     LaneLayout,
     Positions,
@@ -119,11 +118,11 @@ def kernel_row_ranges(layer: EngineLayer, array: Array) -> tuple[tuple[int, int]
     return tuple((first, min(first + rows, height)) for first in range(0, height, rows))
 
 
-def build_taps(layer: EngineLayer, x: QTensor, y: QTensor, array: Array) -> LayerTaps:
+def build_taps(layer: EngineLayer, array: Array) -> LayerTaps:
     """Enumerate the taps of ``layer`` on ``array`` and drop those whose weights are all 0."""
     row_ranges = kernel_row_ranges(layer, array)
-    layout = lane_layout(x.channels, array, layer.kind)
-    blocks = layout.chunks if layer.kind != "dense" else -(-y.channels // array.oc)
+    layout = lane_layout(layer.in_slots, array, layer.kind)
+    blocks = layout.chunks if layer.kind != "dense" else -(-layer.channels // array.oc)
     units = tuple(
         tuple(_unit(layer, layout, chunk, rows, array) for chunk in range(layout.chunks)) for rows in row_ranges
     )

@@ -19,14 +19,15 @@ from proprune_cli.accel.program import Program
 from proprune_cli.accel.timing import Memory, estimate
 from proprune_cli.compile.calibration import open_session
 from proprune_cli.compile.emit import TiledLayer, emit
+from proprune_cli.compile.engine_layer import EngineLayer
 from proprune_cli.compile.frontend import canonicalise, import_onnx
-from proprune_cli.compile.fuse import EngineLayer, fuse
+from proprune_cli.compile.fuse import fuse
 from proprune_cli.compile.layer_taps import build_taps
 from proprune_cli.compile.plan import make_plan
 from proprune_cli.compile.qdq import to_qdq
 from proprune_cli.compile.quantise import quantise
-from proprune_cli.compile.tile import choose_tiling
-from proprune_cli.errors import DoesNotFitError, ProPruneError
+from proprune_cli.compile.tile import Choices, choose_tiling
+from proprune_cli.errors import DoesNotFitError, ProPruneError, UnsupportedError
 from proprune_cli.ir.quantized import QGraph
 
 Codes = NDArray[np.int8]
@@ -49,6 +50,7 @@ class Compiled:
             [C, H, W], its codes and the program's answer, on which interpreter and ONNX Runtime agree.
         output_shape: shape of the network's output without the batch.
         report: the quantiser's report (JSON data).
+        host: serialised ONNX model of what follows the engine's part on the host, empty where nothing does.
     """
 
     program: Program
@@ -59,6 +61,7 @@ class Compiled:
     golden_codes_out: Codes
     output_shape: tuple[int, ...]
     report: dict[str, Any]
+    host: bytes = b""
 
 
 def compile_model(
@@ -67,19 +70,31 @@ def compile_model(
     array: Array,
     board: Board,
     on_stage: OnStage | None = None,
+    *,
+    allow_host: bool = True,
 ) -> Compiled:
     """Compile an ONNX model for ``array`` on ``board``.
 
     Args:
         calibration: float32 [N, C, H, W], images as the network takes them.
         on_stage: called with the name of each stage as it starts.
+        allow_host: whether trailing operators may run on the host; else a network that has any is refused.
 
     Raises:
         ProPruneError: the model or the images are wrong (exit 1), unsupported or too large (exit 3).
     """
     stage = on_stage or (lambda _: None)
     stage("import")
-    graph = canonicalise(import_onnx(source))
+    imported = import_onnx(source)
+    tail = imported.host_tail
+    operators = [node.op_type for node in tail.graph.node] if tail is not None else []
+    if operators and not allow_host:
+        raise UnsupportedError(
+            f"{', '.join(operators)} would run on the host",
+            where=f"network {imported.name!r}",
+            remedy="leave out --no-host, or cut these operators off the model",
+        )
+    graph = canonicalise(imported)
     stage("quantise")
     quantised, report = quantise(graph, calibration)
     stage("schedule")
@@ -95,12 +110,13 @@ def compile_model(
     return Compiled(
         program=program,
         qdq=qdq,
-        plan=make_plan(quantised, layers, program, timing, array),
+        plan={**make_plan(layers, program, timing, array), "host": operators},
         golden_input=image,
         golden_codes_in=codes_in,
         golden_codes_out=codes_out,
         output_shape=quantised.output_shape,
         report=dataclasses.asdict(report),
+        host=tail.SerializeToString() if tail is not None else b"",
     )
 
 
@@ -110,14 +126,15 @@ def lower(graph: QGraph, array: Array, memory: Memory) -> tuple[Program, tuple[T
     Raises:
         DoesNotFitError: a layer fits no tile, or a table or field is too small.
     """
-    layers = tuple(_tile(layer, graph, array, memory) for layer in fuse(graph))
-    return emit(graph, layers, array), layers
+    passes = fuse(graph)
+    known: Choices = {}
+    layers = tuple(_tile(layer, array, memory, known) for layer in passes.layers)
+    return emit(passes, layers, array), layers
 
 
-def _tile(layer: EngineLayer, graph: QGraph, array: Array, memory: Memory) -> TiledLayer:
-    x, y = graph.tensors[layer.x], graph.tensors[layer.y]
-    taps = build_taps(layer, x, y, array)
-    return TiledLayer(layer, taps, choose_tiling(layer, taps, x, y, array, memory))
+def _tile(layer: EngineLayer, array: Array, memory: Memory, known: Choices) -> TiledLayer:
+    taps = build_taps(layer, array)
+    return TiledLayer(layer, taps, choose_tiling(layer, taps, array, memory, known))
 
 
 def encode_input(images: NDArray[np.float32], exponent: int) -> Codes:

@@ -8,16 +8,13 @@ from proprune_cli.accel.array import Array
 from proprune_cli.accel.program import Program
 from proprune_cli.accel.timing import Timing
 from proprune_cli.compile.emit import TiledLayer
-from proprune_cli.ir.quantized import QGraph
 
 
-def make_plan(
-    graph: QGraph, layers: tuple[TiledLayer, ...], program: Program, timing: Timing, array: Array
-) -> dict[str, Any]:
+def make_plan(layers: tuple[TiledLayer, ...], program: Program, timing: Timing, array: Array) -> dict[str, Any]:
     """``{"layers": [...], "totals": {...}}``; cycles are predicted by ``totals["model"]``."""
     macs = sum(t.layer.macs for t in layers)
     return {
-        "layers": [_layer(t, index, graph, timing, array) for index, t in enumerate(layers)],
+        "layers": [_layer(t, index, timing, array) for index, t in enumerate(layers)],
         "totals": {
             "model": timing.model,
             "cycles": timing.cycles,
@@ -32,19 +29,20 @@ def make_plan(
     }
 
 
-def _layer(tiled: TiledLayer, index: int, graph: QGraph, timing: Timing, array: Array) -> dict[str, Any]:
+def _layer(tiled: TiledLayer, index: int, timing: Timing, array: Array) -> dict[str, Any]:
     layer, tiling, predicted = tiled.layer, tiled.tiling, timing.layers[index]
-    x, y = graph.tensors[layer.x], graph.tensors[layer.y]
     kept = int(tiled.taps.kept.sum())
     possible = sum(u.keep.size for row in tiled.taps.units for u in row)
     return {
         "name": layer.name,
         "kind": layer.kind,
-        "input": [x.channels, x.height, x.width],
-        "output": [y.channels, y.height, y.width],
+        "input": [layer.view.channels, layer.view.height, layer.view.width],
+        "output": [layer.channels, *layer.size],
         "kernel": list(layer.kernel),
         "stride": list(layer.stride),
-        "residual": layer.residual.tensor if layer.residual else None,
+        "combine": layer.residual.combine.name.lower() if layer.residual else None,
+        "lookup": layer.lookup.name.lower() if layer.table is not None else None,
+        "residual": sorted(layer.residual.view.storages) if layer.residual else None,
         "macs": layer.macs,
         "taps": kept,
         "taps_dropped": possible - kept,

@@ -11,14 +11,27 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
-from proprune_cli.ir.quantized import REQUANT_SHIFT, QAdd, QConv, QGraph, QLayer, QMaxPool
-
-OPSET = 13
-IR_VERSION = 8
-"""Old enough for the runtimes that boards and older installations carry."""
-
+from proprune_cli.compile.qdq_nodes import OnnxBody
+from proprune_cli.ir.quantized import (
+    REQUANT_SHIFT,
+    QAdd,
+    QConcat,
+    QConv,
+    QConvTranspose,
+    QGraph,
+    QLayer,
+    QMaxPool,
+    QMul,
+    QPad,
+    QRelu,
+    QSelect,
+    QTable,
+    QTensor,
+)
+from proprune_cli.ir.shapes import transposed_shape
+from proprune_cli.ops.functions import function_of
 
 # Names with a prefix, so that no tensor of the user's model can be called the same.
 ZERO = "constant/zero"
@@ -49,81 +62,99 @@ def to_qdq(graph: QGraph, *, expose_codes: bool = False) -> onnx.ModelProto:
         ]
     source = graph.tensors[graph.input]
     shape = ["N", source.channels, source.height, source.width]
-    inputs = [helper.make_tensor_value_info(graph.input, TensorProto.FLOAT, shape)]
-    body = helper.make_graph(build.nodes, graph.name, inputs, outputs, build.constants)
-    return helper.make_model(
-        body, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="proprune"
-    )
+    return build.model(graph.name, [helper.make_tensor_value_info(graph.input, TensorProto.FLOAT, shape)], outputs)
 
 
-class _Builder:
+class _Builder(OnnxBody):
     """Collects nodes and constants; every tensor's codes are dequantised once."""
 
     def __init__(self, graph: QGraph) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
+        super().__init__()
         self._graph = graph
         self._scales: set[int] = set()
-        self._constant(ZERO, np.zeros((), np.int8))
+        self.constant(ZERO, np.zeros((), np.int8))
 
     def layer(self, layer: QLayer) -> None:
         linear = layer.y + "/linear"
-        inputs = [self._real(name) for name in layer.inputs]
-        if isinstance(layer, QConv):
-            self._add("Conv", [*inputs, *self._weights(layer)], linear, layer.name, **_window(layer))
-        elif isinstance(layer, QMaxPool):
-            self._add("MaxPool", inputs, linear, layer.name, **_window(layer))
-        elif isinstance(layer, QAdd):
-            self._add("Add", inputs, linear, layer.name)
-        else:
-            self._add("Relu", inputs, linear, layer.name)
-        clamped = isinstance(layer, QConv | QMaxPool | QAdd) and layer.relu
+        self._compute(layer, [self._real(name) for name in layer.inputs], linear)
+        clamped = isinstance(layer, QConv | QConvTranspose | QMaxPool | QAdd | QMul) and layer.relu
         if clamped:
             # Codes before the clamp, then the clamp on their exact values.
             scale = self._scale(self._exponent(layer.y))
-            self._add("QuantizeLinear", [linear, scale, ZERO], linear + "/codes")
-            self._add("DequantizeLinear", [linear + "/codes", scale, ZERO], linear + "/real")
-            self._add("Relu", [linear + "/real"], layer.y + "/relu", layer.name + "/relu")
+            self.add("QuantizeLinear", [linear, scale, ZERO], linear + "/codes")
+            self.add("DequantizeLinear", [linear + "/codes", scale, ZERO], linear + "/real")
+            self.add("Relu", [linear + "/real"], layer.y + "/relu", layer.name + "/relu")
         self.quantise(layer.y + "/relu" if clamped else linear, layer.y)
+
+    def _compute(self, layer: QLayer, inputs: list[str], y: str) -> None:
+        """The layer's own operator, float32 in and out."""
+        if isinstance(layer, QConv):
+            self.add("Conv", [*inputs, *self._weights(layer)], y, layer.name, **_window(layer))
+        elif isinstance(layer, QConvTranspose):
+            window = _window(layer)
+            window["output_padding"] = _output_padding(layer, self._graph.tensors)
+            self.add("ConvTranspose", [*inputs, *self._weights(layer)], y, layer.name, **window)
+        elif isinstance(layer, QMaxPool):
+            self.add("MaxPool", inputs, y, layer.name, **_window(layer))
+        elif isinstance(layer, QAdd):
+            self.add("Sub" if layer.subtract else "Add", inputs, y, layer.name)
+        elif isinstance(layer, QMul):
+            self.add("Mul", inputs, y, layer.name)
+        elif isinstance(layer, QRelu):
+            self.add("Relu", inputs, y, layer.name)
+        elif isinstance(layer, QTable):
+            self.function(function_of(layer), inputs[0], y, layer.name)
+        elif isinstance(layer, QConcat):
+            self.concat(inputs, y, layer.name)
+        elif isinstance(layer, QSelect):
+            self.select(inputs[0], y, layer.name, layer.channels)
+        elif isinstance(layer, QPad):
+            self.pad(inputs[0], y, layer.name, layer.pads, layer.value * 2.0 ** self._exponent(layer.y))
+        else:
+            self.upsample(inputs[0], y, layer.name, layer.scale)
 
     def quantise(self, real: str, tensor: str) -> None:
         """Codes of ``tensor`` from the float tensor ``real``, and their values again for the readers."""
         scale = self._scale(self._exponent(tensor))
-        self._add("QuantizeLinear", [real, scale, ZERO], codes_name(tensor))
-        self._add("DequantizeLinear", [codes_name(tensor), scale, ZERO], self._real(tensor))
+        self.add("QuantizeLinear", [real, scale, ZERO], codes_name(tensor))
+        self.add("DequantizeLinear", [codes_name(tensor), scale, ZERO], self._real(tensor))
 
     def finish(self) -> None:
         """The float output in the ONNX model's shape."""
         graph = self._graph
         shape = np.asarray([0, *graph.output_shape], np.int64)
-        self._constant(OUTPUT_SHAPE, shape)
-        self._add("Reshape", [self._real(graph.output), OUTPUT_SHAPE], graph.output)
+        self.constant(OUTPUT_SHAPE, shape)
+        self.add("Reshape", [self._real(graph.output), OUTPUT_SHAPE], graph.output)
 
-    def _weights(self, layer: QConv) -> list[str]:
+    def _weights(self, layer: QConv | QConvTranspose) -> list[str]:
         ex, ey = self._exponent(layer.x), self._exponent(layer.y)
         steps = layer.multiplier.astype(np.float32)
         names = [f"{layer.name}/{part}" for part in ("weight", "bias")]
         scales = (steps * np.float32(2.0 ** (ey - ex - REQUANT_SHIFT)), steps * np.float32(2.0 ** (ey - REQUANT_SHIFT)))
-        for name, codes, scale in zip(names, (layer.weight, layer.bias), scales, strict=True):
-            self._constant(name + "/codes", codes)
-            self._constant(name + "/scale", scale)
-            self._constant(name + "/zero", np.zeros(len(scale), codes.dtype))
-            parts = [name + "/codes", name + "/scale", name + "/zero"]
-            self._add("DequantizeLinear", parts, name, axis=0)
+        if isinstance(layer, QConvTranspose) and layer.groups > 1:
+            self._grouped_weight(layer, names[0], scales[0])
+        else:
+            self._dequantised(names[0], layer.weight, scales[0], int(isinstance(layer, QConvTranspose)))
+        self._dequantised(names[1], layer.bias, scales[1], 0)
         return names
 
-    def _add(self, op: str, inputs: list[str], y: str, name: str = "", **attributes: Any) -> None:
-        self.nodes.append(helper.make_node(op, inputs, [y], name=name or f"{y}/{op}", **attributes))
+    def _dequantised(self, name: str, codes: NDArray[Any], scale: NDArray[np.float32], axis: int) -> None:
+        self.constant(name + "/codes", codes)
+        self.constant(name + "/scale", scale)
+        self.constant(name + "/zero", np.zeros(len(scale), codes.dtype))
+        self.add("DequantizeLinear", [name + "/codes", name + "/scale", name + "/zero"], name, axis=axis)
 
-    def _constant(self, name: str, value: NDArray[Any]) -> str:
-        self.constants.append(numpy_helper.from_array(value, name))
-        return name
+    def _grouped_weight(self, layer: QConvTranspose, name: str, scale: NDArray[np.float32]) -> None:
+        """Filters of several groups share a column of the weight, so their scales do not lie along an axis of it."""
+        rows = np.repeat(scale.reshape(layer.groups, -1), len(layer.weight) // layer.groups, axis=0)
+        self._dequantised(name + "/unscaled", layer.weight, np.ones(layer.weight.shape[1], np.float32), 1)
+        self.add("Mul", [name + "/unscaled", self.constant(name + "/scale", rows[:, :, None, None])], name)
 
     def _scale(self, exponent: int) -> str:
         name = f"constant/scale_2**{exponent}"
         if exponent not in self._scales:
             self._scales.add(exponent)
-            self._constant(name, np.asarray(2.0**exponent, np.float32))
+            self.constant(name, np.asarray(2.0**exponent, np.float32))
         return name
 
     def _exponent(self, tensor: str) -> int:
@@ -133,14 +164,22 @@ class _Builder:
         return tensor + "/real"
 
 
-def _window(layer: QConv | QMaxPool) -> dict[str, Any]:
-    kernel = layer.weight.shape[2:] if isinstance(layer, QConv) else layer.kernel
+def _window(layer: QConv | QConvTranspose | QMaxPool) -> dict[str, Any]:
+    kernel = layer.kernel if isinstance(layer, QMaxPool) else layer.weight.shape[2:]
     window: dict[str, Any] = {
         "kernel_shape": list(kernel),
         "strides": layer.stride,
         "pads": layer.pads,
         "dilations": layer.dilation,
     }
-    if isinstance(layer, QConv):
+    if not isinstance(layer, QMaxPool):
         window["group"] = layer.groups
     return window
+
+
+def _output_padding(layer: QConvTranspose, tensors: dict[str, QTensor]) -> list[int]:
+    """What the output's size has beyond the window's own: ONNX ``output_padding``."""
+    x, y = tensors[layer.x], tensors[layer.y]
+    kernel = (layer.weight.shape[2], layer.weight.shape[3])
+    plain = transposed_shape((x.height, x.width), kernel, layer.stride, layer.pads, (0, 0), layer.dilation)
+    return [y.height - plain[0], y.width - plain[1]]

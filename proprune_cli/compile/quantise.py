@@ -19,12 +19,43 @@ from proprune_cli.compile.calibration import (
     run_session,
     threads_for,
 )
+from proprune_cli.compile.calibration_model import CLAMPED
 from proprune_cli.compile.qdq import to_qdq
 from proprune_cli.compile.quantise_exponents import choose_exponents, legalise
+from proprune_cli.compile.quantise_tables import fill_table, function_of_node
 from proprune_cli.compile.quantise_weights import QuantisedConv, decibels, quantise_conv, with_bias
 from proprune_cli.errors import UnsupportedError
-from proprune_cli.ir.graph import Add, Conv, Graph, MaxPool, Relu
-from proprune_cli.ir.quantized import QAdd, QConv, QGraph, QLayer, QMaxPool, QRelu, QTensor
+from proprune_cli.ir.graph import (
+    Activation,
+    Add,
+    Concat,
+    Conv,
+    ConvTranspose,
+    Graph,
+    MaxPool,
+    Mul,
+    Node,
+    Pad,
+    Relu,
+    Select,
+    Upsample,
+)
+from proprune_cli.ir.quantized import (
+    QAdd,
+    QConcat,
+    QConvTranspose,
+    QGraph,
+    QLayer,
+    QMaxPool,
+    QMul,
+    QPad,
+    QRelu,
+    QSelect,
+    QTable,
+    QTensor,
+    QUpsample,
+)
+from proprune_cli.ops.conv_transpose import by_channel, by_filter
 
 F64 = NDArray[np.float64]
 
@@ -122,10 +153,10 @@ def _fit(graph: Graph, wished: Mapping[str, int]) -> tuple[dict[str, int], dict[
         exponents = legalise(graph, wished, least)
         convs: dict[str, QuantisedConv] = {}
         for node in graph.nodes:
-            if not isinstance(node, Conv):
+            if not isinstance(node, Conv | ConvTranspose):
                 continue
             ex, ey = exponents[node.x], exponents[node.y]
-            done = quantise_conv(node, node.bias.astype(np.float64), ex, ey, nonnegative=node.x in unsigned)
+            done = quantise_conv(as_conv(node), node.bias.astype(np.float64), ex, ey, nonnegative=node.x in unsigned)
             if done is None:
                 if ey - ex > 32:
                     raise _too_long(node)
@@ -137,13 +168,28 @@ def _fit(graph: Graph, wished: Mapping[str, int]) -> tuple[dict[str, int], dict[
 
 
 def _nonnegative(graph: Graph) -> set[str]:
-    """Tensors whose codes cannot be negative: clamped by a ReLU, or the maximum over such."""
+    """Tensors whose codes cannot be negative: clamped by a ReLU or an activation, or made of such."""
     found: set[str] = set()
     for node in graph.nodes:
-        clamped = isinstance(node, Relu) or (isinstance(node, Conv | Add | MaxPool) and node.relu)
-        if clamped or (isinstance(node, MaxPool) and node.x in found):
+        kept = isinstance(node, MaxPool | Concat | Select | Upsample | Mul) or (
+            isinstance(node, Pad) and node.value >= 0
+        )
+        kept = kept or (isinstance(node, Add) and not node.subtract)
+        if (
+            isinstance(node, Relu)
+            or (isinstance(node, CLAMPED) and node.relu)
+            or (isinstance(node, Activation) and function_of_node(node).nonnegative)
+            or (kept and found.issuperset(node.inputs))
+        ):
             found.add(node.y)
     return found
+
+
+def as_conv(node: Conv | ConvTranspose) -> Conv:
+    """A convolution with the same weights per filter; for a transposed one, the bounds of its longest sums."""
+    if isinstance(node, Conv):
+        return node
+    return Conv(node.name, node.x, node.y, by_filter(node.weight, node.groups), node.bias, groups=node.groups)
 
 
 def _corrected(
@@ -157,31 +203,54 @@ def _corrected(
     """
     fixed: dict[str, QuantisedConv] = {}
     for node in graph.nodes:
-        if isinstance(node, Conv):
+        if isinstance(node, Conv | ConvTranspose):
             done = convs[node.name]
             mean = seen.tensors[node.x].mean.reshape(node.groups, -1)
             grouped = done.error.reshape(node.groups, -1, done.error.shape[1])
             shift = np.einsum("goi,gi->go", grouped, mean).reshape(-1)
+            if isinstance(node, ConvTranspose):
+                # On average an output pixel meets one of this many kernel positions.
+                shift = shift / (node.stride[0] * node.stride[1])
             fixed[node.name] = with_bias(done, node.bias + shift, exponents[node.y]) or done
     return fixed
 
 
 def _assemble(graph: Graph, exponents: Mapping[str, int], convs: Mapping[str, QuantisedConv]) -> QGraph:
-    layers: list[QLayer] = []
-    for node in graph.nodes:
-        if isinstance(node, Conv):
-            layers.append(convs[node.name].layer)
-        elif isinstance(node, MaxPool):
-            window = (node.kernel, node.stride, node.pads, node.dilation)
-            layers.append(QMaxPool(node.name, node.x, node.y, *window, relu=node.relu))
-        elif isinstance(node, Add):
-            layers.append(QAdd(node.name, node.a, node.b, node.y, node.relu))
-        else:
-            layers.append(QRelu(node.name, node.inputs[0], node.y))
+    layers = tuple(_layer(node, exponents, convs) for node in graph.nodes)
     tensors = {
         name: QTensor(name, shape[0], shape[1], shape[2], exponents[name]) for name, shape in graph.tensors.items()
     }
-    return QGraph(graph.name, tensors, tuple(layers), graph.input, graph.output, graph.output_shape)
+    return QGraph(graph.name, tensors, layers, graph.input, graph.output, graph.output_shape)
+
+
+def _layer(node: Node, exponents: Mapping[str, int], convs: Mapping[str, QuantisedConv]) -> QLayer:
+    if isinstance(node, Conv):
+        return convs[node.name].layer
+    if isinstance(node, ConvTranspose):
+        done = convs[node.name].layer
+        weight = by_channel(done.weight, node.groups)
+        window = (node.stride, node.pads, node.dilation, node.groups, node.relu)
+        return QConvTranspose(node.name, node.x, node.y, weight, done.bias, done.multiplier, *window)
+    if isinstance(node, MaxPool):
+        window = (node.kernel, node.stride, node.pads, node.dilation)
+        return QMaxPool(node.name, node.x, node.y, *window, relu=node.relu)
+    if isinstance(node, Add):
+        return QAdd(node.name, node.a, node.b, node.y, node.relu, node.subtract)
+    if isinstance(node, Mul):
+        return QMul(node.name, node.a, node.b, node.y, node.relu)
+    if isinstance(node, Activation):
+        table = fill_table(node, exponents[node.x], exponents[node.y])
+        return QTable(node.name, node.x, node.y, table, node.op, node.attributes, node.parameters)
+    if isinstance(node, Concat):
+        return QConcat(node.name, node.xs, node.y)
+    if isinstance(node, Select):
+        return QSelect(node.name, node.x, node.y, node.channels)
+    if isinstance(node, Pad):
+        value = int(np.clip(np.rint(np.ldexp(node.value, -exponents[node.y])), -128, 127))
+        return QPad(node.name, node.x, node.y, node.pads, value)
+    if isinstance(node, Upsample):
+        return QUpsample(node.name, node.x, node.y, node.scale)
+    return QRelu(node.name, node.inputs[0], node.y)
 
 
 def _output_error(candidate: QGraph, seen: Calibration, images: int, threads: int) -> float:
@@ -198,7 +267,7 @@ def _output_error(candidate: QGraph, seen: Calibration, images: int, threads: in
 
 
 def _layer_report(name: str, conv: QuantisedConv, exponents: Mapping[str, int], seen: Calibration) -> LayerReport:
-    layer: QConv = conv.layer
+    layer = conv.layer
     exponent = exponents[layer.y]
     values = seen.tensors[layer.y].samples.astype(np.float64)
     rounded = np.clip(np.rint(values * 2.0**-exponent), -128, 127) * 2.0**exponent
@@ -213,8 +282,8 @@ def _layer_report(name: str, conv: QuantisedConv, exponents: Mapping[str, int], 
     )
 
 
-def _too_long(node: Conv) -> UnsupportedError:
-    products = int(np.prod(node.weight.shape[1:]))
+def _too_long(node: Conv | ConvTranspose) -> UnsupportedError:
+    products = int(np.prod(as_conv(node).weight.shape[1:]))
     return UnsupportedError(
         f"Conv {node.name!r} adds {products} products per output: its accumulator may pass 2**24",
         where=f"node {node.name!r}",

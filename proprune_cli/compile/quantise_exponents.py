@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from proprune_cli.compile.calibration import TensorStatistics
-from proprune_cli.ir.graph import F32, Add, Conv, Graph, MaxPool, Relu
-from proprune_cli.ir.quantized import EXPONENT_SPREAD, MULTIPLIER_LIMIT, REQUANT_SHIFT
+from proprune_cli.compile.quantise_tables import evaluate, function_of_node
+from proprune_cli.errors import UnsupportedError
+from proprune_cli.ir.graph import (
+    F32,
+    Activation,
+    Add,
+    Concat,
+    Conv,
+    ConvTranspose,
+    Graph,
+    MaxPool,
+    Mul,
+    Node,
+    Pad,
+    Relu,
+    Select,
+    Upsample,
+)
+from proprune_cli.ir.quantized import EXPONENT_SPREAD, MULTIPLIER_LIMIT, PRODUCT_SPREAD, REQUANT_SHIFT
 
 CANDIDATES = 6
 """Exponents tried per tensor: the one that holds the peak, and finer ones that clip it."""
@@ -20,6 +37,13 @@ FINEST = -40
 """No exponent is chosen below this: the accumulator's scale stays a normal float32."""
 
 
+COARSEST = 62
+"""No exponent can be forced above this by values that calibration admits."""
+
+TYING = (MaxPool, Relu, Concat, Select, Pad, Upsample)
+"""Kinds of node whose inputs and output have one scale."""
+
+
 def squared_error(values: F32, exponent: int) -> float:
     """Sum of squared differences between ``values`` and their int8 codes with scale ``2**exponent``."""
     scale = np.float32(2.0**exponent)
@@ -29,11 +53,21 @@ def squared_error(values: F32, exponent: int) -> float:
 
 
 def tied_groups(graph: Graph) -> dict[str, str]:
-    """The representative of every tensor: max pooling and a standalone ReLU keep their input's scale."""
-    leader: dict[str, str] = {graph.input: graph.input}
+    """The representative of every tensor: what only moves codes, or picks among them, keeps their scale."""
+    parent: dict[str, str] = {name: name for name in graph.tensors}
+
+    def head(name: str) -> str:
+        while parent[name] != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
     for node in graph.nodes:
-        leader[node.y] = leader[node.x] if isinstance(node, MaxPool | Relu) else node.y
-    return leader
+        if isinstance(node, TYING):
+            for name in node.inputs:
+                # The older tensor represents, so that the result does not depend on how groups grew.
+                parent[head(node.y)] = head(name)
+    return {name: head(name) for name in graph.tensors}
 
 
 def choose_exponents(graph: Graph, seen: Mapping[str, TensorStatistics]) -> dict[str, int]:
@@ -45,6 +79,7 @@ def choose_exponents(graph: Graph, seen: Mapping[str, TensorStatistics]) -> dict
     members: dict[str, list[TensorStatistics]] = {}
     for name, head in leader.items():
         members.setdefault(head, []).append(seen[name])
+    arguments = _arguments(graph, leader)
     chosen: dict[str, int] = {}
     for head, group in members.items():
         peak = max(one.peak for one in group)
@@ -53,9 +88,37 @@ def choose_exponents(graph: Graph, seen: Mapping[str, TensorStatistics]) -> dict
             continue
         top = max(int(np.ceil(np.log2(peak / 127.0))), FINEST)
         tried = range(top, max(top - CANDIDATES, FINEST - 1), -1)
-        errors = {e: sum(squared_error(one.samples, e) for one in group) for e in tried}
+        errors = {e: _error(group, arguments.get(head, []), e) for e in tried}
         chosen[head] = min(errors, key=lambda e: (errors[e], -e))
     return {name: chosen[head] for name, head in leader.items()}
+
+
+def _arguments(graph: Graph, leader: Mapping[str, str]) -> dict[str, list[Activation]]:
+    """Tensors, alone in their group, that nothing but activations reads: what counts is the error after those."""
+    groups: dict[str, int] = {}
+    for head in leader.values():
+        groups[head] = groups.get(head, 0) + 1
+    found: dict[str, list[Activation]] = {}
+    for name, readers in graph.consumers().items():
+        functions = [node for node in readers if isinstance(node, Activation)]
+        if functions and len(functions) == len(readers) and groups[leader[name]] == 1 and name != graph.output:
+            found[name] = functions
+    return found
+
+
+def _error(group: Sequence[TensorStatistics], functions: Sequence[Activation], exponent: int) -> float:
+    """Squared error of the samples themselves, or, given ``functions``, of those functions' values."""
+    if not functions:
+        return sum(squared_error(one.samples, exponent) for one in group)
+    total = 0.0
+    scale = np.float32(2.0**exponent)
+    for one in group:
+        rounded = np.clip(np.rint(one.samples / scale), -128, 127) * scale
+        for node in functions:
+            f = function_of_node(node)
+            difference = evaluate(f, rounded.astype(np.float32)) - evaluate(f, one.samples)
+            total += float(np.square(difference).sum(dtype=np.float64))
+    return total
 
 
 def legalise(graph: Graph, exponents: Mapping[str, int], least: Mapping[str, int]) -> dict[str, int]:
@@ -64,7 +127,10 @@ def legalise(graph: Graph, exponents: Mapping[str, int], least: Mapping[str, int
     Args:
         least: smallest exponent that a tensor may take, for tensors whose multipliers did not fit before.
 
-    An exponent is only ever raised, and never above what the largest one forces, so this ends.
+    An exponent is only ever raised, and never above ``COARSEST``, so this ends.
+
+    Raises:
+        UnsupportedError: a product's scale is tied to its operand's, and the other operand is out of all proportion.
     """
     leader = tied_groups(graph)
     value = {
@@ -80,16 +146,23 @@ def legalise(graph: Graph, exponents: Mapping[str, int], least: Mapping[str, int
                 for operand in node.inputs:
                     bounds.append((node.y, value[leader[operand]] - EXPONENT_SPREAD))
                     bounds.append((operand, value[leader[node.y]] - EXPONENT_SPREAD))
-            elif isinstance(node, Conv):
+            elif isinstance(node, Mul):
+                a, b, y = (value[leader[name]] for name in (node.a, node.b, node.y))
+                bounds.append((node.y, a + b - PRODUCT_SPREAD))
+                # The operand whose scale is finer can be raised with the smaller loss.
+                bounds.append((node.a, y - PRODUCT_SPREAD - b) if a < b else (node.b, y - PRODUCT_SPREAD - a))
+            elif isinstance(node, Conv | ConvTranspose):
                 bounds.append((node.y, value[leader[node.x]] + _rise(node)))
             for name, bound in bounds:
                 if value[leader[name]] < bound:
+                    if bound > COARSEST:
+                        raise _out_of_reach(node)
                     value[leader[name]] = bound
                     changed = True
     return {name: value[head] for name, head in leader.items()}
 
 
-def _rise(node: Conv) -> int:
+def _rise(node: Conv | ConvTranspose) -> int:
     """By how much the result's exponent must pass the input's (negative: may stay below) to keep m < 2**15.
 
     The largest weight must get a code of at most 127: ``max|w| / 127 * 2**(16 + ex - ey) <= 2**15 * 31/32``.
@@ -98,3 +171,11 @@ def _rise(node: Conv) -> int:
     if peak == 0.0:
         return -1000
     return int(np.ceil(np.log2(peak / 127.0 * 2.0**REQUANT_SHIFT / (MULTIPLIER_LIMIT * 31 / 32))))
+
+
+def _out_of_reach(node: Node) -> UnsupportedError:
+    return UnsupportedError(
+        f"{type(node).__name__} {node.name!r} combines tensors whose scales are out of all proportion",
+        where=f"node {node.name!r}",
+        remedy="check the weights and the calibration images for extreme values",
+    )

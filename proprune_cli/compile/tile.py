@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.timing import LayerTiming, Memory, layer_timing
-from proprune_cli.compile.fuse import EngineLayer
+from proprune_cli.compile.engine_layer import EngineLayer
 from proprune_cli.compile.layer_taps import LayerTaps
 from proprune_cli.errors import DoesNotFitError
-from proprune_cli.ir.quantized import QTensor
 
 MAX_TILES_PER_AXIS = 56
 """Tilings finer than this per axis are not considered unless nothing coarser fits."""
@@ -53,27 +52,53 @@ class Tiling:
     timing: LayerTiming
 
 
-def choose_tiling(layer: EngineLayer, taps: LayerTaps, x: QTensor, y: QTensor, array: Array, memory: Memory) -> Tiling:
+Choices = dict[Hashable, tuple[tuple[int, int], tuple[Segment, ...]]]
+"""Tile and segments chosen for each shape of layer met so far: networks repeat themselves."""
+
+
+def choose_tiling(
+    layer: EngineLayer, taps: LayerTaps, array: Array, memory: Memory, known: Choices | None = None
+) -> Tiling:
     """The tiling with the fewest predicted cycles.
+
+    ``known`` is looked up and added to; it must serve one array and one memory only.
 
     Raises:
         DoesNotFitError: no tile fits the banks.
     """
+    key = _shape(layer, taps)
+    if known is not None and key in known:
+        return _build(layer, taps, *known[key], array, memory)
     best: Tiling | None = None
-    for tile, segments in _candidates(layer, taps, y, array):
-        floor = _iterations_floor(tile, segments, taps, y, array)
+    for tile, segments in _candidates(layer, taps, array):
+        floor = _iterations_floor(tile, segments, taps, layer.size, array)
         if best is not None and floor >= best.timing.cycles:
             continue
-        tiling = _build(layer, taps, tile, segments, x, y, array, memory)
+        tiling = _build(layer, taps, tile, segments, array, memory)
         if best is None or (tiling.timing.cycles, len(segments)) < (best.timing.cycles, len(best.segments)):
             best = tiling
     if best is None:
+        view = layer.view
         raise DoesNotFitError(
-            f"no tile of its {x.channels}×{x.height}×{x.width} input fits {array.bank_depth} bank cells",
+            f"no tile of its {layer.in_slots}×{view.height}×{view.width} input fits {array.bank_depth} bank cells",
             where=f"layer {layer.name!r}",
             remedy="choose an array with deeper banks, or a smaller kernel, stride or input",
         )
+    if known is not None:
+        known[key] = best.tile, best.segments
     return best
+
+
+def _shape(layer: EngineLayer, taps: LayerTaps) -> Hashable:
+    """Everything of a layer that its cycles depend on."""
+    view, residual = layer.view, layer.residual
+    return (
+        (layer.kind, layer.channels, layer.in_slots, layer.size, layer.output),
+        (layer.kernel, layer.stride, layer.pads, layer.dilation),
+        (view.height, view.width, view.pitch),
+        (residual is not None, residual is not None and residual.broadcast),
+        (taps.kept.tobytes(), taps.fresh_sums.tobytes()),
+    )
 
 
 def _extents(layer: EngineLayer, taps: LayerTaps, tile: tuple[int, int]) -> tuple[int, int]:
@@ -94,14 +119,15 @@ def _beats(pixels: int, array: Array) -> int:
 
 
 def _candidates(
-    layer: EngineLayer, taps: LayerTaps, y: QTensor, array: Array
+    layer: EngineLayer, taps: LayerTaps, array: Array
 ) -> Iterator[tuple[tuple[int, int], tuple[Segment, ...]]]:
     """Tiles that fit with the ways to split their chunks."""
     chunks = taps.layout.chunks
-    widths = [w for w in _sizes(y.width) if w >= min(y.width, 8)] + ([1] if y.width > 8 else [])
+    full_height, full_width = layer.size
+    widths = [w for w in _sizes(full_width) if w >= min(full_width, 8)] + ([1] if full_width > 8 else [])
     for width in widths:
         found = False
-        for height in _sizes(y.height):
+        for height in _sizes(full_height):
             rows, cols = _extents(layer, taps, (height, width))
             beats = _beats(height * width, array)
             fit = array.bank_depth // (rows * cols)
@@ -112,7 +138,7 @@ def _candidates(
                 if segments is not None:
                     found = True
                     yield (height, width), segments
-        if found and width * 2 < y.width:
+        if found and width * 2 < full_width:
             return  # narrower tiles only add halo
 
 
@@ -165,13 +191,13 @@ def _iterations_floor(
     tile: tuple[int, int],
     segments: tuple[Segment, ...],
     taps: LayerTaps,
-    y: QTensor,
+    size: tuple[int, int],
     array: Array,
 ) -> int:
     """Cycles that the accumulate loop alone needs, exactly."""
     total = sum(segment_load(s, taps, array).taps for s in segments)
-    heights = np.diff([*range(0, y.height, tile[0]), y.height])
-    widths = np.diff([*range(0, y.width, tile[1]), y.width])
+    heights = np.diff([*range(0, size[0], tile[0]), size[0]])
+    widths = np.diff([*range(0, size[1], tile[1]), size[1]])
     pixels = np.outer(heights, widths)
     return int(np.maximum(-(-pixels // array.px), array.min_beats).sum()) * total
 
@@ -181,19 +207,18 @@ def _build(
     taps: LayerTaps,
     tile: tuple[int, int],
     segments: tuple[Segment, ...],
-    x: QTensor,
-    y: QTensor,
     array: Array,
     memory: Memory,
 ) -> Tiling:
     rows, cols = _extents(layer, taps, tile)
     per_chunk = taps.layout.groups_per_chunk
-    out_groups = -(-y.channels // isa.GROUP)
+    out_groups = -(-layer.channels // isa.GROUP)
     in_groups = taps.layout.in_groups
 
-    rows_at, cols_at = np.arange(0, y.height, tile[0]), np.arange(0, y.width, tile[1])
+    (height, width), output = layer.size, layer.output
+    rows_at, cols_at = np.arange(0, height, tile[0]), np.arange(0, width, tile[1])
     oy0, ox0 = np.repeat(rows_at, len(cols_at)), np.tile(cols_at, len(rows_at))
-    tile_h, tile_w = np.minimum(tile[0], y.height - oy0), np.minimum(tile[1], y.width - ox0)
+    tile_h, tile_w = np.minimum(tile[0], height - oy0), np.minimum(tile[1], width - ox0)
     beats = np.maximum(-(-(tile_h * tile_w) // array.px), array.min_beats)
 
     seg = np.array(
@@ -245,23 +270,28 @@ def _build(
     descriptor = isa.LayerDescriptor(
         mode=isa.Mode.MAX if layer.kind == "max" else isa.Mode.MAC,
         relu_before=int(layer.relu_before),
-        add=int(residual is not None),
+        combine=residual.combine if residual else isa.Combine.NONE,
+        subtract=int(residual is not None and residual.subtract),
+        broadcast=int(residual is not None and residual.broadcast),
+        lookup=layer.lookup,
         relu_after=int(layer.relu_after),
         shift_a=residual.shift_a if residual else 0,
         shift_b=residual.shift_b if residual else 0,
         shift_y=residual.shift_y if residual else 0,
-        pad_value=-128 if layer.kind == "max" else 0,
+        pad_value=layer.pad_value,
         stride_y=layer.stride[0],
         stride_x=layer.stride[1],
         groups_per_chunk=per_chunk,
         step_count=len(oy0) * len(segments),
-        in_width=x.width,
-        in_height=x.height,
+        in_width=layer.view.width,
+        in_height=layer.view.height,
+        in_pitch=layer.view.pitch,
         pitch=cols,
         chunk_cells=rows * cols,
-        out_plane=y.height * y.width,
-        out_width=y.width,
-        out_height=y.height,
+        out_plane=output.plane[0] * output.plane[1],
+        out_pitch=output.plane[1],
+        out_step_y=output.step[0],
+        out_step_x=output.step[1],
         lane_select_0=select[0],
         lane_select_1=select[1],
     )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from proprune_cli.accel.array import load_array
 from proprune_cli.artifact import Artifact, Golden, Source
 from proprune_cli.artifact.files import read_whole
+from proprune_cli.artifact.host import host_segment
 from proprune_cli.errors import DoesNotFitError, InputError
 
 if TYPE_CHECKING:
@@ -25,8 +26,17 @@ CALIBRATION_IMAGES = 500
 """Images taken from a data set that is named for calibration."""
 
 
-def build(source: Path, options: CompileOptions, on_stage: Callable[[str], None] = lambda _: None) -> Artifact:
+def build(
+    source: Path,
+    options: CompileOptions,
+    on_stage: Callable[[str], None] = lambda _: None,
+    *,
+    allow_host: bool = True,
+) -> Artifact:
     """Compile a run directory or an ONNX file.
+
+    Args:
+        allow_host: whether trailing operators may run on the host.
 
     Raises:
         InputError: the source or the calibration images are missing or damaged.
@@ -48,7 +58,7 @@ def build(source: Path, options: CompileOptions, on_stage: Callable[[str], None]
     on_stage("reading calibration images")
     images = _images(calibration)
     digest = hashlib.sha256(read_whole(model)).hexdigest()
-    compiled = compile_model(model, images, array, board, on_stage)
+    compiled = compile_model(model, images, array, board, on_stage, allow_host=allow_host)
     return Artifact(
         name=source.name if source.is_dir() else source.stem,
         board=board.name,
@@ -59,6 +69,7 @@ def build(source: Path, options: CompileOptions, on_stage: Callable[[str], None]
         output_shape=compiled.output_shape,
         plan=_strict(compiled.plan),
         report=_strict(compiled.report),
+        host=host_segment(compiled.host) if compiled.host else None,
     )
 
 

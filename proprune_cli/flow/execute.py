@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,10 +90,11 @@ def run_codes(
 
 def run_images(
     artifact: Artifact, executor: Executor, images: NDArray[np.float32], advance: Callable[[], None] = lambda: None
-) -> NDArray[np.float32]:
-    """float32 [N, C, H, W] → float32 [N, *output_shape]."""
+) -> NDArray[Any]:
+    """float32 [N, C, H, W] → the network's output [N, …]: float32, or what its host segment gives (ArgMax: int64)."""
     codes = run_codes(executor, quantise_images(images, artifact.program.input), advance)
-    return dequantise_outputs(codes, artifact.program.output, artifact.output_shape)
+    y = dequantise_outputs(codes, artifact.program.output, artifact.output_shape)
+    return artifact.host.run(y) if artifact.host else y
 
 
 def deploy(artifact: Artifact, board: str, where: str) -> DeployReport:

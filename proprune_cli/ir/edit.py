@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from proprune_cli.ir.graph import Add, Graph, Node, Shape
+from proprune_cli.ir.graph import Add, Concat, Graph, Mul, Node, Shape
 from proprune_cli.ir.shapes import infer
 
 
 def renamed(node: Node, names: Mapping[str, str]) -> Node:
     """``node`` with its inputs replaced as ``names`` says."""
-    if isinstance(node, Add):
+    if isinstance(node, Concat):
+        xs = tuple(names.get(x, x) for x in node.xs)
+        return node if xs == node.xs else replace(node, xs=xs)
+    if isinstance(node, Add | Mul):
         a, b = names.get(node.a, node.a), names.get(node.b, node.b)
         return node if (a, b) == (node.a, node.b) else replace(node, a=a, b=b)
     x = names.get(node.x, node.x)

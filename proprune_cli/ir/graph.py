@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 Shape = tuple[int, ...]
@@ -110,7 +111,23 @@ class MaxPool:
 
 @dataclass(frozen=True)
 class Add:
-    """Element-wise sum of two tensors of one shape."""
+    """``a + b`` or ``a - b`` of one shape, or with ``b`` of 1×1 pixels for every pixel of ``a``."""
+
+    name: str
+    a: str
+    b: str
+    y: str
+    relu: bool = False
+    subtract: bool = False
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (self.a, self.b)
+
+
+@dataclass(frozen=True)
+class Mul:
+    """``a * b`` of one shape, or with ``b`` of 1×1 pixels for every pixel of ``a``."""
 
     name: str
     a: str
@@ -137,6 +154,110 @@ class Relu:
 
 
 @dataclass(frozen=True)
+class Activation:
+    """A function of each number alone, other than ReLU.
+
+    Attributes:
+        op: a name of ``ops/functions.py``: an ONNX operator, or ``Silu``.
+        attributes: of that operator. parameters: its further inputs, such as Clip's bounds.
+    """
+
+    name: str
+    x: str
+    y: str
+    op: str
+    attributes: tuple[tuple[str, float], ...] = ()
+    parameters: tuple[float, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (self.x,)
+
+
+@dataclass(frozen=True)
+class Concat:
+    """Channels of several tensors one after the other."""
+
+    name: str
+    xs: tuple[str, ...]
+    y: str
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return self.xs
+
+
+@dataclass(frozen=True, eq=False)
+class Select:
+    """Channels by number: ``y[c] = x[channels[c]]``; int64 [out_channels]."""
+
+    name: str
+    x: str
+    y: str
+    channels: NDArray[np.int64]
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (self.x,)
+
+
+@dataclass(frozen=True)
+class Upsample:
+    """Every pixel repeated ``scale`` = (y, x) times."""
+
+    name: str
+    x: str
+    y: str
+    scale: Pair
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (self.x,)
+
+
+@dataclass(frozen=True, eq=False)
+class ConvTranspose:
+    """Two-dimensional transposed convolution.
+
+    Attributes:
+        weight: float32 [in_channels, out_channels // groups, kernel_h, kernel_w].
+        bias: float32 [out_channels].
+        stride, dilation: (y, x). pads: (top, left, bottom, right) cut off the full result.
+        extra: rows and columns added at the bottom and the right (ONNX ``output_padding``).
+    """
+
+    name: str
+    x: str
+    y: str
+    weight: F32
+    bias: F32
+    stride: Pair = (1, 1)
+    pads: Pads = (0, 0, 0, 0)
+    extra: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+    groups: int = 1
+    relu: bool = False
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (self.x,)
+
+
+@dataclass(frozen=True)
+class Transpose:
+    """Axes of one image in another order; ``perm`` does not count the batch."""
+
+    name: str
+    x: str
+    y: str
+    perm: tuple[int, ...]
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (self.x,)
+
+
+@dataclass(frozen=True)
 class Reshape:
     """The same elements in the same order under another shape (flatten included)."""
 
@@ -152,12 +273,13 @@ class Reshape:
 
 @dataclass(frozen=True)
 class Pad:
-    """Zeros around the image; ``pads`` is (top, left, bottom, right)."""
+    """``value`` around the image; ``pads`` is (top, left, bottom, right), negative ones crop."""
 
     name: str
     x: str
     y: str
     pads: Pads
+    value: float = 0.0
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -177,9 +299,27 @@ class Identity:
         return (self.x,)
 
 
-Node = Conv | Gemm | Affine | AveragePool | MaxPool | Add | Relu | Reshape | Pad | Identity
+Node = (
+    Conv
+    | ConvTranspose
+    | Gemm
+    | Affine
+    | AveragePool
+    | MaxPool
+    | Add
+    | Mul
+    | Relu
+    | Activation
+    | Concat
+    | Select
+    | Upsample
+    | Transpose
+    | Reshape
+    | Pad
+    | Identity
+)
 
-NodeKind = type[Conv | Gemm | Affine | AveragePool | MaxPool | Add | Relu | Reshape | Pad | Identity]
+NodeKind = type[Node]
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,6 +329,8 @@ class Graph:
     Attributes:
         tensors: shape of every activation tensor (without the batch), the input's included.
         output_shape: shape of the ONNX output without the batch; the output tensor has as many elements.
+        host_tail: what remains of the ONNX model after ``output``, for ONNX Runtime on the host; it takes the float
+            output [N, *output_shape] under the name of its only input.
     """
 
     name: str
@@ -197,6 +339,7 @@ class Graph:
     input: str
     output: str
     output_shape: Shape
+    host_tail: onnx.ModelProto | None = None
 
     def consumers(self) -> dict[str, list[Node]]:
         """The nodes that read each tensor; a node that reads it twice stands there twice."""

@@ -6,7 +6,10 @@ Arithmetic (all of it exact in integers):
 - convolution: ``y = clip(round_half_even((bias[o] + sum(w * x)) * multiplier[o] / 2**16), -128, 127)``, then
   ``max(y, 0)`` where ``relu``; padding reads code 0; the accumulator stays within ``ACCUMULATOR_LIMIT``;
 - max pooling: maximum of codes, padding never wins;
-- addition: ``y = clip(round_half_even(a * 2**(ea - ey) + b * 2**(eb - ey)), -128, 127)``, then relu.
+- addition: ``y = clip(round_half_even(a * 2**(ea - ey) + b * 2**(eb - ey)), -128, 127)``, then relu;
+- multiplication: ``y = clip(round_half_even(a * b * 2**(ea + eb - ey)), -128, 127)``;
+- a table maps each code to a code;
+- concatenation, selection, padding, cropping and nearest upsampling move codes and change none.
 """
 
 from __future__ import annotations
@@ -27,6 +30,9 @@ ACCUMULATOR_LIMIT = 1 << 24
 
 EXPONENT_SPREAD = 14
 """Largest difference of exponents between an addition's operands and its result."""
+
+PRODUCT_SPREAD = 15
+"""Largest shift, either way, of a product of codes into the result's scale."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,26 @@ class QMaxPool:
 
 @dataclass(frozen=True)
 class QAdd:
-    """Residual addition of two tensors of one shape, optionally with ReLU."""
+    """``a + b`` or ``a - b`` of one shape, or with ``b`` of 1×1 pixels for every pixel of ``a``; optionally ReLU."""
+
+    name: str
+    a: str
+    b: str
+    y: str
+    relu: bool = False
+    subtract: bool = False
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (self.a, self.b)
+
+
+@dataclass(frozen=True)
+class QMul:
+    """Product of two tensors of one shape, or of every pixel of ``a`` with ``b`` of 1×1 pixels; optionally ReLU.
+
+    ``|ea + eb - ey| <= PRODUCT_SPREAD``: a shift of the product.
+    """
 
     name: str
     a: str
@@ -114,7 +139,110 @@ class QRelu:
         return (self.x,)
 
 
-QLayer = QConv | QMaxPool | QAdd | QRelu
+@dataclass(frozen=True)
+class QTable:
+    """Any function of one code: ``y = table[x mod 256]``, int8 [256]; entries 128 … 255 serve the codes -128 … -1.
+
+    ``op`` and ``attributes`` name the ONNX operator it stands for (Sigmoid, HardSwish, …), for the QDQ export.
+    ``parameters`` are its further constant inputs, float32 (Clip's bounds, PRelu's slope).
+    """
+
+    name: str
+    x: str
+    y: str
+    table: NDArray[np.int8]
+    op: str
+    attributes: tuple[tuple[str, float | int], ...] = ()
+    parameters: tuple[float, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (self.x,)
+
+
+@dataclass(frozen=True)
+class QConcat:
+    """Channels of several tensors one after the other; all share one exponent, so nothing is requantised."""
+
+    name: str
+    xs: tuple[str, ...]
+    y: str
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return self.xs
+
+
+@dataclass(frozen=True)
+class QSelect:
+    """Channels by number: ``y[c] = x[channels[c]]`` (Slice, Split, channel shuffle); int64 [out_channels]."""
+
+    name: str
+    x: str
+    y: str
+    channels: NDArray[np.int64]
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (self.x,)
+
+
+@dataclass(frozen=True)
+class QPad:
+    """Constant padding; negative pads crop (spatial Slice). ``value`` is a code."""
+
+    name: str
+    x: str
+    y: str
+    pads: tuple[int, int, int, int]
+    value: int = 0
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (self.x,)
+
+
+@dataclass(frozen=True)
+class QUpsample:
+    """Nearest upsampling by whole factors: ``y[c, i, j] = x[c, i // scale_y, j // scale_x]``."""
+
+    name: str
+    x: str
+    y: str
+    scale: tuple[int, int]
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (self.x,)
+
+
+@dataclass(frozen=True)
+class QConvTranspose:
+    """Transposed convolution with the requantisation of :class:`QConv`, optionally with ReLU.
+
+    Attributes:
+        weight: int8 [in_channels, out_channels // groups, kernel_h, kernel_w], scaled per output channel.
+        pads: (top, left, bottom, right) cut off; the output size is that of its tensor (output_padding included).
+    """
+
+    name: str
+    x: str
+    y: str
+    weight: NDArray[np.int8]
+    bias: NDArray[np.int32]
+    multiplier: NDArray[np.int32]
+    stride: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    relu: bool = False
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (self.x,)
+
+
+QLayer = QConv | QMaxPool | QAdd | QMul | QRelu | QTable | QConcat | QSelect | QPad | QUpsample | QConvTranspose
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,21 @@ from proprune_cli.ir.graph import (
     Add,
     Affine,
     AveragePool,
+    Concat,
     Conv,
+    ConvTranspose,
     Gemm,
     MaxPool,
+    Mul,
     Node,
     Pad,
     Pads,
     Pair,
     Reshape,
+    Select,
     Shape,
+    Transpose,
+    Upsample,
 )
 
 
@@ -33,6 +39,12 @@ def window_shape(size: Pair, kernel: Pair, stride: Pair, pads: Pads, dilation: P
         window_count(size[0], kernel[0], stride[0], pads[0], pads[2], dilation[0]),
         window_count(size[1], kernel[1], stride[1], pads[1], pads[3], dilation[1]),
     )
+
+
+def transposed_shape(size: Pair, kernel: Pair, stride: Pair, pads: Pads, extra: Pair, dilation: Pair) -> Pair:
+    """Output (height, width) of a transposed convolution over ``size`` = (height, width)."""
+    full = [(size[i] - 1) * stride[i] + dilation[i] * (kernel[i] - 1) + 1 + extra[i] for i in (0, 1)]
+    return (full[0] - pads[0] - pads[2], full[1] - pads[1] - pads[3])
 
 
 def infer(node: Node, tensors: Mapping[str, Shape]) -> Shape:
@@ -62,13 +74,53 @@ def infer(node: Node, tensors: Mapping[str, Shape]) -> Shape:
         if x[0] != node.scale.shape[0]:
             raise _bad(node, f"it has {node.scale.shape[0]} channels, {x[0]} arrive")
         return x
-    if isinstance(node, Add):
-        if x != tensors[node.b]:
-            raise _bad(node, f"its operands have different shapes, {list(x)} and {list(tensors[node.b])}")
+    if isinstance(node, Add | Mul):
+        b = tensors[node.b]
+        if x != b and (len(x) != 3 or b != (x[0], 1, 1)):
+            raise _bad(node, f"its operands have different shapes, {list(x)} and {list(b)}")
         return x
+    return _moved(node, x, tensors)
+
+
+def _moved(node: Node, x: Shape, tensors: Mapping[str, Shape]) -> Shape:
+    """Shapes of what moves numbers and computes none; of everything else, the input's."""
+    if isinstance(node, ConvTranspose):
+        _image(node, x)
+        if x[0] != node.weight.shape[0]:
+            raise _bad(node, f"its weight wants {node.weight.shape[0]} input channels, {x[0]} arrive")
+        size = transposed_shape(
+            (x[1], x[2]),
+            (node.weight.shape[2], node.weight.shape[3]),
+            node.stride,
+            node.pads,
+            node.extra,
+            node.dilation,
+        )
+        if min(size) < 1:
+            raise _bad(node, f"its padding leaves nothing of an input of {x[1]}x{x[2]}")
+        return (node.weight.shape[1] * node.groups, *size)
+    if isinstance(node, Concat):
+        shapes = [tensors[name] for name in node.xs]
+        if any(shape[1:] != x[1:] for shape in shapes):
+            raise _bad(node, f"its inputs have different sizes, {[list(shape) for shape in shapes]}")
+        return (sum(shape[0] for shape in shapes), *x[1:])
+    if isinstance(node, Select):
+        if not node.channels.size or int(node.channels.min()) < 0 or int(node.channels.max()) >= x[0]:
+            raise _bad(node, f"it selects channels that a tensor of {x[0]} does not have")
+        return (int(node.channels.size), *x[1:])
+    if isinstance(node, Upsample):
+        _image(node, x)
+        return (x[0], x[1] * node.scale[0], x[2] * node.scale[1])
     if isinstance(node, Pad):
         _image(node, x)
-        return (x[0], x[1] + node.pads[0] + node.pads[2], x[2] + node.pads[1] + node.pads[3])
+        size = (x[1] + node.pads[0] + node.pads[2], x[2] + node.pads[1] + node.pads[3])
+        if min(size) < 1 or min(x[1] + min(node.pads[0], node.pads[2]), x[2] + min(node.pads[1], node.pads[3])) < 1:
+            raise _bad(node, f"nothing is left of {x[1]}x{x[2]} after pads of {list(node.pads)}")
+        return (x[0], *size)
+    if isinstance(node, Transpose):
+        if sorted(node.perm) != list(range(len(x))):
+            raise _bad(node, f"the order {list(node.perm)} of {len(x)} axes")
+        return tuple(x[axis] for axis in node.perm)
     if isinstance(node, Reshape):
         if prod(x) != prod(node.shape):
             raise _bad(node, f"{prod(x)} elements of shape {list(x)} cannot take the shape {list(node.shape)}")

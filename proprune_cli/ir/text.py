@@ -25,7 +25,7 @@ def _call(node: Node) -> str:
     arguments = [*node.inputs]
     for field in fields(node):
         value: object = getattr(node, field.name)
-        if field.name in ("name", "x", "a", "b", "y"):
+        if field.name in ("name", "x", "xs", "a", "b", "y"):
             continue
         if not isinstance(value, np.ndarray) and value == field.default:
             continue

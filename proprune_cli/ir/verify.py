@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 
 from proprune_cli.errors import InputError
-from proprune_cli.ir.graph import F32, Affine, Conv, Gemm, Graph, Node, NodeKind
+from proprune_cli.ir.graph import F32, Affine, Conv, ConvTranspose, Gemm, Graph, Node, NodeKind
 from proprune_cli.ir.shapes import infer
 
 
@@ -63,6 +63,10 @@ def _weights(node: Node) -> str:
         arrays = {"weight": (node.weight, 4), "bias": (node.bias, 1)}
         if node.weight.shape[0] != node.bias.shape[0] or node.weight.shape[0] % node.groups:
             return "weight, bias and groups do not agree on the output channels"
+    elif isinstance(node, ConvTranspose):
+        arrays = {"weight": (node.weight, 4), "bias": (node.bias, 1)}
+        if node.weight.shape[1] * node.groups != node.bias.shape[0] or node.weight.shape[0] % node.groups:
+            return "weight, bias and groups do not agree on the channels"
     elif isinstance(node, Gemm):
         arrays = {"weight": (node.weight, 2), "bias": (node.bias, 1)}
         if node.weight.shape[0] != node.bias.shape[0]:

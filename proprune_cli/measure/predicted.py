@@ -32,6 +32,10 @@ def predict(artifact: Artifact, label: str, board: Board, array: Array) -> Bench
         Coefficient("DDR bandwidth", board.ddr_planned_gb_s, "GB/s", board.sources["ddr.planned_gb_s"]),
         Coefficient("DDR latency", board.ddr_latency_ns, "ns", board.sources["ddr.latency_ns"]),
     ]
+    notes = [f"engine clock {timing.clock_mhz:g} MHz; one image at a time; the host's share is not included"]
+    host_ms = artifact.host.measure_ms(artifact.output_shape) if artifact.host else None
+    if artifact.host:
+        notes.append(f"host segment {', '.join(artifact.host.operators)}: {host_ms:.3f} ms measured on this machine")
     return BenchRecord(
         artifact=label,
         network=artifact.name,
@@ -53,7 +57,8 @@ def predict(artifact: Artifact, label: str, board: Board, array: Array) -> Bench
             *memory,
             *(Coefficient(t.name, t.coefficient.value, UNITS[t.name], t.coefficient.source) for t in energy.terms),
         ),
-        notes=(f"engine clock {timing.clock_mhz:g} MHz; one image at a time; the host's share is not included",),
+        host_ms=host_ms,
+        notes=tuple(notes),
     )
 
 

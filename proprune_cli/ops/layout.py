@@ -1,10 +1,10 @@
-"""Operators that only rename the axes: Flatten, Reshape, Squeeze."""
+"""Operators that only rename or reorder the axes: Flatten, Reshape, Squeeze, Unsqueeze, Transpose."""
 
 from __future__ import annotations
 
 from math import prod
 
-from proprune_cli.ir.graph import Node, Reshape, Shape
+from proprune_cli.ir.graph import Node, Reshape, Shape, Transpose
 from proprune_cli.ops.elementwise import activation_input
 from proprune_cli.ops.importing import NodeView, Operator
 
@@ -24,27 +24,48 @@ def constant_shape(view: NodeView) -> str | None:
 
 
 def keeps_images_apart(view: NodeView) -> str | None:
-    """The target is batch x all features, or the same image shape up to axes of size 1.
+    """The target keeps the images of a batch apart; what reads it is an operator that can read it.
 
-    Remedy: only flattening before a fully connected layer is supported
+    Remedy: keep the batch as the first axis of its own
     """
-    target = _target(view)
     given = [] if (value := view.constant(1)) is None else [int(i) for i in value.reshape(-1)]
-    if target is None:
-        return f"{list(view.shape())} per image to {given}"
-    same = _squeezed(target) == _squeezed(view.shape())
-    return None if len(target) == 1 or (len(target) == 3 and same) else f"{list(view.shape())} per image to {given}"
+    return None if _target(view) is not None else f"{list(view.shape())} per image to {given}"
 
 
 def spatial_axes_of_one(view: NodeView) -> str | None:
     """Squeeze removes height and width, both of size 1."""
-    axes = view.ints_of("axes")
-    value = view.constant(1)
-    if axes is None and value is not None:
-        axes = tuple(int(i) for i in value.reshape(-1))
+    axes = _axes(view)
     rank = len(view.shape()) + 1
     found = sorted({axis + rank if axis < 0 else axis for axis in axes or ()})
     return None if found == [2, 3] and view.shape()[1:] == (1, 1) else f"axes {found} of {list(view.shape())} per image"
+
+
+def axes_after_channels(view: NodeView) -> str | None:
+    """Unsqueeze adds axes of size 1 after the channels."""
+    axes, rank = _axes(view), len(view.shape()) + 1
+    if axes is None:
+        return "the axes are computed at run time"
+    found = sorted(axis + rank + len(axes) if axis < 0 else axis for axis in axes)
+    return None if found and found[0] > 1 and rank + len(found) <= 5 else f"axes {found} of rank {rank}"
+
+
+def batch_not_moved(view: NodeView) -> str | None:
+    """Transpose leaves the batch first, and is part of a channel shuffle, or undone before the next computation.
+
+    Remedy: export the model in the layout batch x channels x height x width
+    """
+    perm = _perm(view)
+    return None if perm[0] == 0 and sorted(perm) == list(range(len(view.shape()) + 1)) else f"perm {list(perm)}"
+
+
+def _perm(view: NodeView) -> tuple[int, ...]:
+    return view.ints_of("perm") or tuple(range(len(view.shape()), -1, -1))
+
+
+def _axes(view: NodeView) -> tuple[int, ...] | None:
+    """Axes of Squeeze and Unsqueeze: an attribute until opset 12, an input from 13 on."""
+    value = view.constant(1)
+    return view.ints_of("axes") if value is None else tuple(int(i) for i in value.reshape(-1))
 
 
 def _target(view: NodeView) -> Shape | None:
@@ -67,10 +88,6 @@ def _target(view: NodeView) -> Shape | None:
     return tuple(rest) if min(rest) > 0 and prod(rest) == per_image else None
 
 
-def _squeezed(shape: Shape) -> Shape:
-    return tuple(n for n in shape if n != 1)
-
-
 def _flatten(view: NodeView) -> list[Node]:
     return [Reshape(view.name, view.x(), view.y, (prod(view.shape()),))]
 
@@ -85,6 +102,20 @@ def _squeeze(view: NodeView) -> list[Node]:
     return [Reshape(view.name, view.x(), view.y, (view.shape()[0],))]
 
 
+def _unsqueeze(view: NodeView) -> list[Node]:
+    shape, axes = list(view.shape()), _axes(view) or ()
+    rank = len(shape) + 1 + len(axes)
+    for axis in sorted(axis + rank if axis < 0 else axis for axis in axes):
+        shape.insert(axis - 1, 1)
+    return [Reshape(view.name, view.x(), view.y, tuple(shape))]
+
+
+def _transpose(view: NodeView) -> list[Node]:
+    return [Transpose(view.name, view.x(), view.y, tuple(axis - 1 for axis in _perm(view)[1:]))]
+
+
 FLATTEN = Operator("Flatten", NOTHING, _flatten, (activation_input, batch_stays_first))
 RESHAPE = Operator("Reshape", NOTHING, _reshape, (activation_input, constant_shape, keeps_images_apart))
 SQUEEZE = Operator("Squeeze", NOTHING, _squeeze, (activation_input, spatial_axes_of_one))
+UNSQUEEZE = Operator("Unsqueeze", NOTHING, _unsqueeze, (activation_input, axes_after_channels))
+TRANSPOSE = Operator("Transpose", "channels by number", _transpose, (activation_input, batch_not_moved))

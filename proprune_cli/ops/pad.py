@@ -1,16 +1,18 @@
-"""Zero padding as a node of its own, which older exporters write before average pooling."""
+"""Constant padding and cropping as a node of its own: import rule and int8 reference."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from proprune_cli.ir.graph import Identity, Node, Pad, Pads
+from proprune_cli.ir.graph import Conv, Identity, Node, Pad, Pads
+from proprune_cli.ir.quantized import QPad
 from proprune_cli.ops.importing import NodeView, Operator
-from proprune_cli.ops.windows import image_input
+from proprune_cli.ops.windows import LARGEST, image_input
 
 
-def constant_zeros(view: NodeView) -> str | None:
-    """It pads with zeros: mode is constant and the value 0.
+def constant_value(view: NodeView) -> str | None:
+    """It pads with one constant, finite number: mode is constant.
 
     Remedy: use padding_mode='zeros', or crop and pad the images before the network
     """
@@ -20,17 +22,28 @@ def constant_zeros(view: NodeView) -> str | None:
     if view.input_name(2) and view.constant(2) is None:
         return "the value is computed at run time"
     value = view.constant(2)
-    fill = view.float_of("value", 0.0) if value is None else float(np.asarray(value).reshape(-1)[0])
-    return None if fill == 0.0 else f"value {fill:g}"
+    if value is not None and value.size != 1:
+        return f"a value of shape {list(value.shape)}"
+    return None if np.isfinite(_value(view)) else f"value {_value(view):g}"
 
 
-def spatial_pads(view: NodeView) -> str | None:
-    """The pads are constants, on height and width alone, none negative."""
+def image_pads(view: NodeView) -> str | None:
+    """The pads are constants from -4096 to 4096, leave something of the image, and extend channels by zeros only."""
     full = _full(view)
     if full is None:
         return "the pads are computed at run time, or do not fit the input"
-    inside = [full[i] for i in (0, 1, 4, 5)]
-    return f"pads {full}" if any(inside) or min(full) < 0 else None
+    if full[0] or full[4] or min(full[1], full[5]) < 0 or max(map(abs, full)) > LARGEST:
+        return f"pads {full}"
+    if (full[1] or full[5]) and _value(view):
+        return f"pads {full} with the value {_value(view):g}"
+    _, height, width = view.shape()
+    least = (height + min(full[2], 0) + min(full[6], 0), width + min(full[3], 0) + min(full[7], 0))
+    return f"pads {full} on {height}x{width}" if min(least) < 1 else None
+
+
+def _value(view: NodeView) -> float:
+    value = view.constant(2)
+    return view.float_of("value", 0.0) if value is None else float(np.asarray(value).reshape(-1)[0])
 
 
 def _full(view: NodeView) -> list[int] | None:
@@ -55,12 +68,32 @@ def _build(view: NodeView) -> list[Node]:
     full = _full(view)
     assert full is not None
     pads: Pads = (full[2], full[3], full[6], full[7])
-    return [Pad(view.name, view.x(), view.y, pads) if any(pads) else Identity(view.name, view.x(), view.y)]
+    nodes: list[Node] = []
+    x, more = view.x(), (full[1], full[5])
+    if any(more):
+        # Channels of zeros: a convolution of one pixel whose other filters each copy one channel.
+        channels = view.shape()[0]
+        weight = np.zeros((channels + sum(more), channels, 1, 1), np.float32)
+        weight[more[0] : more[0] + channels, :, 0, 0] = np.eye(channels, dtype=np.float32)
+        y = view.y + ".channels" if any(pads) else view.y
+        nodes.append(Conv(view.name + ".channels", x, y, weight, np.zeros(len(weight), np.float32)))
+        x = y
+    if any(pads):
+        nodes.append(Pad(view.name, x, view.y, pads, _value(view)))
+    return nodes or [Identity(view.name, x, view.y)]
 
 
 PAD = Operator(
     "Pad",
-    "the padding of the convolution or average pooling after it",
+    "the padding of the convolution or average pooling after it, else a larger tensor; channels by a convolution",
     _build,
-    (image_input, constant_zeros, spatial_pads),
+    (image_input, constant_value, image_pads),
 )
+
+
+def pad_reference(layer: QPad, x: NDArray[np.int8]) -> NDArray[np.int8]:
+    """int8 codes [C, H, W] with ``value`` around them; negative pads crop."""
+    top, left, bottom, right = layer.pads
+    grown = [(max(a, 0), max(b, 0)) for a, b in ((top, bottom), (left, right))]
+    x = x[:, max(-top, 0) : x.shape[1] - max(-bottom, 0), max(-left, 0) : x.shape[2] - max(-right, 0)]
+    return np.pad(x, ((0, 0), *grown), constant_values=layer.value)

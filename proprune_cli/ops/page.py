@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from proprune_cli.ops.folding import FOLDED
+from proprune_cli.ops.host import FOLLOWING, HOST
 from proprune_cli.ops.importing import rule_of
 from proprune_cli.ops.registry import OPERATORS
 
@@ -32,7 +33,10 @@ def page() -> str:
         for op in sorted(OPERATORS, key=lambda op: op.onnx)
     ]
     folded = ", ".join(sorted(FOLDED))
-    return _HEAD + "\n".join(rows) + f"\n\nEvaluated on import where all their inputs are constants: {folded}.\n"
+    host = f"Run on the host, by ONNX Runtime, at the end of the network alone: {', '.join(sorted(HOST))}"
+    after = f"after one of these also {', '.join(sorted(FOLLOWING))}"
+    table = _HEAD + "\n".join(rows)
+    return f"{table}\n\nEvaluated on import where all their inputs are constants: {folded}.\n\n{host}; {after}.\n"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,11 +1,11 @@
-"""Pooling: MaxPool, AveragePool, GlobalAveragePool, ReduceMean over space; int8 reference of max pooling."""
+"""Pooling over windows, the whole image (Global…) or axes of it (Reduce…); int8 reference of max pooling."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from proprune_cli.ir.graph import AveragePool, MaxPool, Node, Reshape
+from proprune_cli.ir.graph import F32, Affine, AveragePool, Conv, MaxPool, Mul, Node, Reshape, Select
 from proprune_cli.ir.quantized import QMaxPool
 from proprune_cli.ir.shapes import window_count
 from proprune_cli.ops.importing import NodeView, Operator
@@ -21,6 +21,7 @@ from proprune_cli.ops.windows import (
 )
 
 AVERAGE = "taps with constant weights"
+MAXIMUM = "the same walk with max in place of multiply-accumulate"
 
 
 def no_indices(view: NodeView) -> str | None:
@@ -48,23 +49,22 @@ def _touches(size: int, window: Window, axis: int) -> bool:
     return bool((first <= last).all())
 
 
-def zeros_count(view: NodeView) -> str | None:
-    """Padding counts as zeros (count_include_pad=1), or there is none.
+def border_follows(view: NodeView) -> str | None:
+    """Padding counts as zeros (count_include_pad=1), or what it lacks at the borders is a factor per row and column.
 
     Remedy: in PyTorch, build the AvgPool2d with count_include_pad=True
     """
-    pads = window_of(view).pads
-    if any(pads) and not view.int_of("count_include_pad", 0):
-        return f"pads {pads} with count_include_pad=0: the divisor would change at the border"
-    return None
+    if view.int_of("count_include_pad", 0) or not any(window_of(view).pads):
+        return None
+    return None if _border(view) is not None else f"pads {window_of(view).pads} with count_include_pad=0"
 
 
 def whole_windows(view: NodeView) -> str | None:
-    """With ceil_mode=1 the windows divide the padded input exactly, so that no partial window is averaged.
+    """With ceil_mode=1 and count_include_pad=1 the windows divide the padded input, so that none is partial.
 
     Remedy: in PyTorch, build the AvgPool2d with ceil_mode=False, or choose an input size that the stride divides
     """
-    if not view.int_of("ceil_mode", 0):
+    if not view.int_of("ceil_mode", 0) or not view.int_of("count_include_pad", 0):
         return None
     window = window_of(view)
     top, left, bottom, right = view.ints_of("pads") or (0, 0, 0, 0)
@@ -74,7 +74,7 @@ def whole_windows(view: NodeView) -> str | None:
 
 
 def spatial_axes(view: NodeView) -> str | None:
-    """The mean is over constant axes, height and width or one of them; one alone needs keepdims=1."""
+    """It is over constant axes, height and width or one of them; one alone needs keepdims=1."""
     axes = _axes(view)
     if axes is None:
         return "the axes are computed at run time"
@@ -105,10 +105,45 @@ def _max_pool(view: NodeView) -> list[Node]:
     ]
 
 
+def _border(view: NodeView) -> F32 | None:
+    """A kernel [1, 1, h, w] that turns an image of ones into the kernel's size over the count of true pixels.
+
+    Along one axis, window i reads the image with the taps inside(i); the kernel's sum over those must be
+    taps / |inside(i)|. None where a window lies in the padding alone, or no such kernel exists.
+    """
+    window, sides = window_of(view), []
+    for axis in (0, 1):
+        size, taps = view.shape()[1 + axis], window.kernel[axis]
+        before, after = window.pads[axis], window.pads[axis + 2]
+        count = window_count(size, taps, window.stride[axis], before, after, window.dilation[axis])
+        place = np.arange(count)[:, None] * window.stride[axis] - before + np.arange(taps) * window.dilation[axis]
+        inside = np.unique(((place >= 0) & (place < size)).astype(np.float64), axis=0)
+        if not inside.any(axis=1).all():
+            return None
+        wanted = taps / inside.sum(axis=1)
+        side = np.linalg.lstsq(inside, wanted, rcond=None)[0]
+        if np.abs(inside @ side - wanted).max() > 1e-6:
+            return None
+        sides.append(side)
+    return np.outer(*sides).astype(np.float32)[None, None]
+
+
 def _average_pool(view: NodeView) -> list[Node]:
-    window = window_of(view)
+    window, x, y, name = window_of(view), view.x(), view.y, view.name
+    walk = (window.stride, window.pads, window.dilation)
+    border = None if view.int_of("count_include_pad", 0) or not any(window.pads) else _border(view)
+    if border is None:
+        return [AveragePool(name, x, y, window.kernel, *walk)]
+    # The mean with zeros, times the share of true pixels' inverse: one plane for all channels.
+    one, zero = np.ones(1, np.float32), np.zeros(1, np.float32)
+    first, ones, factor, planes, mean = (f"{y}.{part}" for part in ("first", "ones", "factor", "planes", "mean"))
     return [
-        AveragePool(view.name, view.x(), view.y, window.kernel, window.stride, window.pads, window.dilation),
+        AveragePool(name + ".mean", x, mean, window.kernel, *walk),
+        Select(name + ".first", x, first, np.zeros(1, np.int64)),
+        Affine(name + ".ones", first, ones, zero, one),
+        Conv(name + ".factor", ones, factor, border, zero, *walk),
+        Select(name + ".planes", factor, planes, np.zeros(view.shape()[0], np.int64)),
+        Mul(name, mean, planes, y),
     ]
 
 
@@ -117,16 +152,22 @@ def _global_average_pool(view: NodeView) -> list[Node]:
     return [AveragePool(view.name, view.x(), view.y, (height, width))]
 
 
-def _reduce_mean(view: NodeView) -> list[Node]:
+def _global_max_pool(view: NodeView) -> list[Node]:
+    _, height, width = view.shape()
+    return [MaxPool(view.name, view.x(), view.y, (height, width))]
+
+
+def _reduce(view: NodeView) -> list[Node]:
     channels, height, width = view.shape()
     axes = _axes(view) or []
     kernel = (height if 2 in axes else 1, width if 3 in axes else 1)
+    pool = MaxPool if view.op == "ReduceMax" else AveragePool
     if view.int_of("keepdims", 1):
-        return [AveragePool(view.name, view.x(), view.y, kernel)]
-    mean = view.y + ".keepdims"
+        return [pool(view.name, view.x(), view.y, kernel)]
+    kept = view.y + ".keepdims"
     return [
-        AveragePool(view.name, view.x(), mean, kernel),
-        Reshape(view.name + ".squeeze", mean, view.y, (channels,)),
+        pool(view.name, view.x(), kept, kernel),
+        Reshape(view.name + ".squeeze", kept, view.y, (channels,)),
     ]
 
 
@@ -134,13 +175,15 @@ _WINDOWED = (image_input, two_dimensional, known_auto_pad, window_fits)
 
 MAX_POOL = Operator(
     "MaxPool",
-    "the same walk with max in place of multiply-accumulate",
+    MAXIMUM,
     _max_pool,
     (*_WINDOWED, no_indices, padding_below_kernel),
 )
-AVERAGE_POOL = Operator("AveragePool", AVERAGE, _average_pool, (*_WINDOWED, whole_windows, zeros_count))
+AVERAGE_POOL = Operator("AveragePool", AVERAGE, _average_pool, (*_WINDOWED, whole_windows, border_follows))
 GLOBAL_AVERAGE_POOL = Operator("GlobalAveragePool", AVERAGE, _global_average_pool, (image_input,))
-REDUCE_MEAN = Operator("ReduceMean", AVERAGE, _reduce_mean, (image_input, spatial_axes))
+GLOBAL_MAX_POOL = Operator("GlobalMaxPool", MAXIMUM, _global_max_pool, (image_input,))
+REDUCE_MEAN = Operator("ReduceMean", AVERAGE, _reduce, (image_input, spatial_axes))
+REDUCE_MAX = Operator("ReduceMax", MAXIMUM, _reduce, (image_input, spatial_axes))
 
 
 def max_pool_reference(layer: QMaxPool, x: NDArray[np.int8]) -> NDArray[np.int8]:

@@ -8,10 +8,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proprune_cli.errors import InputError
-from proprune_cli.ir.quantized import QAdd, QConv, QGraph, QLayer, QMaxPool, QTensor
+from proprune_cli.ir.quantized import (
+    QAdd,
+    QConcat,
+    QConv,
+    QConvTranspose,
+    QGraph,
+    QLayer,
+    QMaxPool,
+    QMul,
+    QPad,
+    QSelect,
+    QTable,
+    QTensor,
+    QUpsample,
+)
+from proprune_cli.ops.arithmetic import add_reference, mul_reference
+from proprune_cli.ops.concat import concat_reference
 from proprune_cli.ops.conv import conv_reference
-from proprune_cli.ops.elementwise import add_reference, relu_reference
+from proprune_cli.ops.conv_transpose import conv_transpose_reference
+from proprune_cli.ops.elementwise import relu_reference
+from proprune_cli.ops.functions import table_reference
+from proprune_cli.ops.pad import pad_reference
 from proprune_cli.ops.pool import max_pool_reference
+from proprune_cli.ops.resize import upsample_reference
+from proprune_cli.ops.select import select_reference
 
 Codes = NDArray[np.int8]
 
@@ -22,10 +43,28 @@ def run_layer(layer: QLayer, inputs: tuple[Codes, ...], tensors: Mapping[str, QT
         return conv_reference(layer, inputs[0])
     if isinstance(layer, QMaxPool):
         return max_pool_reference(layer, inputs[0])
-    if isinstance(layer, QAdd):
-        exponent = tensors[layer.y].exponent
-        shifts = (tensors[layer.a].exponent - exponent, tensors[layer.b].exponent - exponent)
-        return add_reference(layer, inputs[0], inputs[1], shifts)
+    if isinstance(layer, QConvTranspose):
+        return conv_transpose_reference(layer, inputs[0], (tensors[layer.y].height, tensors[layer.y].width))
+    if isinstance(layer, QAdd | QMul):
+        ea, eb, ey = (tensors[name].exponent for name in (layer.a, layer.b, layer.y))
+        if isinstance(layer, QMul):
+            return mul_reference(layer, inputs[0], inputs[1], ea + eb - ey)
+        return add_reference(layer, inputs[0], inputs[1], (ea - ey, eb - ey))
+    if isinstance(layer, QTable):
+        return table_reference(layer, inputs[0])
+    return _moved(layer, inputs)
+
+
+def _moved(layer: QLayer, inputs: tuple[Codes, ...]) -> Codes:
+    """Layers that keep the scale: codes are moved, or clamped at 0."""
+    if isinstance(layer, QConcat):
+        return concat_reference(inputs)
+    if isinstance(layer, QSelect):
+        return select_reference(layer, inputs[0])
+    if isinstance(layer, QPad):
+        return pad_reference(layer, inputs[0])
+    if isinstance(layer, QUpsample):
+        return upsample_reference(layer, inputs[0])
     return relu_reference(inputs[0])
 
 

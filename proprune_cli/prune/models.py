@@ -17,7 +17,9 @@ from proprune_cli.prune.trace import check_runs, example_input
 from proprune_cli.prune.zoo import ZOO
 
 
-def build_model(spec: str, in_channels: int, classes: int, size: int | tuple[int, int]) -> nn.Module:
+def build_model(
+    spec: str, in_channels: int, classes: int, size: int | tuple[int, int], *, per_pixel: bool = False
+) -> nn.Module:
     """Network for ``spec``, checked to take [N, in_channels, height, width] and give [N, classes].
 
     Args:
@@ -25,6 +27,7 @@ def build_model(spec: str, in_channels: int, classes: int, size: int | tuple[int
         in_channels: channels of an image.
         classes: number of classes.
         size: image size in pixels, (height, width) or one number for both.
+        per_pixel: let it give [N, classes, rows, columns] instead, a class for every pixel.
 
     Raises:
         InputError: no such model, wrong arguments, or it does not fit the data.
@@ -49,7 +52,7 @@ def build_model(spec: str, in_channels: int, classes: int, size: int | tuple[int
             where=where,
             remedy=f"choose one of {', '.join(ZOO)}, or give package.module:factory or net.onnx",
         )
-    output = check_runs(model, example_input(in_channels, pixels), where)
+    output = check_runs(model, example_input(in_channels, pixels), where, per_pixel=per_pixel)
     if output.shape[1] != classes:
         raise InputError(
             f"the network has {output.shape[1]} outputs, the data set has {classes} classes",

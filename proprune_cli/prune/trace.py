@@ -52,8 +52,10 @@ def module_of(node: fx.Node) -> str:
     return str(list(stack.values())[-1][0])
 
 
-def check_runs(model: nn.Module, example: torch.Tensor, where: str) -> torch.Tensor:
+def check_runs(model: nn.Module, example: torch.Tensor, where: str, *, per_pixel: bool = False) -> torch.Tensor:
     """Output of the network in eval mode for ``example``, shape [batch, classes].
+
+    Where ``per_pixel``, [batch, classes, rows, columns] is right too.
 
     Raises:
         InputError: it does not run on this input, or gives something else than one tensor.
@@ -69,7 +71,8 @@ def check_runs(model: nn.Module, example: torch.Tensor, where: str) -> torch.Ten
             remedy="check the model's input channels and image size against the data set "
             "(for instance --data 'NAME?size=32')",
         ) from error
-    if not isinstance(output, torch.Tensor) or output.ndim != 2 or output.shape[0] != example.shape[0]:
+    ranks = (2, 4) if per_pixel else (2,)
+    if not isinstance(output, torch.Tensor) or output.ndim not in ranks or output.shape[0] != example.shape[0]:
         found = list(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
         raise InputError(
             f"the network's output is {found}, not one tensor [batch, classes]",

@@ -1,4 +1,4 @@
-"""Hand-made programs for the engine's tests, and what they must compute by direct NumPy convolution.
+"""Hand-made programs for the engine's tests, and what a run must leave in the buffer.
 
 One layer per program. Deliberately naive: it places one tile after the other, splits the input groups over steps as
 told, and puts several kernel positions side by side in the lanes where a chunk leaves parts to spare.
@@ -7,109 +7,49 @@ told, and puts several kernel positions side by side in the lanes where a chunk 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from engine_case import Case, reference
 from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
-from proprune_cli.accel.program import Plane
-
-
-@dataclass(frozen=True)
-class Case:
-    """One layer: a convolution (or maximum) of ``kernel`` with its output stage, and how it is cut into steps."""
-
-    channels: int = 8
-    height: int = 6
-    width: int = 7
-    outputs: int = 8
-    kernel: tuple[int, int] = (1, 1)
-    stride: tuple[int, int] = (1, 1)
-    dilation: tuple[int, int] = (1, 1)
-    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
-    """top, left, bottom, right"""
-    pad_value: int = 0
-    mode: isa.Mode = isa.Mode.MAC
-    groups_per_chunk: int = 1
-    groups_per_step: int = 0
-    """Input groups of one step; 0: all of them, the accumulators live within one step."""
-    tile: tuple[int, int] = (0, 0)
-    """Output tile; 0: the whole plane (that must fit the accumulators)."""
-    pitch_extra: int = 0
-    same_weights: bool = False
-    """Every kernel position has the same weights, so that all taps of a chunk but the first reuse them."""
-    shuffle_lanes: bool = False
-    relu_before: bool = False
-    relu_after: bool = False
-    add: bool = False
-    shifts: tuple[int, int, int] = (0, 0, 0)
-    seed: int = 0
-
-    @property
-    def out_shape(self) -> tuple[int, int]:
-        top, left, bottom, right = self.pads
-        kh, kw = ((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
-        return (
-            (self.height + top + bottom - kh) // self.stride[0] + 1,
-            (self.width + left + right - kw) // self.stride[1] + 1,
-        )
 
 
 @dataclass
 class Built:
+    """A program, and what its run must leave in the buffer.
+
+    Attributes:
+        output, output_words: the output planes' address and length, margins included.
+        expected: uint64 [output_words] after the run: what the layer fills, and the rest as it was.
+    """
+
     buffer: NDArray[np.uint64]
     layer_table: int
     counters: int
-    output: Plane
-    expected: NDArray[np.int8]
+    output: int
+    output_words: int
+    expected: NDArray[np.uint64]
     iterations: int
     taps: int
     weight_words: int
     fetch_words: int
+    residual_words: int
+    store_words: int
 
 
-def round_half_even(v: NDArray[np.int64], shift: int) -> NDArray[np.int64]:
-    """v / 2**shift to the nearest integer, ties to even, by way of exact double arithmetic (|v| < 2**53)."""
-    return np.rint(v.astype(np.float64) / 2.0**shift).astype(np.int64)
+def _zeros_behind(values: NDArray[Any], groups: int) -> NDArray[Any]:
+    """``values`` with channels of zeros up to whole groups."""
+    return np.pad(values, [(0, groups * isa.GROUP - len(values)), *[(0, 0)] * (values.ndim - 1)])
 
 
-def reference(
-    case: Case,
-    x: NDArray[np.int8],
-    w: NDArray[np.int8],
-    bias: NDArray[np.int32],
-    multiplier: NDArray[np.uint16],
-    r: NDArray[np.int8],
-) -> NDArray[np.int8]:
-    """The layer computed directly: int8 [outputs, out_height, out_width]."""
-    top, left, bottom, right = case.pads
-    xp = np.pad(x, ((0, 0), (top, bottom), (left, right)), constant_values=case.pad_value).astype(np.int64)
-    oh, ow = case.out_shape
-    views = [
-        xp[
-            :,
-            ky * case.dilation[0] : ky * case.dilation[0] + (oh - 1) * case.stride[0] + 1 : case.stride[0],
-            kx * case.dilation[1] : kx * case.dilation[1] + (ow - 1) * case.stride[1] + 1 : case.stride[1],
-        ]
-        for ky in range(case.kernel[0])
-        for kx in range(case.kernel[1])
-    ]
-    if case.mode == isa.Mode.MAX:
-        q = np.max(np.stack(views), axis=0)
-    else:
-        flat = w.reshape(case.outputs, case.channels, -1).astype(np.int64)
-        acc = sum(np.einsum("oc,chw->ohw", flat[:, :, k], v) for k, v in enumerate(views))
-        acc = acc + bias[:, None, None].astype(np.int64)
-        q = np.clip(round_half_even(acc * multiplier[:, None, None].astype(np.int64), 16), -128, 127)
-    if case.relu_before:
-        q = np.maximum(q, 0)
-    if case.add:
-        a, b, y = case.shifts
-        q = np.clip(round_half_even(q * 2**a + r.astype(np.int64) * 2**b, y), -128, 127)
-    if case.relu_after:
-        q = np.maximum(q, 0)
-    return q.astype(np.int8)
+def _words(codes: NDArray[np.int8]) -> NDArray[np.uint64]:
+    """int8 [8 * groups, rows, cols] as words, uint64 [groups, rows, cols]."""
+    channels, rows, cols = codes.shape
+    bytes_last = codes.reshape(channels // isa.GROUP, isa.GROUP, rows, cols).transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(bytes_last).view("<u8")[..., 0]
 
 
 def _lane_word(select: list[int]) -> int:
@@ -127,7 +67,8 @@ def build(case: Case, array: Array) -> Built:
         w[:] = w[:, :, :1, :1]
     bias = rng.integers(-5000, 5000, case.outputs).astype(np.int32)
     multiplier = rng.integers(1, 600, case.outputs).astype(np.uint16)
-    r = rng.integers(-128, 128, (case.outputs, oh, ow)).astype(np.int8)
+    r = rng.integers(-128, 128, (case.outputs, *((1, 1) if case.broadcast else (oh, ow)))).astype(np.int8)
+    table = rng.integers(-128, 128, 256).astype(np.int8)
 
     gpc, parts = case.groups_per_chunk, array.ic_groups
     groups = -(-case.channels // isa.GROUP)
@@ -249,27 +190,34 @@ def build(case: Case, array: Array) -> Built:
                     }
                 )  # fmt: skip
 
-    # Place everything; the tables' addresses follow from the sizes.
+    # Place everything; the tables' addresses follow from the sizes. Random words surround the planes.
     layer_table = 3
     step_table = layer_table + isa.LayerDescriptor.WORDS
     pattern_table = step_table + len(steps) * isa.StepDescriptor.WORDS
     group_table = pattern_table + len(patterns) * array.pattern_words
-    out_groups = -(-case.outputs // isa.GROUP)
+    out_groups = case.out_groups
     residual_table = group_table + groups
-    weights = -(-(residual_table + out_groups) // array.weight_port_words) * array.weight_port_words
+    lookup_table = residual_table + out_groups
+    weights = -(-(lookup_table + 32) // array.weight_port_words) * array.weight_port_words
     counters = weights + len(stream)
-    source = Plane(counters + isa.LayerCounters.WORDS, case.channels, case.height, case.width, 0)
-    residual = Plane(source.address + source.words, case.outputs, oh, ow, 0)
-    output = Plane(residual.address + residual.words + 5, case.outputs, oh, ow, 0)
-    buffer = np.zeros(output.address + output.words, dtype="<u8")
+    source = counters + isa.LayerCounters.WORDS
+    in_words, out_words = int(np.prod(case.in_plane)), int(np.prod(case.out_plane))
+    residual_plane = (1, 1) if case.broadcast else case.out_plane
+    residual = source + groups * in_words
+    output = residual + out_groups * int(np.prod(residual_plane)) + 5
+    buffer = rng.integers(0, 2**64, output + out_groups * out_words + 3, dtype="<u8")
 
     a, b, y = case.shifts
     layer = isa.LayerDescriptor(
-        mode=int(case.mode), relu_before=int(case.relu_before), add=int(case.add), relu_after=int(case.relu_after),
-        shift_a=a, shift_b=b, shift_y=y, pad_value=case.pad_value, stride_y=case.stride[0], stride_x=case.stride[1],
-        groups_per_chunk=gpc, step_table=step_table, step_count=len(steps), in_width=case.width,
-        in_height=case.height, group_table=group_table, pitch=pitch, chunk_cells=chunk_cells,
-        pattern_table=pattern_table, out_base=output.address, out_plane=oh * ow, out_width=ow, out_height=oh,
+        mode=int(case.mode), relu_before=int(case.relu_before), combine=int(case.combine),
+        subtract=int(case.subtract), broadcast=int(case.broadcast), relu_after=int(case.relu_after),
+        lookup=int(case.lookup), lookup_table=lookup_table, shift_a=a, shift_b=b, shift_y=y,
+        pad_value=case.pad_value, stride_y=case.stride[0], stride_x=case.stride[1], groups_per_chunk=gpc,
+        step_table=step_table, step_count=len(steps),
+        in_width=case.width, in_height=case.height, in_pitch=case.in_plane[1], group_table=group_table,
+        pitch=pitch, chunk_cells=chunk_cells, pattern_table=pattern_table,
+        out_base=output + case.out_margin[0] * case.out_plane[1] + case.out_margin[1],
+        out_plane=out_words, out_pitch=case.out_plane[1], out_step_y=case.out_step[0], out_step_x=case.out_step[1],
         residual_table=residual_table, pattern_count=len(patterns), lane_select_0=_lane_word(select[:16]),
         lane_select_1=_lane_word(select[16:]),
     )  # fmt: skip
@@ -281,25 +229,38 @@ def build(case: Case, array: Array) -> Built:
     buffer[pattern_table:group_table] = np.array(patterns, dtype="<u2").reshape(-1).view("<u8")
     # Planes need not be in order: the table is followed, not assumed.
     order = rng.permutation(groups)
-    packed = source.pack(x).reshape(groups, -1)
-    for group in range(groups):
-        address = source.address + int(order[group]) * case.height * case.width
-        buffer[group_table + group] = address
-        buffer[address : address + case.height * case.width] = packed[group]
-    packed = residual.pack(r).reshape(out_groups, -1)
+    top, left = case.window[:2]
+    planes = buffer[source : source + groups * in_words].reshape(groups, *case.in_plane)
+    planes[order, top : top + case.height, left : left + case.width] = _words(_zeros_behind(x, groups))
+    buffer[group_table : group_table + groups] = source + order * in_words + top * case.in_plane[1] + left
+    planes = buffer[residual : output - 5].reshape(out_groups, *residual_plane)[::-1]
+    top, left = (0, 0) if case.broadcast else case.out_margin[:2]
+    used = (slice(None), slice(0, 1), slice(0, 1)) if case.broadcast else (slice(None), *case.filled)
+    planes[used] = _words(_zeros_behind(r, out_groups))
     for group in range(out_groups):
-        address = residual.address + (out_groups - 1 - group) * oh * ow
-        buffer[residual_table + group] = address
-        buffer[address : address + oh * ow] = packed[group]
+        start = residual + (out_groups - 1 - group) * int(np.prod(residual_plane))
+        buffer[residual_table + group] = start + top * residual_plane[1] + left
+    buffer[lookup_table : lookup_table + 32] = table.view("<u8")
     buffer[weights:counters] = np.array(stream, dtype="<u8")
+    expected = buffer[output : output + out_groups * out_words].copy()
+    # Lanes beyond the last channel see zeros, but what they make of them is defined too.
+    whole = [_zeros_behind(v, out_groups) for v in (w, bias, multiplier, r)]
+    inputs = _zeros_behind(x, groups)
+    whole[0] = np.pad(whole[0], [(0, 0), (0, len(inputs) - case.channels), (0, 0), (0, 0)])
+    planes = expected.reshape(out_groups, *case.out_plane)
+    planes[(slice(None), *case.filled)] = _words(reference(case, inputs, *whole, table))
+    emitted = out_groups * oh * ow
     return Built(
         buffer=buffer,
         layer_table=layer_table,
         counters=counters,
         output=output,
-        expected=reference(case, x, w, bias, multiplier, r),
+        output_words=expected.size,
+        expected=expected,
         iterations=sum(s["iterations"] for s in steps),
         taps=sum(s["taps"] for s in steps),
         weight_words=len(stream),
         fetch_words=fetch_words,
+        residual_words=0 if not case.combine else sum(s["emit_groups"] for s in steps) if case.broadcast else emitted,
+        store_words=emitted,
     )

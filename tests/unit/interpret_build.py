@@ -34,6 +34,11 @@ class Image:
 class Conv:
     """One layer of a test network: a convolution, or max pooling where ``weight`` is None.
 
+    ``window`` (top, left, height, width) is the part of ``x`` that the layer takes for its input. The layer fills every
+    ``out_step``-th row and pixel of ``y`` from pixel ``out_at`` on; by default all of it. ``residual`` names a tensor
+    of the shape of ``y``, or of 1×1 pixels where ``broadcast``; ``combine`` says what is done with it. ``table`` is
+    int8 [256], applied at ``lookup``.
+
     ``groups_per_chunk`` below the number of parts replicates the groups over the lanes, and the replicas take different
     kernel positions. ``tile`` is the output tile; ``step_groups`` the channel groups that one step loads. ``keep`` (of
     [blocks, chunks, kernel position]) leaves taps out.
@@ -55,6 +60,14 @@ class Conv:
     relu_before: bool = False
     relu_after: bool = False
     residual: str | None = None
+    combine: isa.Combine = isa.Combine.ADD
+    subtract: bool = False
+    broadcast: bool = False
+    lookup: isa.Lookup = isa.Lookup.NONE
+    table: Int8 | None = None
+    window: tuple[int, int, int, int] | None = None
+    out_step: tuple[int, int] = (1, 1)
+    out_at: tuple[int, int] = (0, 0)
     shifts: tuple[int, int, int] = (0, 0, 0)
     pad_value: int = 0
     reuse_equal: bool = False
@@ -114,11 +127,18 @@ class Lowering:
 
     def layer_geometry(self) -> tuple[int, int, int, int]:
         """Tile height and width of a full tile, pitch and chunk_cells."""
-        layer, y = self.layer, self.planes[self.layer.y]
-        height, width = min(layer.tile[0], y.height), min(layer.tile[1], y.width)
+        layer = self.layer
+        out_height, out_width = self.output_size()
+        height, width = min(layer.tile[0], out_height), min(layer.tile[1], out_width)
         rows, cols = self.input_tile(height, width)
         pitch = cols + layer.slack
         return height, width, pitch, rows * pitch + layer.slack
+
+    def output_size(self) -> tuple[int, int]:
+        """Rows and pixels that the layer makes: the share of ``y`` that it fills."""
+        layer, y = self.layer, self.planes[self.layer.y]
+        (sy, sx), (top, left) = layer.out_step, layer.out_at
+        return -(-(y.height - top) // sy), -(-(y.width - left) // sx)
 
     def input_tile(self, height: int, width: int) -> tuple[int, int]:
         (kh, kw), (sy, sx), (dy, dx) = self.layer.kernel, self.layer.stride, self.layer.dilation
@@ -133,13 +153,16 @@ class Lowering:
         select = np.arange(array.ic) % isa.GROUP
         if layer.lane_seed is not None:
             select = np.random.default_rng(layer.lane_seed).permutation(isa.GROUP)[select]
-        group_table = self.image.put(x.address + np.arange(x.groups) * (x.height * x.width))
+        in_top, in_left, in_height, in_width = layer.window or (0, 0, x.height, x.width)
+        first_pixel = in_top * x.width + in_left
+        group_table = self.image.put(x.address + first_pixel + np.arange(x.groups) * (x.height * x.width))
         step_groups = per_chunk if is_max else min(layer.step_groups, x.groups)
         streams: dict[int, tuple[int, dict[str, int]]] = {}
         steps: list[isa.StepDescriptor] = []
-        for oy in range(0, y.height, height):
-            for ox in range(0, y.width, width):
-                th, tw = min(height, y.height - oy), min(width, y.width - ox)
+        out_height, out_width = self.output_size()
+        for oy in range(0, out_height, height):
+            for ox in range(0, out_width, width):
+                th, tw = min(height, out_height - oy), min(width, out_width - ox)
                 rows, cols = self.input_tile(th, tw)
                 beats = max(-(-th * tw // array.px), array.min_beats)
                 for first in range(0, x.groups, step_groups):
@@ -160,20 +183,28 @@ class Lowering:
                             iterations=counts["taps"] * beats, **counts,
                         )
                     )  # fmt: skip
-        residual_table = 0
+        residual_table = lookup_table = 0
+        out_first = layer.out_at[0] * y.width + layer.out_at[1]
         if layer.residual is not None:
             r = self.planes[layer.residual]
-            residual_table = self.image.put(r.address + np.arange(r.groups) * (r.height * r.width))
+            offset = 0 if layer.broadcast else out_first
+            residual_table = self.image.put(r.address + offset + np.arange(r.groups) * (r.height * r.width))
+        if layer.table is not None:
+            lookup_table = self.image.put(layer.table.view("<u8"))
         return isa.LayerDescriptor(
             mode=isa.Mode.MAX if is_max else isa.Mode.MAC,
-            relu_before=layer.relu_before, add=layer.residual is not None, relu_after=layer.relu_after,
+            relu_before=layer.relu_before, relu_after=layer.relu_after,
+            combine=layer.combine if layer.residual is not None else isa.Combine.NONE,
+            subtract=layer.subtract, broadcast=layer.broadcast, lookup=layer.lookup, lookup_table=lookup_table,
             shift_a=layer.shifts[0], shift_b=layer.shifts[1], shift_y=layer.shifts[2], pad_value=layer.pad_value,
             stride_y=layer.stride[0], stride_x=layer.stride[1], groups_per_chunk=per_chunk,
             step_table=self.image.put(np.concatenate([s.encode()[0] for s in steps])), step_count=len(steps),
-            in_width=x.width, in_height=x.height, group_table=group_table, pitch=pitch, chunk_cells=chunk_cells,
+            in_width=in_width, in_height=in_height, in_pitch=x.width, group_table=group_table,
+            pitch=pitch, chunk_cells=chunk_cells,
             pattern_table=self.image.put(np.array(self.patterns, dtype="<u2").view("<u8")),
             pattern_count=len(self.patterns),
-            out_base=y.address, out_plane=y.height * y.width, out_width=y.width, out_height=y.height,
+            out_base=y.address + out_first, out_plane=y.height * y.width, out_pitch=y.width,
+            out_step_y=layer.out_step[0], out_step_x=layer.out_step[1],
             residual_table=residual_table,
             lane_select_0=sum(int(s) << 3 * i for i, s in enumerate(select[:16])),
             lane_select_1=sum(int(s) << 3 * i for i, s in enumerate(select[16:])),
@@ -282,8 +313,29 @@ def windows(x: NDArray[np.int64], layer: Conv, fill: int) -> NDArray[np.int64]:
     return out
 
 
+def look_up(table: Int8, y: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Each code's entry, by a plain loop over the codes."""
+    out = np.zeros_like(y)
+    for code in range(-128, 128):
+        out[y == code] = table[code if code >= 0 else code + 256]
+    return out
+
+
+def combined(layer: Conv, y: NDArray[np.int64], residual: Int8) -> NDArray[np.int64]:
+    """The combination in float64, which holds every value here exactly; ``residual`` may be C×1×1."""
+    (a, b, s), r = layer.shifts, residual.astype(np.float64)
+    if layer.combine == isa.Combine.MULTIPLY:
+        exact = y * r * 2.0**a
+    else:
+        exact = y * 2.0**a + (-r if layer.subtract else r) * 2.0**b
+    return np.clip(np.rint(exact / 2.0**s), -128, 127).astype(np.int64)
+
+
 def reference(layer: Conv, x: Int8, residual: Int8 | None = None) -> Int8:
-    """The layer by its direct formula."""
+    """The layer by its direct formula: the pixels it makes. ``residual``: of that shape, or C×1×1."""
+    if layer.window is not None:
+        top, left, height, width = layer.window
+        x = x[:, top : top + height, left : left + width]
     if layer.weight is None:
         y = windows(x.astype(np.int64), layer, layer.pad_value).max(axis=(1, 2))
     else:
@@ -293,10 +345,29 @@ def reference(layer: Conv, x: Int8, residual: Int8 | None = None) -> Int8:
         y = requantize(sums + layer.bias[:, None, None], layer.multiplier)
     if layer.relu_before:
         y = np.maximum(y, 0)
+    if layer.lookup == isa.Lookup.BEFORE:
+        y = look_up(layer.table, y)
     if residual is not None:
-        a, b, s = layer.shifts
-        y = np.rint((y * 2.0**a + residual.astype(np.float64) * 2.0**b) / 2.0**s)
-        y = np.clip(y, -128, 127).astype(np.int64)
+        y = combined(layer, y, residual)
     if layer.relu_after:
         y = np.maximum(y, 0)
+    if layer.lookup == isa.Lookup.AFTER:
+        y = look_up(layer.table, y)
     return y.astype(np.int8)
+
+
+def references(network: Network, x: Int8) -> dict[str, Int8]:
+    """Every tensor of the network by direct formulas; pixels that no layer makes are 0."""
+    tensors = {name: np.zeros(shape, dtype=np.int8) for name, shape in network.tensors.items()}
+    tensors[network.input] = x
+    for layer in network.layers:
+        made = (
+            slice(None),
+            slice(layer.out_at[0], None, layer.out_step[0]),
+            slice(layer.out_at[1], None, layer.out_step[1]),
+        )
+        residual = tensors[layer.residual] if layer.residual else None
+        if residual is not None and not layer.broadcast:
+            residual = residual[made]
+        tensors[layer.y][made] = reference(layer, tensors[layer.x], residual)
+    return tensors

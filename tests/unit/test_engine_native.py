@@ -5,13 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from engine_builder import Case, build
+from engine_builder import build
+from engine_case import Case
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import array_names, load_array
+from proprune_cli.accel.bitfield import Record
 from proprune_cli.accel.headers import identifier
 from proprune_cli.board import native
 from proprune_cli.board.native import NativeEngine, cache_dir, compiler, save_case
@@ -49,37 +52,94 @@ def test_an_unsuitable_buffer_is_refused(buffer: np.ndarray) -> None:
         NativeEngine(ARRAY).run(buffer, 0, 0, 0)
 
 
-def patched(**fields: int) -> tuple[np.ndarray, int, int]:
-    """A good program whose first step has some fields changed."""
-    built = build(Case(kernel=(3, 3), add=True), ARRAY)
-    layer = isa.LayerDescriptor.decode(
-        built.buffer[built.layer_table : built.layer_table + isa.LayerDescriptor.WORDS]
-    ).row(0)
-    at = int(layer.step_table)
-    step = isa.StepDescriptor.decode(built.buffer[at : at + isa.StepDescriptor.WORDS]).row(0)
-    changed = isa.StepDescriptor(**{**step.__dict__, **fields})
-    built.buffer[at : at + isa.StepDescriptor.WORDS] = changed.encode()[0]
+def patched(fields: dict[str, int]) -> tuple[np.ndarray, int, int]:
+    """A good program with some fields of its layer, its step, its first block and its first tap changed."""
+    case = Case(kernel=(3, 3), combine=isa.Combine.ADD, lookup=isa.Lookup.AFTER, window=(1, 1, 1, 1))
+    built = build(case, ARRAY)
+    left = dict(fields)
+
+    def patch(record: type[Record], at: int, prefix: str = "") -> Any:
+        words = built.buffer[at : at + record.WORDS]
+        row = record.decode(words.copy()).row(0)
+        chosen = {name: left.pop(prefix + name) for name in record.layout() if prefix + name in left}
+        words[:] = record(**{**row.__dict__, **chosen}).encode()[0]
+        return row
+
+    layer = patch(isa.LayerDescriptor, built.layer_table)
+    # A stream's address and length that are changed are not where the blocks stand.
+    step = patch(isa.StepDescriptor, int(layer.step_table))
+    patch(isa.BlockHeader, int(step.weights), "block ")
+    patch(isa.TapHeader, int(step.weights) + ARRAY.block_words, "tap ")
+    assert not left
     return built.buffer, built.layer_table, built.counters
 
 
-FAULTS = {
-    "end of the group table": {"first_group": 60000},
-    "end of the weight stream": {"weights": 2**31},
-    "beats": {"beats": 513},
-    "pixels of the tile": {"tile_width": 400},
-    "last output row": {"oy0": 1},
-    "last output column": {"ox0": 1},
-    "iterations": {"iterations": 2**31},
-    "length of the blocks": {"weight_words": 30},
-    "streams ran dry or kept words": {"iterations": 8},
-}
+FAULTS = [
+    ("end of the step table", {"step_table": 2**31}),
+    ("end of the pattern table", {"pattern_table": 2**31}),
+    ("pattern count", {"pattern_count": 65}),
+    ("mode is 2, at most 1", {"mode": 2}),
+    ("combination is 3, at most 2", {"combine": 3}),
+    ("lookup is 3, at most 2", {"lookup": 3}),
+    ("end of the lookup table", {"lookup_table": 2**31}),
+    ("pitch of the input planes is 6, at least 7", {"in_pitch": 6}),
+    ("end of an input plane", {"in_pitch": 60000}),
+    ("end of the group table", {"first_group": 60000}),
+    ("groups of a chunk", {"groups_per_chunk": 0}),
+    ("bank cells of the tile", {"pitch": 2000}),
+    ("bank cells read", {"tap base": 8185}),
+    ("bank cells read", {"pitch": 1000, "stride_y": 3}),
+    ("lane pattern", {"tap pattern": 60}),
+    ("end of the weight stream", {"weights": 2**31}),
+    ("beats is 513", {"beats": 513}),
+    ("beats is 7, at least 8", {"beats": 7}),
+    ("pixels of the tile", {"tile_width": 400}),
+    ("distance of output rows", {"out_step_y": 0}),
+    ("distance of output rows", {"out_pitch": 0}),
+    ("distance of output pixels", {"out_step_x": 0}),
+    ("end of an output plane", {"oy0": 30}),
+    ("end of an output plane", {"ox0": 100}),
+    ("end of an output plane", {"out_step_y": 15}),
+    ("end of an output plane", {"out_step_x": 15, "out_step_y": 3}),
+    ("end of an output plane", {"out_base": 2**32 - 1}),
+    ("end of an output plane", {"block out_group": 2000}),
+    ("end of the residual table", {"residual_table": 2**31}),
+    ("groups of a block is 2, at most 1", {"block groups": 2}),
+    ("taps of a block is 0, at least 1", {"block taps": 0}),
+    ("accumulators", {"block slot": 255}),
+    ("iterations", {"iterations": 2**31}),
+    ("length of the blocks", {"weight_words": 30}),
+    ("streams ran dry or kept words", {"iterations": 8}),
+]
 
 
-@pytest.mark.parametrize(("what", "fields"), FAULTS.items())
+@pytest.mark.parametrize(("what", "fields"), FAULTS, ids=[" ".join(f) for _, f in FAULTS])
 def test_a_program_that_does_not_hold_together_is_refused(what: str, fields: dict[str, int]) -> None:
-    buffer, table, counters = patched(**fields)
+    buffer, table, counters = patched(fields)
+    before = buffer.copy()
     with pytest.raises(InputError, match=what):
         NativeEngine(ARRAY).run(buffer, table, 1, counters)
+    if not what.startswith("streams"):
+        np.testing.assert_array_equal(buffer, before)
+
+
+def test_the_program_that_the_faults_start_from_runs() -> None:
+    buffer, table, counters = patched({})
+    assert NativeEngine(ARRAY).run(buffer, table, 1, counters) == 1
+
+
+@pytest.mark.parametrize("broadcast", [False, True])
+def test_a_residual_plane_outside_the_buffer_is_refused(broadcast: bool) -> None:
+    built = build(Case(combine=isa.Combine.MULTIPLY, broadcast=broadcast), ARRAY)
+    words = built.buffer[built.layer_table : built.layer_table + isa.LayerDescriptor.WORDS]
+    entry = int(isa.LayerDescriptor.decode(words).row(0).residual_table)
+    # The last address that fits: a plane is as large as what is stored, or one word.
+    last = built.buffer.size - (1 if broadcast else built.output_words)
+    built.buffer[entry] = last
+    assert NativeEngine(ARRAY).run(built.buffer, built.layer_table, 1, built.counters) == 1
+    built.buffer[entry] = last + 1
+    with pytest.raises(InputError, match="end of a residual plane"):
+        NativeEngine(ARRAY).run(built.buffer, built.layer_table, 1, built.counters)
 
 
 def test_tables_and_planes_outside_the_buffer_are_refused() -> None:
@@ -88,7 +148,7 @@ def test_tables_and_planes_outside_the_buffer_are_refused() -> None:
         engine.run(np.zeros(8, dtype="<u8"), 0, 1, 0)
     built = build(Case(), ARRAY)
     with pytest.raises(InputError, match=r"end of an? (in|out)put plane"):
-        engine.run(built.buffer[:-2].copy(), built.layer_table, 1, built.counters)
+        engine.run(built.buffer[:-5].copy(), built.layer_table, 1, built.counters)
 
 
 def test_a_missing_compiler_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,18 +207,18 @@ def test_testbench_passes_and_replays_an_exported_case(name: str, tmp_path: Path
     NativeEngine(array).run(built.buffer, built.layer_table, 1, built.counters)
     case = tmp_path / "case"
     registers = (built.layer_table, 1, built.counters)
-    result = (built.output.address, built.output.words)
+    result = (built.output, built.output_words)
     save_case(case, array, before, built.buffer, registers, result)
 
     flags = "CXXFLAGS=-std=c++17 -O2 -Wall -Wextra -Werror -Wno-unused-label"
     hls = str(resource_dir("hls"))
     make = ["make", "-C", hls, f"BUILD={tmp_path}", flags, f"run-{identifier(name)}"]
     output = subprocess.run(make, check=True, capture_output=True, text=True).stdout
-    assert output.count(" ok ") == 5
+    assert output.count(" ok ") == 8
     subprocess.run([*make, f"CASE={case}"], check=True, capture_output=True)
 
     # One wrong byte must be found.
-    built.buffer[built.output.address] ^= np.uint64(1)
+    built.buffer[built.output] ^= np.uint64(1)
     save_case(case, array, before, built.buffer, registers, result)
     failed = subprocess.run([*make, f"CASE={case}"], check=False, capture_output=True, text=True)
     assert failed.returncode != 0

@@ -6,6 +6,7 @@ import dataclasses
 import re
 import shutil
 import subprocess
+from enum import IntEnum
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,15 @@ def test_signed_fields_keep_their_sign_at_the_bounds(tmp_path: Path) -> None:
 #include "isa.hpp"
 int main() {{ isa::StepDescriptor s{{{{{initial}}}}}; std::printf("%d %d", s.y0(), s.x0()); }}"""
     assert compile_and_run(source, tmp_path) == [-32768, 32767]
+
+
+def test_enumerations_have_the_values_of_the_contract(tmp_path: Path) -> None:
+    names = [f"isa::{e.__name__}::{v.name}" for e in headers.ENUMERATIONS for v in e]
+    shows = "".join(f'std::printf("%d\\n", (int){name});' for name in names)
+    source = f'#include <cstdio>\n#include "isa.hpp"\nint main() {{ {shows} }}'
+    assert compile_and_run(source, tmp_path) == [int(v) for e in headers.ENUMERATIONS for v in e]
+    declared = {v for v in vars(isa).values() if isinstance(v, type) and issubclass(v, IntEnum) and v is not IntEnum}
+    assert declared == set(headers.ENUMERATIONS)
 
 
 @pytest.mark.parametrize("name", array_names())

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from interpret_build import Conv, Network, reference
+from interpret_build import Conv, Network, reference, references
 
 from proprune_cli.accel import interpret, isa
 from proprune_cli.accel.array import load_array
@@ -27,6 +27,12 @@ def convolutions(draw: st.DrawFn) -> tuple[Network, int]:
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
     height = draw(st.integers(max(1, reach[0] - pads[0] - pads[2]), 14))
     width = draw(st.integers(max(1, reach[1] - pads[1] - pads[3]), 14))
+    # Planes that are larger than the input: the layer takes a window of them.
+    around = tuple(draw(st.sampled_from([0, 0, 3])) for _ in range(4))
+    window = (around[0], around[1], height, width) if any(around) else None
+    out_step = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+    out_at = tuple(draw(st.integers(0, s - 1)) for s in out_step)
+    spare = tuple(draw(st.integers(0, s - 1)) for s in out_step)
     out = [
         (n + before + after - r) // s + 1
         for n, before, after, r, s in zip((height, width), pads[:2], pads[2:], reach, stride, strict=True)
@@ -36,7 +42,9 @@ def convolutions(draw: st.DrawFn) -> tuple[Network, int]:
     weight = rng.integers(-magnitude, magnitude + 1, (cout, cin, *kernel)).astype(np.int8)
     weight[rng.random(weight.shape) < draw(st.sampled_from([0.0, 0.9]))] = 0
     per_chunk = draw(st.integers(1, array.ic_groups))
-    residual = draw(st.booleans())
+    residual, broadcast = draw(st.booleans()), draw(st.booleans())
+    combine = draw(st.sampled_from([isa.Combine.ADD, isa.Combine.MULTIPLY]))
+    lookup = draw(st.sampled_from(list(isa.Lookup)))
     layer = Conv(
         "x", "y", kernel, weight,
         bias=rng.integers(-5000, 5001, cout),
@@ -45,16 +53,30 @@ def convolutions(draw: st.DrawFn) -> tuple[Network, int]:
         tile=(draw(st.integers(1, 14)), draw(st.integers(1, 14))),
         step_groups=per_chunk * draw(st.integers(1, 4)), slack=draw(st.integers(0, 2)),
         relu_before=draw(st.booleans()), relu_after=draw(st.booleans()),
-        residual="r" if residual else None, shifts=tuple(draw(st.integers(0, 6)) for _ in range(3)),
+        residual="r" if residual else None, combine=combine, broadcast=residual and broadcast,
+        subtract=combine == isa.Combine.ADD and draw(st.booleans()),
+        lookup=lookup, table=rng.integers(-128, 128, 256).astype(np.int8) if lookup else None,
+        window=window, out_step=out_step, out_at=out_at, shifts=tuple(draw(st.integers(0, 6)) for _ in range(3)),
         pad_value=draw(st.sampled_from([0, 0, -3])),
         reuse_equal=draw(st.booleans()), lane_seed=draw(st.sampled_from([None, 1])),
     )  # fmt: skip
-    tensors = {"x": (cin, height, width), "y": (cout, out[0], out[1])}
+    whole = [a + (n - 1) * s + 1 + e for a, n, s, e in zip(out_at, out, out_step, spare, strict=True)]
+    tensors = {
+        "x": (cin, height + around[0] + around[2], width + around[1] + around[3]),
+        "y": (cout, whole[0], whole[1]),
+    }
     layers = [layer]
     if residual:
         # A first layer makes the residual operand, so that the second reads what the engine itself wrote.
+        first = replace(layer, y="r", residual=None, broadcast=False, subtract=False, tile=(3, 5))
         tensors["r"] = tensors["y"]
-        layers = [replace(layer, y="r", residual=None, tile=(3, 5)), layer]
+        if broadcast:
+            tensors["r"] = (cout, 1, 1)
+            first = replace(
+                first, kernel=(1, 1), weight=weight[:, :, :1, :1], stride=(1, 1), pads=(0, 0, 0, 0), dilation=(1, 1),
+                window=(0, 0, 1, 1), out_step=(1, 1), out_at=(0, 0),
+            )  # fmt: skip
+        layers = [first, layer]
     return Network(array, tensors, layers, "x", "y"), seed
 
 
@@ -64,8 +86,7 @@ def test_convolutions_equal_the_direct_formula(case: tuple[Network, int]) -> Non
     network, seed = case
     x = np.random.default_rng(seed).integers(-128, 128, network.tensors["x"]).astype(np.int8)
     result = interpret.run(network.build(), x)
-    operand = reference(network.layers[0], x) if len(network.layers) == 2 else None
-    np.testing.assert_array_equal(result.output, reference(network.layers[-1], x, operand))
+    np.testing.assert_array_equal(result.output, references(network, x)["y"])
 
 
 @settings(max_examples=60, deadline=None)

@@ -60,7 +60,7 @@ CASES: dict[str, tuple[Callable[[Program], Program], str, str]] = {
     "step table": (lambda p: edit_layer(p, step_table=p.size), "the step table", "layer 0 'y'"),
     "pattern table": (lambda p: edit_layer(p, pattern_table=p.size), "the pattern table", "layer 0 'y'"),
     "group table": (lambda p: edit_layer(p, group_table=p.size), "the group table", "step 0"),
-    "residual": (lambda p: edit_layer(p, residual_table=p.size, add=1), "the residual table", "step 1, block 0"),
+    "residual": (lambda p: edit_layer(p, residual_table=p.size, combine=1), "the residual table", "step 1, block 0"),
     "output": (lambda p: edit_layer(p, out_base=p.size), "beyond the buffer", "step 1, block 0"),
     "image overwritten": (lambda p: edit_layer(p, out_base=0), "holds the program", "step 1, block 0"),
     "counters overwritten": (lambda p: edit_layer(p, out_base=p.counters), "its counters", "step 1, block 0"),
@@ -73,7 +73,14 @@ CASES: dict[str, tuple[Callable[[Program], Program], str, str]] = {
     "emit_blocks": (lambda p: edit_step(p, 1, emit_blocks=1), "emit_blocks is 1", "step 1"),
     "emit_groups": (lambda p: edit_step(p, 1, emit_groups=9), "emit_groups is 9", "step 1"),
     "beats": (lambda p: edit_step(p, 1, beats=9), "beats is 9, but 16 pixels take 8", "step 1"),
-    "output tile": (lambda p: edit_step(p, 0, oy0=5), "leaves the output of 8 × 8", "step 0"),
+    "combine": (lambda p: edit_layer(p, combine=3), "combine 3 is unknown", "layer 0 'y'"),
+    "lookup": (lambda p: edit_layer(p, lookup=3), "lookup 3 is unknown", "layer 0 'y'"),
+    "lookup table": (lambda p: edit_layer(p, lookup=1, lookup_table=p.size - 31), "the lookup table", "layer 0 'y'"),
+    "input window": (lambda p: edit_layer(p, in_pitch=p.size), "feature plane", "step 0"),
+    "input pitch": (lambda p: edit_layer(p, in_pitch=7), "in_pitch is 7", "layer 0 'y'"),
+    "row step": (lambda p: edit_layer(p, out_step_y=0), "output steps of 0 rows", "layer 0 'y'"),
+    "pixel step": (lambda p: edit_layer(p, out_step_x=0), "output steps of 1 rows and 0 pixels", "layer 0 'y'"),
+    "rows on rows": (lambda p: edit_layer(p, out_pitch=3), "fall on one word", "step 1, block 0"),
     "empty tile": (lambda p: edit_step(p, 0, tile_width=0), "an empty output tile", "step 0"),
     "no groups": (lambda p: edit_step(p, 0, groups=0), "an empty input tile", "step 0"),
     "bank": (lambda p: edit_step(p, 0, rows=2000), "the input tile needs", "step 0"),
@@ -100,6 +107,25 @@ def test_a_fault_is_found_and_placed(case: str) -> None:
         interpret.run(change(network.build()), x)
     assert where in caught.value.where
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize("broadcast", [False, True])
+def test_a_residual_plane_outside_the_buffer_is_a_fault(broadcast: bool) -> None:
+    network, x = one_layer(residual="r", broadcast=broadcast)
+    program = network.build()
+    interpret.run(program, x)
+    program.image[int(program.layers().row(0).residual_table)] = program.size
+    with pytest.raises(InputError, match="residual address") as caught:
+        interpret.run(program, x)
+    assert "step 1, block 0" in caught.value.where
+
+
+def test_a_residual_operand_that_the_layer_has_written_is_a_fault() -> None:
+    # The four tiles all read pixel 0 of the output itself; the first has written it when the second asks for it.
+    network, x = one_layer(residual="y", broadcast=True)
+    with pytest.raises(InputError, match="already written") as caught:
+        interpret.run(network.build(), x)
+    assert "step 3, block 0" in caught.value.where
 
 
 def test_reading_what_an_earlier_step_of_the_layer_wrote_is_a_fault() -> None:

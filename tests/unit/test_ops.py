@@ -12,15 +12,33 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from proprune_cli.errors import InputError
-from proprune_cli.ir.quantized import QAdd, QConv, QGraph, QMaxPool, QRelu, QTensor
+from proprune_cli.ir.quantized import (
+    QAdd,
+    QConv,
+    QConvTranspose,
+    QGraph,
+    QMaxPool,
+    QMul,
+    QPad,
+    QRelu,
+    QSelect,
+    QTable,
+    QTensor,
+    QUpsample,
+)
 from proprune_cli.ops import page
+from proprune_cli.ops.arithmetic import add_reference, mul_reference
 from proprune_cli.ops.conv import conv_reference
-from proprune_cli.ops.elementwise import add_reference
+from proprune_cli.ops.conv_transpose import by_channel, by_filter, conv_transpose_reference
+from proprune_cli.ops.functions import table_reference
 from proprune_cli.ops.importing import rule_of
+from proprune_cli.ops.pad import pad_reference
 from proprune_cli.ops.pool import max_pool_reference
 from proprune_cli.ops.reference import run_reference
 from proprune_cli.ops.registry import BY_NAME, OPERATORS
+from proprune_cli.ops.resize import upsample_reference
 from proprune_cli.ops.rounding import shift_half_even
+from proprune_cli.ops.select import select_reference
 
 ROOT = Path(__file__).parents[2]
 
@@ -106,6 +124,88 @@ def test_addition_matches_fractions(a: int, b: int, left: int, right: int, relu:
     codes = [np.full((1, 1, 1), value, np.int8) for value in (a, b)]
     got = add_reference(QAdd("n", "a", "b", "y", relu), codes[0], codes[1], (left, right))
     assert got.item() == (max(exact, 0) if relu else exact)
+
+
+@st.composite
+def transposed(draw: st.DrawFn) -> tuple[QConvTranspose, NDArray[np.int8], tuple[int, int]]:
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    groups = draw(st.integers(1, 3))
+    channels, per_group = groups * draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    pairs = [[draw(st.integers(1, high)) for _ in range(2)] for high in (3, 3, 2, 4)]
+    kernel, stride, dilation, size = pairs
+    cut = [draw(st.integers(0, 1)) for _ in range(4)]
+    full = [(size[i] - 1) * stride[i] + dilation[i] * (kernel[i] - 1) + 1 for i in (0, 1)]
+    extra = [draw(st.integers(0, stride[i] - 1)) for i in (0, 1)]
+    left = [max(full[i] - cut[i] - cut[i + 2] + extra[i], 1) for i in (0, 1)]
+    layer = QConvTranspose(
+        "t",
+        "x",
+        "y",
+        rng.integers(-127, 128, (channels, per_group, *kernel)).astype(np.int8),
+        rng.integers(-(2**20), 2**20, groups * per_group).astype(np.int32),
+        rng.integers(1, 2**10, groups * per_group).astype(np.int32),
+        (stride[0], stride[1]),
+        (cut[0], cut[1], cut[2], cut[3]),
+        (dilation[0], dilation[1]),
+        groups,
+        draw(st.booleans()),
+    )
+    return layer, rng.integers(-128, 128, (channels, *size)).astype(np.int8), (left[0], left[1])
+
+
+@settings(deadline=None, max_examples=60)
+@given(transposed())
+def test_transposed_convolution_matches_plain_loops(
+    case: tuple[QConvTranspose, NDArray[np.int8], tuple[int, int]],
+) -> None:
+    """Gathering for each output pixel what scattering from each input pixel must give."""
+    layer, x, size = case
+    channels, per_group, kh, kw = layer.weight.shape
+    share = channels // layer.groups
+    got = conv_transpose_reference(layer, x, size)
+    assert got.shape == (per_group * layer.groups, *size)
+    for o, r, c in np.ndindex(*got.shape):
+        total = int(layer.bias[o])
+        for i, u, v in np.ndindex(share, kh, kw):
+            row, column = r + layer.pads[0] - u * layer.dilation[0], c + layer.pads[1] - v * layer.dilation[1]
+            (y, off_y), (z, off_z) = divmod(row, layer.stride[0]), divmod(column, layer.stride[1])
+            if off_y == off_z == 0 and 0 <= y < x.shape[1] and 0 <= z < x.shape[2]:
+                channel = o // per_group * share + i
+                total += int(layer.weight[channel, o % per_group, u, v]) * int(x[channel, y, z])
+        code = clip(round(Fraction(total * int(layer.multiplier[o]), 1 << 16)))
+        assert got[o, r, c] == (max(code, 0) if layer.relu else code)
+
+
+def test_weights_by_filter_and_by_channel_are_each_others_inverse() -> None:
+    weight = np.arange(6 * 2 * 3, dtype=np.int8).reshape(6, 2, 3, 1)
+    turned = by_filter(weight.astype(np.float32), 3)
+    assert turned.shape == (6, 2, 3, 1) and turned[5, 1, 2, 0] == weight[5, 1, 2, 0] and turned[4, 1, 0, 0] == 30
+    np.testing.assert_array_equal(by_channel(turned.astype(np.int8), 3), weight)
+
+
+@given(st.integers(-128, 127), st.integers(-128, 127), st.integers(-15, 15), st.booleans())
+def test_multiplication_matches_fractions(a: int, b: int, shift: int, relu: bool) -> None:
+    exact = clip(round(Fraction(a * b) * Fraction(2) ** shift))
+    codes = [np.full((1, 1, 1), value, np.int8) for value in (a, b)]
+    got = mul_reference(QMul("n", "a", "b", "y", relu), codes[0], codes[1], shift)
+    assert got.item() == (max(exact, 0) if relu else exact)
+
+
+def test_one_pixel_serves_every_pixel() -> None:
+    a, b = np.arange(12, dtype=np.int8).reshape(2, 2, 3), np.asarray([[[3]], [[-2]]], np.int8)
+    difference = add_reference(QAdd("n", "a", "b", "y", subtract=True), a, b, (0, 0))
+    np.testing.assert_array_equal(difference, a.astype(int) - b)
+    np.testing.assert_array_equal(mul_reference(QMul("n", "a", "b", "y"), a, b, 0), a.astype(int) * b)
+
+
+def test_what_moves_codes() -> None:
+    x = np.arange(-6, 6, dtype=np.int8).reshape(2, 2, 3)
+    table = np.arange(256, dtype=np.uint8).view(np.int8)[::-1].copy()
+    np.testing.assert_array_equal(table_reference(QTable("t", "x", "y", table, "Neg"), x), -1 - x)
+    np.testing.assert_array_equal(select_reference(QSelect("s", "x", "y", np.asarray([1, 0, 1])), x), x[[1, 0, 1]])
+    padded = pad_reference(QPad("p", "x", "y", (1, -1, -1, 2), 9), x)
+    np.testing.assert_array_equal(padded[0], [[9, 9, 9, 9], [-5, -4, 9, 9]])
+    np.testing.assert_array_equal(upsample_reference(QUpsample("u", "x", "y", (1, 2)), x)[1, 0], [0, 0, 1, 1, 2, 2])
 
 
 def test_max_pooling_ignores_its_padding() -> None:

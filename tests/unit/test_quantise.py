@@ -17,7 +17,7 @@ from proprune_cli.compile.quantise_exponents import choose_exponents, legalise, 
 from proprune_cli.compile.quantise_weights import quantise_conv
 from proprune_cli.errors import InputError, UnsupportedError
 from proprune_cli.ir.graph import Conv, Graph
-from proprune_cli.ir.quantized import ACCUMULATOR_LIMIT, EXPONENT_SPREAD, MULTIPLIER_LIMIT, QConv
+from proprune_cli.ir.quantized import ACCUMULATOR_LIMIT, EXPONENT_SPREAD, MULTIPLIER_LIMIT, PRODUCT_SPREAD, QConv
 from tests.unit.onnx_nets import conv_model, model, node, random
 
 
@@ -116,6 +116,48 @@ def test_exponents_minimise_the_squared_error() -> None:
     assert chosen["x"] == chosen["y"], "a ReLU keeps its input's scale"
     errors = {e: sum(squared_error(t.samples, e) for t in seen.tensors.values()) for e in range(-9, 2)}
     assert chosen["x"] == min(errors, key=errors.__getitem__) < -1, "one outlier does not set the scale"
+
+
+def test_what_moves_codes_shares_one_scale() -> None:
+    """Both ways through a concatenation, and on through pooling, selection, padding and upsampling."""
+    graph = canonical(
+        node("Conv", ["x", "w"], ["a"]),
+        node("MaxPool", ["a"], ["m"], kernel_shape=[2, 2]),
+        node("Conv", ["x", "v"], ["b"], kernel_shape=[2, 2]),
+        node("Concat", ["m", "b"], ["c"], axis=1),
+        node("Gather", ["c", "i"], ["g"], axis=1),
+        node("Tanh", ["g"], ["y"]),
+        weights={"w": random(2, 3, 1, 1) * 9, "v": random(2, 3, 2, 2), "i": np.asarray([3, 1], np.int64)},
+    )
+    q, _ = quantise(graph, random(4, 3, 6, 5))
+    assert (
+        len({q.tensors[name].exponent for name in "ambcg"}) == 1 and q.tensors["y"].exponent != q.tensors["a"].exponent
+    )
+
+
+def test_products_keep_their_shift_within_reach() -> None:
+    graph = canonical(
+        node("Sigmoid", ["x"], ["s"]),
+        node("Conv", ["x", "w"], ["a"]),
+        node("Mul", ["a", "s"], ["y"]),
+        weights={"w": random(3, 3, 1, 1)},
+    )
+    for some in ({"a": -40, "s": -30, "y": 5}, {"a": 20, "s": 3, "y": -9}):
+        exponents = legalise(graph, {"x": -5, **some}, {})
+        assert abs(exponents["a"] + exponents["s"] - exponents["y"]) <= PRODUCT_SPREAD
+
+
+def test_the_scale_before_an_activation_minds_what_comes_after_it() -> None:
+    """Values beyond a clip's bound need no room."""
+    graph = canonical(
+        node("Conv", ["x", "w"], ["a"]),
+        node("Clip", ["a", "low", "high"], ["y"]),
+        weights={"w": random(3, 3, 1, 1) * 20, "low": np.asarray(0, np.float32), "high": np.asarray(6, np.float32)},
+    )
+    seen = calibrate(graph, random(8, 3, 6, 5))
+    chosen = choose_exponents(graph, seen.tensors)
+    assert chosen["y"] == -4 and chosen["a"] <= -3
+    assert seen.tensors["a"].peak > 60
 
 
 def test_additions_keep_their_exponents_within_reach() -> None:

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from proprune_cli.accel import isa
 from proprune_cli.accel.array import array_names, load_array
 from proprune_cli.accel.headers import array_macros
 from proprune_cli.accel.resources_tally import AXI_OUTSTANDING_WORDS, bram36, page, tally
@@ -51,7 +52,7 @@ def test_the_tally_of_the_smallest_array_is_as_counted_by_hand() -> None:
     # 2 banks x 16 lanes x 2, 16 accumulators / 2, walk 4 / 2, sums 7.5, five queues, five AXI adapters.
     t = tally(load_array("z7020-256"))
     assert t.bram36 == 64 + 8 + 2 + 7.5 + 5 + 5
-    assert t.dsp == 2 * 16 * 8 // 2 + 8
+    assert t.dsp == 2 * 16 * 8 // 2 + 8 + 8
 
 
 def test_buffers_are_those_of_the_source() -> None:
@@ -79,6 +80,13 @@ def test_multipliers_are_those_of_the_source() -> None:
     assert marked == {m.name for m in tally(load_array("z7020-256")).multipliers}
 
 
+def test_lookup_tables_are_as_many_as_the_page_says() -> None:
+    source = text_of("engine.cpp")
+    small = re.findall(r"HLS_RAM_SMALL\((table_\w+)\)", source)
+    copies = [t for t in small if f"{t}[isa::GROUP][TABLE_WORDS]" in source and f"HLS_PARTITION({t}, 1)" in source]
+    assert f"{len(copies) * isa.GROUP} copies of the lookup table" in page()
+
+
 def test_axi_buffers_are_those_of_the_source() -> None:
     for kind in ("read", "write"):
         found = re.search(rf"num_{kind}_outstanding = (\d+) max_{kind}_burst_length = (\d+)", text_of("hls.hpp"))
@@ -91,7 +99,7 @@ def test_an_array_that_is_too_large_is_refused_with_demand_and_bound() -> None:
     with pytest.raises(DoesNotFitError, match=r"takes 219\.5 BRAM36, xc7z020clg400-1 has 140 \(79\.5 too many\)"):
         tally(array)
     array = dataclasses.replace(load_array("z7020-256"), oc=16, bank_depth=1024)
-    with pytest.raises(DoesNotFitError, match="takes 264 DSP"):
+    with pytest.raises(DoesNotFitError, match="takes 272 DSP"):
         tally(array)
 
 

@@ -214,15 +214,10 @@ def _pixel_cells(layer: Layer, s: isa.StepDescriptor) -> NDArray[np.int64]:
 
 
 def _check_geometry(layer: Layer, s: isa.StepDescriptor, site: Site) -> None:
-    array, d = layer.array, layer.d
+    array = layer.array
     height, width = int(s.tile_height), int(s.tile_width)
     if min(height, width) < 1:
         raise site.fault(f"an empty output tile of {height} × {width}")
-    if int(s.oy0) + height > int(d.out_height) or int(s.ox0) + width > int(d.out_width):
-        raise site.fault(
-            f"the output tile of {height} × {width} at ({s.oy0}, {s.ox0}) "
-            f"leaves the output of {d.out_height} × {d.out_width}"
-        )
     beats = max(-(-height * width // array.px), array.min_beats)
     if int(s.beats) != beats:
         raise site.fault(f"beats is {s.beats}, but {height * width} pixels take {beats}")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
@@ -14,6 +16,28 @@ from proprune_cli.accel.interpret.faults import Site
 
 Address = NDArray[np.int64]
 """Word addresses."""
+
+LOOKUP_WORDS = 256 // isa.WORD_BYTES
+"""Words of a lookup table."""
+
+
+@dataclass(frozen=True)
+class Area:
+    """``height`` rows of ``width`` words in DDR, ``pitch`` words apart: the shape of a layer's input planes."""
+
+    height: int
+    width: int
+    pitch: int
+
+    @property
+    def words(self) -> int:
+        """Words from its first to its last, both included."""
+        return (self.height - 1) * self.pitch + self.width if self.height and self.width else 0
+
+    def of(self, plane: NDArray[Any]) -> NDArray[Any]:
+        """[height, width] view of ``plane``, which has at least :attr:`words` entries."""
+        size = plane.itemsize
+        return as_strided(plane, (self.height, self.width), (self.pitch * size, size))
 
 
 @dataclass
@@ -52,27 +76,24 @@ class Memory:
             )
         return self.words[address : address + count]
 
-    def pixels(
-        self, address: int, height: int, width: int, window: tuple[slice, slice], site: Site
-    ) -> NDArray[np.int8]:
+    def pixels(self, address: int, area: Area, window: tuple[slice, slice], site: Site) -> NDArray[np.int8]:
         """int8 [rows, cols, 8]: the part ``window`` (rows, columns) of the feature plane at ``address``.
 
         Raises:
             InputError: the plane is out of bounds.
         """
-        self._bounds(address, height * width, site, "feature plane")
-        plane = self.words[address : address + height * width]
-        return plane.view(np.int8).reshape(height, width, isa.GROUP)[window]
+        words = area.of(self.table(address, area.words, site, "feature plane"))[window]
+        return np.ascontiguousarray(words).view(np.int8).reshape(*words.shape, isa.GROUP)
 
-    def check_unwritten(self, address: int, height: int, width: int, window: tuple[slice, slice], site: Site) -> None:
+    def check_unwritten(self, address: int, area: Area, window: tuple[slice, slice], site: Site) -> None:
         """Check that the layer has not written to part of a feature plane up to now.
 
         Raises:
             InputError: it has.
         """
         low, high = self._written
-        if address <= high and address + height * width > low:
-            writers = self._writer[address : address + height * width].reshape(height, width)[window]
+        if address <= high and address + area.words > low:
+            writers = area.of(self._writer[address : address + area.words])[window]
             if np.any(writers == self._layer):
                 raise site.fault(f"the input plane at {address} is read where an earlier step of the layer wrote")
 
@@ -106,12 +127,6 @@ class Memory:
         self._writer[addresses] = self._layer
         self._written = (min(self._written[0], low), max(self._written[1], high))
 
-    def _bounds(self, address: int, count: int, site: Site, name: str) -> None:
-        if address + count > self.words.size:
-            raise site.fault(
-                f"{name} [{address}, {address + count}) reaches beyond the buffer of {self.words.size} words"
-            )
-
 
 @dataclass(frozen=True)
 class Layer:
@@ -121,12 +136,16 @@ class Layer:
         d: the descriptor, with plain integers.
         patterns: int64 [pattern_count, IC], cells.
         lane_byte: int64 [IC], the byte of the group word that each lane takes.
+        input: shape of the input planes.
+        lookup: int64 [256], the table by code mod 256; ``None`` where the layer has none.
     """
 
     array: Array
     d: isa.LayerDescriptor
     patterns: NDArray[np.int64]
     lane_byte: NDArray[np.int64]
+    input: Area
+    lookup: NDArray[np.int64] | None
 
     @property
     def is_max(self) -> bool:
@@ -143,10 +162,18 @@ def decode_layer(array: Array, d: isa.LayerDescriptor, memory: Memory, site: Sit
     Raises:
         InputError: a field is outside what the array can do.
     """
-    if int(d.mode) not in tuple(isa.Mode):
-        raise site.fault(f"mode {d.mode} is unknown")
+    for name, values in (("mode", isa.Mode), ("combine", isa.Combine), ("lookup", isa.Lookup)):
+        if int(getattr(d, name)) not in tuple(values):
+            raise site.fault(f"{name} {getattr(d, name)} is unknown")
     if not 1 <= int(d.groups_per_chunk) <= array.ic_groups:
         raise site.fault(f"{d.groups_per_chunk} channel groups in a chunk; the array holds 1 to {array.ic_groups}")
+    area = Area(int(d.in_height), int(d.in_width), int(d.in_pitch))
+    if area.pitch < area.width:
+        raise site.fault(f"in_pitch is {area.pitch}, but the input's rows have {area.width} words")
+    if min(int(d.out_step_y), int(d.out_step_x)) < 1:
+        raise site.fault(
+            f"output steps of {d.out_step_y} rows and {d.out_step_x} pixels store every pixel in one place"
+        )
     count = int(d.pattern_count)
     if not 1 <= count <= array.max_patterns:
         raise site.fault(f"{count} lane patterns; the array holds 1 to {array.max_patterns}")
@@ -154,4 +181,12 @@ def decode_layer(array: Array, d: isa.LayerDescriptor, memory: Memory, site: Sit
     patterns = table.view("<u2").reshape(count, array.ic).astype(np.int64)
     selects = (int(d.lane_select_0), int(d.lane_select_1))
     lane_byte = [selects[lane // LANES_PER_SELECT] >> 3 * (lane % LANES_PER_SELECT) & 7 for lane in range(array.ic)]
-    return Layer(array, d, patterns, np.array(lane_byte, dtype=np.int64))
+    return Layer(array, d, patterns, np.array(lane_byte, dtype=np.int64), area, _lookup(d, memory, site))
+
+
+def _lookup(d: isa.LayerDescriptor, memory: Memory, site: Site) -> NDArray[np.int64] | None:
+    """A copy of the layer's table: it is read once, before the layer writes anything."""
+    if int(d.lookup) == isa.Lookup.NONE:
+        return None
+    words = memory.table(int(d.lookup_table), LOOKUP_WORDS, site, "the lookup table")
+    return words.view(np.int8).astype(np.int64)

@@ -41,7 +41,7 @@ class Banks:
             InputError: one has.
         """
         for plane in self.planes:
-            memory.check_unwritten(plane, int(layer.d.in_height), int(layer.d.in_width), self.window, site)
+            memory.check_unwritten(plane, layer.input, self.window, site)
 
 
 def load_tile(layer: Layer, s: isa.StepDescriptor, memory: Memory, site: Site) -> Banks:
@@ -82,7 +82,7 @@ def _fetch(
     """int8 [groups, rows, cols, 8] with ``pad_value`` outside the image, the planes read, and which part of them."""
     d = layer.d
     rows, cols, groups, y0, x0 = int(s.rows), int(s.cols), int(s.groups), int(s.y0), int(s.x0)
-    height, width = int(d.in_height), int(d.in_width)
+    height, width = layer.input.height, layer.input.width
     top, bottom = _clip(y0, 0, height), _clip(y0 + rows, 0, height)
     left, right = _clip(x0, 0, width), _clip(x0 + cols, 0, width)
     window = (slice(top, bottom), slice(left, right))
@@ -92,7 +92,7 @@ def _fetch(
     if top < bottom and left < right:
         inside = tile[:, top - y0 : bottom - y0, left - x0 : right - x0]
         for group, plane in enumerate(planes):
-            inside[group] = memory.pixels(plane, height, width, window, site)
+            inside[group] = memory.pixels(plane, layer.input, window, site)
     return tile, planes, window
 
 

@@ -1,16 +1,32 @@
 """Flatten and Reshape disappear: every tensor keeps the shape channels x height x width it was computed in.
 
-Handled: flattening before fully connected layers, ReLU, addition; reshapes that only add or remove axes of size 1.
-Left alone: nothing. Refused: batch normalisation, or a constant added, per feature of a flattened image larger than
-one pixel; additions of differently shaped images after a flatten.
+Handled: flattening before fully connected layers, element-wise operators of any shape, concatenation of flattened
+images; shapes that only add or remove axes of size 1; any shape at the output. Refused: an operator that would read a
+shape which the tensor does not have.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from proprune_cli.compile.passes.base import Pass
 from proprune_cli.errors import InputError, UnsupportedError
 from proprune_cli.ir.edit import renamed
-from proprune_cli.ir.graph import Add, Affine, Graph, Identity, Node, Reshape, Shape
+from proprune_cli.ir.graph import (
+    Activation,
+    Add,
+    Affine,
+    Concat,
+    Gemm,
+    Graph,
+    Identity,
+    Mul,
+    Node,
+    Relu,
+    Reshape,
+    Shape,
+    Transpose,
+)
 from proprune_cli.ir.shapes import infer
 
 
@@ -22,14 +38,17 @@ def _run(graph: Graph) -> Graph:
         node = renamed(original, names)
         if isinstance(node, Reshape):
             names[node.y] = node.x
-            if len(node.shape) == 3 and node.shape != shapes[node.x]:
-                raise _refuse(node, f"{list(shapes[node.x])} per image would become {list(node.shape)}")
             continue
-        x = shapes[node.inputs[0]]
-        if isinstance(node, Affine) and node.scale.shape[0] != x[0]:
-            raise _refuse(node, f"one constant per feature of a flattened image of {list(x)}")
-        if isinstance(node, Add) and x != shapes[node.b]:
-            raise _refuse(node, f"flattened images of {list(x)} and {list(shapes[node.b])} are added")
+        declared = [graph.tensors[name] for name in original.inputs]
+        actual = [shapes[name] for name in node.inputs]
+        if isinstance(node, Affine) and len(declared[0]) == 1 and node.scale.shape[0] != actual[0][0]:
+            raise _refuse(node, f"one constant per feature of a flattened image of {list(actual[0])}")
+        if not _order_is_enough(node, declared):
+            for said, is_ in zip(declared, actual, strict=True):
+                if said not in (is_, (is_[0],)) or (len(said) == 1 and is_[1:] != (1, 1)):
+                    raise _refuse(node, f"{list(is_)} per image would become {list(said)}")
+        if isinstance(node, Add | Mul) and declared[0] == declared[1] and actual[0] != actual[1]:
+            raise _refuse(node, f"flattened images of {list(actual[0])} and {list(actual[1])} are combined")
         try:
             shapes[node.y] = infer(node, shapes)
         except InputError as error:
@@ -41,9 +60,17 @@ def _run(graph: Graph) -> Graph:
             where=f"model {graph.name!r}",
             remedy="export the model with its layers",
         )
-    return Graph(
-        graph.name, shapes, tuple(kept), graph.input, names.get(graph.output, graph.output), graph.output_shape
-    )
+    output = names.get(graph.output, graph.output)
+    return replace(graph, tensors=shapes, nodes=tuple(kept), output=output)
+
+
+def _order_is_enough(node: Node, declared: list[Shape]) -> bool:
+    """Whether the result depends on the order of the elements alone, not on how axes divide them."""
+    if isinstance(node, Add | Mul):
+        return declared[0] == declared[1]
+    if isinstance(node, Concat):
+        return all(len(shape) == 1 for shape in declared)
+    return isinstance(node, Activation | Relu | Gemm)
 
 
 def _refuse(node: Node, reason: str) -> UnsupportedError:
@@ -51,8 +78,8 @@ def _refuse(node: Node, reason: str) -> UnsupportedError:
     return UnsupportedError(
         f"{kind} {node.name!r} is not supported: {reason}",
         where=f"node {node.name!r}",
-        remedy="do this before the tensor is flattened, or after a fully connected layer",
+        remedy="do this before the tensor is reshaped, or after a fully connected layer",
     )
 
 
-DROP_RESHAPE = Pass("drop-reshape", _run, requires=(Identity,), ensures=(Reshape,))
+DROP_RESHAPE = Pass("drop-reshape", _run, requires=(Identity, Transpose), ensures=(Reshape,))

@@ -1,7 +1,7 @@
 """Batch normalisation folds into the convolution before it, where nothing else reads that convolution's result.
 
-Handled: Conv then Affine, chains of them, Affine then Affine. Left alone: an Affine after anything else, or after a
-tensor with other readers (``convert_affine`` makes a convolution of it).
+Handled: Conv or ConvTranspose then Affine, chains of them, Affine then Affine. Left alone: an Affine after anything
+else, or after a tensor with other readers (``convert_affine`` makes a convolution of it).
 Source: Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
 Inference", equation 14: ``w' = scale * w``, ``b' = scale * b + shift``.
 """
@@ -14,15 +14,22 @@ import numpy as np
 
 from proprune_cli.compile.passes.base import Pass
 from proprune_cli.ir.edit import with_nodes
-from proprune_cli.ir.graph import Affine, AveragePool, Conv, Gemm, Graph, Node
+from proprune_cli.ir.graph import Affine, AveragePool, Conv, ConvTranspose, Gemm, Graph, Node
 
 
-def _fold(before: Conv | Affine, affine: Affine) -> Conv | Affine:
+def _fold(before: Conv | ConvTranspose | Affine, affine: Affine) -> Conv | ConvTranspose | Affine:
     scale, shift = affine.scale.astype(np.float64), affine.shift.astype(np.float64)
     if isinstance(before, Affine):
         slope, offset = before.scale * scale, before.shift * scale + shift
         return replace(before, y=affine.y, scale=slope.astype(np.float32), shift=offset.astype(np.float32))
-    weight, bias = before.weight * scale[:, None, None, None], before.bias * scale + shift
+    if isinstance(before, ConvTranspose):
+        # Filter g * n + j of n per group lies in column j of the rows of group g.
+        per_group = before.weight.shape[1]
+        rows = np.repeat(scale.reshape(before.groups, per_group), len(before.weight) // before.groups, axis=0)
+        weight = before.weight * rows[:, :, None, None]
+    else:
+        weight = before.weight * scale[:, None, None, None]
+    bias = before.bias * scale + shift
     return replace(before, y=affine.y, weight=weight.astype(np.float32), bias=bias.astype(np.float32))
 
 
@@ -33,7 +40,12 @@ def _run(graph: Graph) -> Graph:
     for node in graph.nodes:
         at = made.get(node.x) if isinstance(node, Affine) and len(readers[node.x]) == 1 else None
         before = nodes[at] if at is not None else None
-        if at is not None and isinstance(node, Affine) and isinstance(before, Conv | Affine) and node.x != graph.output:
+        if (
+            at is not None
+            and isinstance(node, Affine)
+            and isinstance(before, Conv | ConvTranspose | Affine)
+            and node.x != graph.output
+        ):
             nodes[at] = _fold(before, node)
             made[node.y] = at
         else:

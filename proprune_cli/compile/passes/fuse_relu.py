@@ -1,7 +1,7 @@
 """ReLU becomes part of the layer before it.
 
-Handled: Conv, Add and MaxPool whose only reader is the ReLU; a ReLU after a ReLU. Left alone: a ReLU of the network's
-input, or of a tensor that something else reads before the clamp.
+Handled: Conv, ConvTranspose, Add, Mul and MaxPool whose only reader is the ReLU; a ReLU after a ReLU. Left alone: a
+ReLU of the network's input, or of a tensor that something else reads before the clamp.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from proprune_cli.compile.passes.base import Pass
 from proprune_cli.ir.edit import renamed, with_nodes
-from proprune_cli.ir.graph import Add, Affine, Conv, Graph, MaxPool, Node, Relu
+from proprune_cli.ir.graph import Add, Affine, Conv, ConvTranspose, Graph, MaxPool, Mul, Node, Relu
 
 
 def _run(graph: Graph) -> Graph:
@@ -21,10 +21,14 @@ def _run(graph: Graph) -> Graph:
     for original in graph.nodes:
         node = renamed(original, names)
         before = nodes[made[node.x]] if isinstance(node, Relu) and node.x in made else None
-        if isinstance(before, Relu) or (isinstance(before, Conv | Add | MaxPool) and before.relu):
+        if isinstance(before, Relu) or (isinstance(before, Conv | ConvTranspose | Add | Mul | MaxPool) and before.relu):
             # Already clamped. The readers of this node read the clamped tensor itself.
             names[original.y] = before.y
-        elif isinstance(before, Conv | Add | MaxPool) and len(readers[before.y]) == 1 and before.y != graph.output:
+        elif (
+            isinstance(before, Conv | ConvTranspose | Add | Mul | MaxPool)
+            and len(readers[before.y]) == 1
+            and before.y != graph.output
+        ):
             nodes[made[before.y]] = replace(before, y=node.y, relu=True)
             made[node.y] = made[before.y]
         else:

@@ -12,16 +12,22 @@ from proprune_cli.compile.passes.drop_dead import DROP_DEAD
 from proprune_cli.compile.passes.drop_identity import DROP_IDENTITY
 from proprune_cli.compile.passes.drop_reshape import DROP_RESHAPE
 from proprune_cli.compile.passes.fold_affine import FOLD_AFFINE
+from proprune_cli.compile.passes.fold_transpose import FOLD_TRANSPOSE
 from proprune_cli.compile.passes.fuse_relu import FUSE_RELU
+from proprune_cli.compile.passes.match_activation import MATCH_ACTIVATION
 from proprune_cli.compile.passes.merge_pad import MERGE_PAD
+from proprune_cli.compile.passes.merge_select import MERGE_SELECT
 from proprune_cli.ir.graph import Graph, NodeKind
 from proprune_cli.ir.verify import InvariantError, verify
 
 CANONICAL: tuple[Pass, ...] = (
     DROP_IDENTITY,
     DROP_DEAD,
-    MERGE_PAD,
+    FOLD_TRANSPOSE,
     DROP_RESHAPE,
+    MATCH_ACTIVATION,
+    MERGE_PAD,
+    MERGE_SELECT,
     CONVERT_GEMM,
     CONVERT_AVERAGE_POOL,
     FOLD_AFFINE,

@@ -40,12 +40,64 @@ def parse_widths(text: str, default: Sequence[int], width: float) -> list[int]:
     return [int(part) for part in parts]
 
 
-def conv_bn(cin: int, cout: int, kernel: int, stride: int = 1) -> nn.Sequential:
+def divisible(widths: Sequence[int], width: float, by: int = 8) -> list[int]:
+    """``widths`` times ``width``, each to the nearest multiple of ``by`` that is not more than 10 % smaller.
+
+    The rounding of MobileNetV2's authors (Sandler et al. 2018, their published code).
+    """
+    out: list[int] = []
+    for exact in (w * width for w in widths):
+        rounded = max(by, int(exact + by / 2) // by * by)
+        out.append(rounded + by if rounded < 0.9 * exact else rounded)
+    return out
+
+
+SMALL_IMAGE = 64
+"""Images of at most this many pixels a side take the stem without downsampling."""
+
+
+def is_small(size: tuple[int, int], stem: str = "auto") -> bool:
+    """Whether a network drops its first two halvings: ``stem`` is ``small``, or ``auto`` and the image is small.
+
+    Raises:
+        InputError: ``stem`` is neither ``small``, ``large`` nor ``auto``.
+    """
+    if stem not in ("auto", "small", "large"):
+        raise InputError(f"{stem!r} is no stem", where="--model", remedy="choose auto, small or large")
+    return stem == "small" or (stem == "auto" and max(size) <= SMALL_IMAGE)
+
+
+def require_size(model: str, size: tuple[int, int], least: int, multiple: int = 1) -> None:
+    """Check that the image is large enough for ``model``.
+
+    Raises:
+        InputError: it has fewer than ``least`` pixels a side, or a side that is no multiple of ``multiple``.
+    """
+    if min(size) < least or any(s % multiple for s in size):
+        need = f"{least} or more" + (f", a multiple of {multiple}" if multiple > 1 else "")
+        raise InputError(
+            f"{model} cannot take images of {size[0]}×{size[1]} pixels",
+            where="--model",
+            remedy=f"give {need}, for example --data 'digits?size={least}', or another model",
+        )
+
+
+def conv_bn(cin: int, cout: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
     """Convolution without bias, padded to keep the size at stride 1, then batch norm."""
     return nn.Sequential(
-        nn.Conv2d(cin, cout, kernel, stride, padding=kernel // 2, bias=False),
+        nn.Conv2d(cin, cout, kernel, stride, padding=kernel // 2, groups=groups, bias=False),
         nn.BatchNorm2d(cout),
     )
+
+
+def conv_relu(cin: int, cout: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
+    """:func:`conv_bn`, then ReLU."""
+    return nn.Sequential(*conv_bn(cin, cout, kernel, stride, groups), nn.ReLU(inplace=True))
+
+
+def conv_relu6(cin: int, cout: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
+    """:func:`conv_bn`, then ReLU6."""
+    return nn.Sequential(*conv_bn(cin, cout, kernel, stride, groups), nn.ReLU6(inplace=True))
 
 
 class BasicBlock(nn.Module):
@@ -64,6 +116,22 @@ class BasicBlock(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.relu(self.bn1(self.conv1(x)))
         return self.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
+
+
+class InvertedResidual(nn.Module):
+    """1×1 expansion, depthwise convolution, linear 1×1 projection (Sandler et al. 2018, Fig. 3 and Table 1)."""
+
+    def __init__(self, cin: int, cout: int, stride: int, expansion: int, kernel: int = 3) -> None:
+        super().__init__()
+        middle = cin * expansion
+        expand = [] if expansion == 1 else [conv_relu6(cin, middle, 1)]
+        self.layers = nn.Sequential(
+            *expand, conv_relu6(middle, middle, kernel, stride, groups=middle), conv_bn(middle, cout, 1)
+        )
+        self.residual = stride == 1 and cin == cout
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.layers(x) if self.residual else self.layers(x)
 
 
 def initialise(model: nn.Module) -> nn.Module:

@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import nn
 
-from proprune_cli.errors import InputError
-from proprune_cli.prune.zoo.layers import initialise, parse_widths
+from proprune_cli.prune.zoo.layers import initialise, parse_widths, require_size
 
 
 class LeNet5(nn.Module):
@@ -34,10 +33,5 @@ def lenet5(in_channels: int, classes: int, size: tuple[int, int], *, width: floa
     Raises:
         InputError: the image is smaller than 16 pixels.
     """
-    if min(size) < 16:
-        raise InputError(
-            f"lenet5 cannot take images of {size[0]}×{size[1]} pixels",
-            where="--model",
-            remedy="give 16 or more, for example --data 'digits?size=16', or another model",
-        )
+    require_size("lenet5", size, 16)
     return initialise(LeNet5(in_channels, classes, size, parse_widths(widths, (20, 50, 500), width)))

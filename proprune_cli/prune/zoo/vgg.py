@@ -1,35 +1,36 @@
-"""VGG-16 with batch norm (Simonyan & Zisserman 2015, configuration D)."""
+"""VGG-16 and VGG-19 with batch norm (Simonyan & Zisserman 2015, configurations D and E)."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 
-from proprune_cli.errors import InputError
-from proprune_cli.prune.zoo.layers import initialise, parse_widths
+from proprune_cli.prune.zoo.layers import conv_relu, initialise, parse_widths, require_size
 
-_STAGES = (2, 2, 3, 3, 3)
-_WIDTHS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
+STAGES_16 = (2, 2, 3, 3, 3)
+STAGES_19 = (2, 2, 4, 4, 4)
+_STAGE_WIDTHS = (64, 128, 256, 512, 512)
 
 
-class VGG16(nn.Module):
-    """Thirteen 3×3 convolutions in five pooled stages; the head depends on the image."""
+class VGG(nn.Module):
+    """3×3 convolutions in five pooled stages; the head depends on the image."""
 
     def __init__(
-        self, in_channels: int, classes: int, size: tuple[int, int], widths: list[int], hidden: list[int]
+        self,
+        in_channels: int,
+        classes: int,
+        size: tuple[int, int],
+        stages: tuple[int, ...],
+        widths: list[int],
+        hidden: list[int],
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         cin, index = in_channels, 0
-        for convs in _STAGES:
+        for convs in stages:
             for _ in range(convs):
-                cout = widths[index]
-                layers += [
-                    nn.Conv2d(cin, cout, 3, padding=1, bias=False),
-                    nn.BatchNorm2d(cout),
-                    nn.ReLU(inplace=True),
-                ]
-                cin, index = cout, index + 1
+                layers += conv_relu(cin, widths[index], 3)
+                cin, index = widths[index], index + 1
             layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers)
         features = cin * (size[0] // 32) * (size[1] // 32)
@@ -41,6 +42,25 @@ class VGG16(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.classifier(torch.flatten(self.features(x), 1))
+
+
+def conv_widths(stages: tuple[int, ...]) -> tuple[int, ...]:
+    """Channels of every convolution of five stages."""
+    return tuple(w for w, count in zip(_STAGE_WIDTHS, stages, strict=True) for _ in range(count))
+
+
+def _vgg(
+    in_channels: int,
+    classes: int,
+    size: tuple[int, int],
+    stages: tuple[int, ...],
+    width: float,
+    widths: str,
+    hidden: str,
+) -> nn.Module:
+    units = parse_widths(hidden, (4096, 4096) if min(size) >= 224 else (512, 512), width)
+    channels = parse_widths(widths, conv_widths(stages), width)
+    return initialise(VGG(in_channels, classes, size, stages, channels, units))
 
 
 def vgg16(
@@ -59,11 +79,23 @@ def vgg16(
     Raises:
         InputError: the image is smaller than 32 pixels.
     """
-    if min(size) < 32:
-        raise InputError(
-            f"vgg16 cannot take images of {size[0]}×{size[1]} pixels",
-            where="--model",
-            remedy="give 32 or more, for example --data 'digits?size=32', or another model",
-        )
-    units = parse_widths(hidden, (4096, 4096) if min(size) >= 224 else (512, 512), width)
-    return initialise(VGG16(in_channels, classes, size, parse_widths(widths, _WIDTHS, width), units))
+    require_size("vgg16", size, 32)
+    return _vgg(in_channels, classes, size, STAGES_16, width, widths, hidden)
+
+
+def vgg19(
+    in_channels: int,
+    classes: int,
+    size: tuple[int, int],
+    *,
+    width: float = 1.0,
+    widths: str = "",
+    hidden: str = "",
+) -> nn.Module:
+    """VGG-19; ``widths``: the sixteen convolutions; ``hidden`` and the head as for VGG-16.
+
+    Raises:
+        InputError: the image is smaller than 32 pixels.
+    """
+    require_size("vgg19", size, 32)
+    return _vgg(in_channels, classes, size, STAGES_19, width, widths, hidden)

@@ -1,0 +1,94 @@
+"""What the timing model predicts for a network on every array, and the figures on record in ``golden_metrics.json``."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.networks import Network
+from proprune_cli.accel.array import array_names, load_array
+from proprune_cli.accel.boards import board_names, load_board
+from proprune_cli.accel.timing import Memory, estimate
+from proprune_cli.compile.frontend import canonicalise, import_onnx
+from proprune_cli.compile.pipeline import lower
+from proprune_cli.compile.quantise import quantise
+from proprune_cli.ir.quantized import QGraph
+
+GOLDEN = Path(__file__).parent / "golden_metrics.json"
+
+Metrics = dict[str, dict[str, int]]
+"""Network → array → predicted cycles."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One network on one array.
+
+    Attributes:
+        cycles, latency_ms: of the whole network. macs: multiply-accumulates of the network as it was given.
+        utilisation: share of the array's multiply-accumulates that are the network's.
+        spatial_utilisation: the same over the layers that make more than one pixel (all but fully connected ones).
+    """
+
+    array: str
+    board: str
+    cycles: int
+    latency_ms: float
+    macs: int
+    utilisation: float
+    spatial_utilisation: float
+
+
+def quantised(network: Network) -> QGraph:
+    """The network with seeded random weights, calibrated on two images of noise."""
+    return quantise(canonicalise(import_onnx(network.onnx_model())), network.images(2))[0]
+
+
+def predict(graph: QGraph, array_name: str) -> Prediction:
+    """Lower ``graph`` and estimate the program, on the first board that has the array's part."""
+    array = load_array(array_name)
+    board = next(b for b in map(load_board, board_names()) if b.part == array.part)
+    memory = Memory.of(board, array)
+    program, layers = lower(graph, array, memory)
+    timing = estimate(program, array, memory)
+    macs = sum(t.layer.macs for t in layers)
+    spatial = [
+        (t.layer.macs, predicted.cycles)
+        for t, predicted in zip(layers, timing.layers, strict=True)
+        if np.max(np.asarray(t.tiling.steps.tile_height) * np.asarray(t.tiling.steps.tile_width)) > 1
+    ]
+    return Prediction(
+        array=array_name,
+        board=board.name,
+        cycles=timing.cycles,
+        latency_ms=timing.latency_ms,
+        macs=macs,
+        utilisation=macs / (timing.cycles * array.macs_per_cycle),
+        spatial_utilisation=sum(m for m, _ in spatial) / (sum(c for _, c in spatial) * array.macs_per_cycle),
+    )
+
+
+def predict_all(graph: QGraph) -> dict[str, Prediction]:
+    """A prediction for every array."""
+    return {name: predict(graph, name) for name in array_names()}
+
+
+def read_golden() -> Metrics:
+    """The figures on record."""
+    return json.loads(GOLDEN.read_text(encoding="utf-8")) if GOLDEN.is_file() else {}
+
+
+def record(network: str, cycles: dict[str, int]) -> None:
+    """Put one network's figures on record; several processes may do so at once."""
+    with GOLDEN.open("a+", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        text = file.read()
+        metrics: Metrics = json.loads(text) if text else {}
+        metrics[network] = cycles
+        file.truncate(0)
+        file.write(json.dumps(metrics, indent=2, sort_keys=True) + "\n")

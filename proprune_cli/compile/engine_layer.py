@@ -1,0 +1,161 @@
+"""Engine layers: what one pass of the engine does, and the views through which it reads tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proprune_cli.accel import isa
+from proprune_cli.ir.quantized import QTensor
+from proprune_cli.ops.taps import Kind
+
+GroupRef = tuple[str, int]
+"""A channel group of a tensor that lies in memory."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A tensor as a reader finds it: channel groups of stored tensors, maybe a window of their planes.
+
+    Concatenation, channel selection and cropping make views and move nothing.
+
+    Attributes:
+        groups: where each channel group lies.
+        slots: int64 [channels], channel c is byte ``slots[c] % 8`` of group ``slots[c] // 8``.
+        height, width: of the window. top, left: its origin in the stored planes. pitch: their width.
+    """
+
+    groups: tuple[GroupRef, ...]
+    slots: NDArray[np.int64]
+    height: int
+    width: int
+    top: int
+    left: int
+    pitch: int
+
+    @staticmethod
+    def of(tensor: QTensor) -> View:
+        """The tensor itself."""
+        count = -(-tensor.channels // isa.GROUP)
+        groups = tuple((tensor.name, g) for g in range(count))
+        slots = np.arange(tensor.channels, dtype=np.int64)
+        return View(groups, slots, tensor.height, tensor.width, 0, 0, tensor.width)
+
+    @property
+    def channels(self) -> int:
+        return len(self.slots)
+
+    @property
+    def canonical(self) -> bool:
+        """Channels stand in order, eight to a group: what every layer but a dense convolution needs."""
+        return len(self.groups) == -(-self.channels // isa.GROUP) and bool(
+            (self.slots == np.arange(self.channels)).all()
+        )
+
+    @property
+    def distinct(self) -> bool:
+        """No channel is there twice, so that a dense convolution can read the view as it is."""
+        return len(np.unique(self.slots)) == self.channels
+
+    @property
+    def windowed(self) -> bool:
+        return bool(self.top or self.left or self.pitch != self.width)
+
+    @property
+    def storages(self) -> frozenset[str]:
+        """The stored tensors it reads."""
+        return frozenset(name for name, _ in self.groups)
+
+    def same_planes(self, other: View) -> bool:
+        """Both look through the same window, so that their groups can stand in one view."""
+        mine = (self.height, self.width, self.top, self.left, self.pitch)
+        return mine == (other.height, other.width, other.top, other.left, other.pitch)
+
+
+@dataclass(frozen=True)
+class Residual:
+    """The other operand of the output stage; see "Output stage" in ``docs/engine.md``."""
+
+    view: View
+    combine: isa.Combine
+    shift_a: int
+    shift_b: int
+    shift_y: int
+    subtract: bool = False
+    broadcast: bool = False
+
+
+@dataclass(frozen=True)
+class Phase:
+    """The pixels of its output planes that a layer fills: every ``step``-th from ``first``, (y, x).
+
+    ``plane``: height and width of the planes.
+    """
+
+    plane: tuple[int, int]
+    first: tuple[int, int] = (0, 0)
+    step: tuple[int, int] = (1, 1)
+
+
+@dataclass(frozen=True)
+class EngineLayer:
+    """One pass of the engine.
+
+    Attributes:
+        kind: "dense" convolution, "diagonal" (depthwise) or "max".
+        view: the input. y: name of the output tensor. channels, size: what the layer computes of it.
+        weight: int8 [out, in slots, positions] (dense), [channels, positions] (diagonal), None (max).
+        bias: int32 [out]; multiplier: int32 [out]; None for max.
+        pads: (top, left, bottom, right); negative ones crop.
+        macs: multiply-accumulates that the network asks for.
+    """
+
+    name: str
+    kind: Kind
+    view: View
+    y: str
+    channels: int
+    size: tuple[int, int]
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    pad_value: int = 0
+    weight: NDArray[np.int8] | None = None
+    bias: NDArray[np.int32] | None = None
+    multiplier: NDArray[np.int32] | None = None
+    relu_before: bool = False
+    lookup: isa.Lookup = isa.Lookup.NONE
+    table: NDArray[np.int8] | None = None
+    residual: Residual | None = None
+    relu_after: bool = False
+    phase: Phase | None = None
+    macs: int = 0
+
+    @property
+    def output(self) -> Phase:
+        """Where the output pixels go."""
+        return self.phase or Phase(self.size)
+
+    @property
+    def in_slots(self) -> int:
+        """Input channels as the lanes see them: gaps in a view that is not canonical count too."""
+        return self.view.channels if self.view.canonical else len(self.view.groups) * isa.GROUP
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The stored tensors it reads."""
+        return self.view.storages | (self.residual.view.storages if self.residual else frozenset())
+
+
+@dataclass(frozen=True)
+class EngineGraph:
+    """The passes in execution order and the tensors that lie in memory."""
+
+    name: str
+    tensors: dict[str, QTensor]
+    layers: tuple[EngineLayer, ...]
+    input: str
+    output: str

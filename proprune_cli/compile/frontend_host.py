@@ -1,0 +1,81 @@
+"""The end of a network that is not the engine's work: Softmax, ArgMax and what follows them run on the host."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from proprune_cli.errors import UnsupportedError
+from proprune_cli.ir.graph import Shape
+from proprune_cli.ops.host import FOLLOWING, HOST
+from proprune_cli.ops.importing import Array
+
+
+def host_nodes(nodes: Sequence[onnx.NodeProto], outputs: Sequence[str]) -> frozenset[int]:
+    """Numbers of the nodes of the host's part: at the end of the network, from the first of ``HOST`` on.
+
+    Args:
+        nodes: in topological order.
+    """
+    readers: dict[str, list[int]] = {}
+    for index, node in enumerate(nodes):
+        for name in filter(None, node.input):
+            readers.setdefault(name, []).append(index)
+    trailing: set[int] = set()
+    for index in range(len(nodes) - 1, -1, -1):
+        node = nodes[index]
+        known = node.op_type in HOST | FOLLOWING and node.domain in ("", "ai.onnx")
+        if known and all(reader in trailing for name in node.output for reader in readers.get(name, ())):
+            trailing.add(index)
+    found: set[int] = set()
+    made: set[str] = set()
+    for index, node in enumerate(nodes):
+        if index in trailing and (_begins(node) or made.intersection(node.input)):
+            found.add(index)
+            made.update(filter(None, node.output))
+    needed = set(outputs)
+    kept: set[int] = set()
+    for index in sorted(found, reverse=True):
+        if needed.intersection(nodes[index].output):
+            kept.add(index)
+            needed.update(nodes[index].input)
+    return frozenset(kept)
+
+
+def _begins(node: onnx.NodeProto) -> bool:
+    """Whether the host's part may begin here; the transposition of a channel shuffle is the engine's."""
+    perm = next((tuple(a.ints) for a in node.attribute if a.name == "perm"), ())
+    return node.op_type in HOST and not (node.op_type == "Transpose" and perm == (0, 2, 1, 3, 4))
+
+
+def boundary(nodes: Sequence[onnx.NodeProto], shapes: Mapping[str, Shape]) -> str:
+    """The one tensor of the engine that the host's nodes read.
+
+    Raises:
+        UnsupportedError: they read several, or none.
+    """
+    read = {name: node for node in reversed(nodes) for name in node.input if name in shapes}
+    if len(read) != 1:
+        first = next(iter(read.values()), nodes[0])
+        raise UnsupportedError(
+            f"{first.op_type} {first.name!r} and what follows would run on the host, reading {len(read)} tensors",
+            where=f"node {first.name or first.output[0]!r} ({first.op_type})",
+            remedy="export the model so that its end depends on one tensor, or up to its logits",
+        )
+    return next(iter(read))
+
+
+def host_model(
+    model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], x: str, shape: Shape, constants: Mapping[str, Array]
+) -> onnx.ModelProto:
+    """The host's nodes as a model: float32 [N, *shape] under the name ``x`` in, the original model's output out."""
+    names = sorted({name for node in nodes for name in node.input if name in constants})
+    tensors = [numpy_helper.from_array(np.asarray(constants[name]), name) for name in names]
+    source = helper.make_tensor_value_info(x, TensorProto.FLOAT, ["N", *shape])
+    body = helper.make_graph(list(nodes), model.graph.name or "host", [source], list(model.graph.output), tensors)
+    return helper.make_model(
+        body, opset_imports=list(model.opset_import), ir_version=model.ir_version, producer_name="proprune"
+    )

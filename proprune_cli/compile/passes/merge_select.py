@@ -1,0 +1,35 @@
+"""Selections of channels merge: a selection of a selection reads the source, one that changes nothing disappears."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from proprune_cli.compile.passes.base import Pass
+from proprune_cli.compile.passes.drop_dead import DROP_DEAD
+from proprune_cli.ir.edit import renamed, with_nodes
+from proprune_cli.ir.graph import Graph, Node, Select
+
+
+def _run(graph: Graph) -> Graph:
+    names: dict[str, str] = {}
+    selects: dict[str, Select] = {}
+    kept: list[Node] = []
+    for original in graph.nodes:
+        node = renamed(original, names)
+        if isinstance(node, Select):
+            before = selects.get(node.x)
+            if before is not None:
+                node = replace(node, x=before.x, channels=before.channels[node.channels])
+            if np.array_equal(node.channels, np.arange(graph.tensors[node.x][0])):
+                names[node.y] = node.x
+                continue
+            selects[node.y] = node
+        kept.append(node)
+    if not kept:
+        return graph
+    return DROP_DEAD.run(with_nodes(graph, kept, names.get(graph.output, graph.output)))
+
+
+MERGE_SELECT = Pass("merge-select", _run)

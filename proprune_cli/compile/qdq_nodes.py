@@ -1,0 +1,72 @@
+"""ONNX nodes of operator set 13 for what the calibration model and the QDQ model have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from proprune_cli.ops.functions import Function, function_nodes
+
+OPSET = 13
+IR_VERSION = 8
+"""Old enough for the runtimes that boards and older installations carry."""
+
+
+class OnnxBody:
+    """Collects nodes and constants of a model."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+
+    def add(self, op: str, inputs: Sequence[str], y: str, name: str = "", **attributes: Any) -> None:
+        self.nodes.append(helper.make_node(op, list(inputs), [y], name=name or f"{y}/{op}", **attributes))
+
+    def constant(self, name: str, value: NDArray[Any]) -> str:
+        self.constants.append(numpy_helper.from_array(value, name))
+        return name
+
+    def concat(self, xs: Sequence[str], y: str, name: str) -> None:
+        self.add("Concat", xs, y, name, axis=1)
+
+    def select(self, x: str, y: str, name: str, channels: NDArray[np.int64]) -> None:
+        self.add("Gather", [x, self.constant(f"{name}/channels", channels)], y, name, axis=1)
+
+    def pad(self, x: str, y: str, name: str, pads: tuple[int, int, int, int], value: float) -> None:
+        """``pads`` is (top, left, bottom, right); what crops comes before what grows."""
+        crop, grow = [min(p, 0) for p in pads], [max(p, 0) for p in pads]
+        if any(crop):
+            starts = self.constant(f"{name}/starts", np.asarray([-crop[0], -crop[1]], np.int64))
+            # An end of 0 from behind would be empty: the largest number takes everything.
+            ends = [n or np.iinfo(np.int64).max for n in crop[2:]]
+            stops = self.constant(f"{name}/ends", np.asarray(ends, np.int64))
+            axes = self.constant(f"{name}/axes", np.asarray([2, 3], np.int64))
+            cropped = f"{y}/cropped" if any(grow) else y
+            self.add("Slice", [x, starts, stops, axes], cropped, f"{name}/crop" if any(grow) else name)
+            x = cropped
+        if any(grow) or not any(crop):
+            full = self.constant(f"{name}/pads", np.asarray([0, 0, *grow[:2], 0, 0, *grow[2:]], np.int64))
+            fill = self.constant(f"{name}/value", np.asarray(value, np.float32))
+            self.add("Pad", [x, full, fill], y, name, mode="constant")
+
+    def upsample(self, x: str, y: str, name: str, scale: tuple[int, int]) -> None:
+        scales = self.constant(f"{name}/scales", np.asarray([1, 1, *scale], np.float32))
+        how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        self.add("Resize", [x, "", scales], y, name, **how)
+
+    def function(self, f: Function, x: str, y: str, name: str) -> None:
+        nodes, constants = function_nodes(f, x, y, name)
+        self.nodes.extend(nodes)
+        self.constants.extend(constants)
+
+    def model(
+        self, name: str, inputs: Sequence[onnx.ValueInfoProto], outputs: Sequence[onnx.ValueInfoProto]
+    ) -> onnx.ModelProto:
+        body = helper.make_graph(self.nodes, name, list(inputs), list(outputs), self.constants)
+        opsets = [helper.make_opsetid("", OPSET)]
+        return helper.make_model(body, opset_imports=opsets, ir_version=IR_VERSION, producer_name="proprune")

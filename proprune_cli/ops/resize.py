@@ -1,0 +1,167 @@
+"""Nearest upsampling: Resize, Upsample, Expand of single pixels; int8 reference."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proprune_cli.ir.graph import Identity, MaxPool, Node, Pad, Upsample
+from proprune_cli.ir.quantized import QUpsample
+from proprune_cli.ops.importing import NodeView, Operator
+from proprune_cli.ops.windows import LARGEST, image_input
+
+I64 = NDArray[np.int64]
+
+
+def nearest_mode(view: NodeView) -> str | None:
+    """The mode is nearest.
+
+    Remedy: upsample with mode='nearest'; a smooth result comes from a transposed convolution
+    """
+    mode = view.string_of("mode", "nearest")
+    if mode != "nearest":
+        return f"mode {mode}"
+    policy = view.string_of("keep_aspect_ratio_policy", "stretch")
+    return None if policy == "stretch" else f"keep_aspect_ratio_policy {policy}"
+
+
+def known_sizes(view: NodeView) -> str | None:
+    """Scales or sizes are constants, and change height and width alone."""
+    scales = _scales(view)
+    if scales is None:
+        return "the scales or sizes are computed at run time, or do not fit the input"
+    if not all(0 < scale <= LARGEST for scale in scales):
+        return f"scales {[f'{scale:g}' for scale in scales]}"
+    return None if scales[0] == scales[1] == 1 else f"scales {[f'{scale:g}' for scale in scales]}"
+
+
+def whole_factors(view: NodeView) -> str | None:
+    """Every pixel is repeated a whole number of times, or every n-th pixel is taken.
+
+    Remedy: choose sizes that are whole multiples of the input's
+    """
+    scales = _scales(view)
+    assert scales is not None
+    for axis in (0, 1):
+        size, scale = view.shape()[axis + 1], scales[axis + 2]
+        if _walk(view, size, scale) is None:
+            how = view.string_of("coordinate_transformation_mode", "asymmetric" if view.opset < 11 else "half_pixel")
+            rounding = view.string_of("nearest_mode", "floor" if view.opset < 11 else "round_prefer_floor")
+            return f"{size} pixels by {scale:g} ({how}, {rounding})"
+    return None
+
+
+def same_or_one(view: NodeView) -> str | None:
+    """The target shape is a constant that repeats single pixels over height and width, and changes nothing else."""
+    target = view.constant(1)
+    if target is None:
+        return "the shape is computed at run time"
+    full = [view.batch, *view.shape()]
+    dims = [1] * (4 - target.size) + [int(n) for n in target.reshape(-1)]
+    fits = len(dims) == 4 and all(n in (1, size) for n, size in zip(dims[:2], full[:2], strict=True))
+    fits = fits and all(n in (1, size) or size == 1 for n, size in zip(dims[2:], full[2:], strict=True))
+    return None if fits and min(dims) > 0 and max(dims) <= LARGEST else f"{full} to {dims}"
+
+
+def _scales(view: NodeView) -> tuple[float, ...] | None:
+    """Four scales. Upsample and opset 10: input 1; from 11 on input 2, or sizes in input 3, for ``axes`` from 18."""
+    at = 1 if view.op == "Upsample" or view.opset < 11 else 2
+    scales, sizes = view.constant(at), view.constant(3) if at == 2 else None
+    full = (view.batch, *view.shape())
+    axes = tuple(axis % 4 for axis in view.ints_of("axes") or (0, 1, 2, 3))
+    if sizes is not None and sizes.size:
+        if sizes.size != len(axes):
+            return None
+        # The whole batch is kept, whatever number an exporter wrote for it.
+        given = [1.0 if a == 0 else int(n) / full[a] for a, n in zip(axes, sizes.reshape(-1), strict=True)]
+    elif scales is not None and scales.size == len(axes):
+        given = [float(s) for s in scales.reshape(-1)]
+    else:
+        return None
+    found = [1.0] * 4
+    for axis, scale in zip(axes, given, strict=True):
+        found[axis] = scale
+    return found[0], found[1], found[2], found[3]
+
+
+def _sources(view: NodeView, size: int, scale: float) -> I64 | None:
+    """Which pixel each output pixel takes, by the formulas of the ONNX operator; None for an unknown mode."""
+    length = int(np.floor(size * scale + 1e-6))
+    at = np.arange(length, dtype=np.float32)
+    modes = {
+        "half_pixel": (at + np.float32(0.5)) / np.float32(scale) - np.float32(0.5),
+        "asymmetric": at / np.float32(scale),
+        "align_corners": at * np.float32((size - 1) / max(length - 1, 1)),
+        "tf_half_pixel_for_nn": (at + np.float32(0.5)) / np.float32(scale),
+    }
+    modes["pytorch_half_pixel"] = modes["half_pixel"] if length > 1 else np.zeros_like(at)
+    modes["half_pixel_symmetric"] = modes["half_pixel"]
+    old = view.opset < 11 or view.op == "Upsample"
+    place = modes.get(view.string_of("coordinate_transformation_mode", "asymmetric" if old else "half_pixel"))
+    rounded = {
+        "round_prefer_floor": lambda x: np.ceil(x - np.float32(0.5)),
+        "round_prefer_ceil": lambda x: np.floor(x + np.float32(0.5)),
+        "floor": np.floor,
+        "ceil": np.ceil,
+    }.get(view.string_of("nearest_mode", "floor" if old else "round_prefer_floor"))
+    if place is None or rounded is None or length < 1:
+        return None
+    return np.clip(rounded(place), 0, size - 1).astype(np.int64)
+
+
+def _walk(view: NodeView, size: int, scale: float) -> tuple[int, int, int, int] | None:
+    """(factor, 0, 0, 1) for repetition, (1, first, past the last, step) for every step-th pixel, else None."""
+    sources = _sources(view, size, scale)
+    if sources is None:
+        return None
+    factor = len(sources) // size
+    if factor and len(sources) == factor * size and (sources == np.arange(len(sources)) // factor).all():
+        return factor, 0, size, 1
+    step = int(sources[1] - sources[0]) if len(sources) > 1 else 1
+    if step > 0 and len(sources) < size and (sources == sources[0] + step * np.arange(len(sources))).all():
+        return 1, int(sources[0]), int(sources[-1]) + 1, step
+    return None
+
+
+def _resize(view: NodeView) -> list[Node]:
+    scales, shape = _scales(view), view.shape()
+    assert scales is not None
+    walks = [_walk(view, shape[i + 1], scales[i + 2]) for i in (0, 1)]
+    assert walks[0] is not None and walks[1] is not None
+    (up_y, top, bottom, step_y), (up_x, left, right, step_x) = walks[0], walks[1]
+    steps: list[Node] = []
+    name, x = view.name, view.x()
+
+    def then(make: type[Pad] | type[MaxPool] | type[Upsample], suffix: str, *arguments: object) -> None:
+        before = steps[-1].y if steps else x
+        steps.append(make(f"{name}.{suffix}", before, f"{view.y}.{suffix}", *arguments))  # pyright: ignore[reportArgumentType]
+
+    cut = (-top, -left, bottom - shape[1], right - shape[2])
+    if any(cut):
+        then(Pad, "crop", cut)
+    if (step_y, step_x) != (1, 1):
+        then(MaxPool, "take", (1, 1), (step_y, step_x))
+    if (up_y, up_x) != (1, 1):
+        then(Upsample, "repeat", (up_y, up_x))
+    return [*steps, Identity(name, steps[-1].y if steps else x, view.y)]
+
+
+def _expand(view: NodeView) -> list[Node]:
+    target = view.constant(1)
+    assert target is not None
+    dims = [1] * (4 - target.size) + [int(n) for n in target.reshape(-1)]
+    scale = [max(n, size) // size for n, size in zip(dims[2:], view.shape()[1:], strict=True)]
+    if scale == [1, 1]:
+        return [Identity(view.name, view.x(), view.y)]
+    return [Upsample(view.name, view.x(), view.y, (scale[0], scale[1]))]
+
+
+REPEATED = "shorter tap lists of the convolution after it, else a larger tensor"
+RESIZE = Operator("Resize", REPEATED, _resize, (image_input, nearest_mode, known_sizes, whole_factors))
+UPSAMPLE = Operator("Upsample", REPEATED, _resize, (image_input, nearest_mode, known_sizes, whole_factors))
+EXPAND = Operator("Expand", REPEATED, _expand, (image_input, same_or_one))
+
+
+def upsample_reference(layer: QUpsample, x: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Every code of [C, H, W] repeated over rows and columns."""
+    return x.repeat(layer.scale[0], axis=1).repeat(layer.scale[1], axis=2)
