@@ -13,6 +13,7 @@ from benchmarks.predicted import quantised
 from proprune_cli.accel import interpret
 from proprune_cli.accel.array import load_array
 from proprune_cli.accel.boards import load_board
+from proprune_cli.accel.segments import run_segments
 from proprune_cli.accel.timing import Memory
 from proprune_cli.board.native import NativeEngine
 from proprune_cli.compile.calibration import open_session
@@ -41,7 +42,9 @@ def main() -> None:
 
         def on_engine(program=program, buffer=buffer, codes=codes) -> None:
             buffer[program.input.address :][: program.input.words] = program.input.pack(codes)
-            engine.run(buffer, program.layer_table, program.layer_count, program.counters)
+            run_segments(
+                program, buffer, lambda part: engine.run(buffer, part.layer_table, part.layers, part.counters)
+            )
 
         runs: dict[str, Callable[[], object]] = {
             "engine": on_engine,

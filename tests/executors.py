@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from proprune_cli.accel import interpret, isa
 from proprune_cli.accel.array import load_array
 from proprune_cli.accel.program import Program
+from proprune_cli.accel.segments import Segment, run_segments
 from proprune_cli.accel.timing import Memory
 from proprune_cli.board.native import NativeEngine
 from proprune_cli.compile.calibration import open_session
@@ -26,7 +27,11 @@ def run_native(program: Program, x: Codes) -> tuple[Codes, isa.LayerCounters]:
     buffer[: program.image.size] = program.image
     buffer[program.input.address :][: program.input.words] = program.input.pack(x)
     engine = NativeEngine(load_array(program.array))
-    assert engine.run(buffer, program.layer_table, program.layer_count, program.counters) == program.layer_count
+
+    def run_layers(part: Segment) -> None:
+        assert engine.run(buffer, part.layer_table, part.layers, part.counters) == part.layers
+
+    run_segments(program, buffer, run_layers)
     words = program.layer_count * isa.LayerCounters.WORDS
     counters = isa.LayerCounters.decode(buffer[program.counters :][:words])
     return program.output.unpack(buffer[program.output.address :][: program.output.words]), counters

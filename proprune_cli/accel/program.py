@@ -49,6 +49,25 @@ class Plane:
 
 
 @dataclass(frozen=True)
+class HostStep:
+    """A computation between two layers that is not the engine's: the processor beside it runs an ONNX model.
+
+    Attributes:
+        operators: what the model computes, in order.
+        after: how many layers run before it. Steps of one place run in the order in which the program lists them.
+        inputs, output: the tensors it reads and the one it writes.
+        model: serialised ONNX model, int8 codes [1, channels, height, width] in and out.
+    """
+
+    name: str
+    operators: tuple[str, ...]
+    after: int
+    inputs: tuple[Plane, ...]
+    output: Plane
+    model: bytes
+
+
+@dataclass(frozen=True)
 class Program:
     """Everything the engine needs for one network.
 
@@ -58,6 +77,7 @@ class Program:
         size: words of the whole buffer: image, counters and feature tensors.
         layer_table, counters: addresses for the registers of those names.
         layer_names: one per LayerDescriptor.
+        host_steps: what the processor computes between layers, in execution order; empty for most networks.
     """
 
     array: str
@@ -69,6 +89,7 @@ class Program:
     layer_names: tuple[str, ...]
     input: Plane
     output: Plane
+    host_steps: tuple[HostStep, ...] = ()
 
     @property
     def layer_count(self) -> int:

@@ -12,7 +12,8 @@ from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.bitfield import Words
 from proprune_cli.accel.boards import Board
-from proprune_cli.accel.program import Program
+from proprune_cli.accel.program import Plane, Program
+from proprune_cli.accel.segments import run_host_step, segments
 from proprune_cli.board.agent import driver
 from proprune_cli.board.base import Kind, RunResult, check_digest, check_input
 from proprune_cli.board.memory import ContiguousMemory
@@ -145,7 +146,7 @@ class EmulatedBoard:
         check_digest(self.digest(), program, self._name)
         job = driver.Job(
             size=program.size,
-            layer_table=program.layer_table,
+            ranges=_ranges(program),
             layer_count=program.layer_count,
             counters=program.counters,
             counter_words=isa.LayerCounters.WORDS,
@@ -164,8 +165,34 @@ class EmulatedBoard:
         check_input(codes, program)
         start = time.perf_counter()
         try:
-            output, counters = self._driver.run(program.input.pack(codes))
+            output, counters = self._driver.run(program.input.pack(codes), _host_call(program))
         except driver.DriverError as error:
             raise BoardError(str(error), where=self._name, remedy="load the program again") from error
         seconds = time.perf_counter() - start
         return RunResult(program.output.unpack(output), isa.LayerCounters.decode(counters), seconds)
+
+
+def _ranges(program: Program) -> tuple[driver.Range, ...]:
+    """The program's segments as the driver takes them."""
+
+    def place(plane: Plane) -> tuple[int, int]:
+        return plane.address, plane.words
+
+    return tuple(
+        driver.Range(
+            s.layer_table,
+            s.layers,
+            s.counters,
+            tuple(driver.HostTensors(tuple(map(place, step.inputs)), place(step.output)) for step in s.steps),
+        )
+        for s in segments(program)
+    )
+
+
+def _host_call(program: Program) -> driver.HostCall:
+    """The host steps, by number, for the driver, which knows nothing of ONNX."""
+
+    def compute(number: int, words: list[Words]) -> Words:
+        return run_host_step(program.host_steps[number], tuple(words))
+
+    return compute

@@ -14,6 +14,7 @@ from proprune_cli.ir.graph import (
     Conv,
     ConvTranspose,
     Graph,
+    Host,
     MaxPool,
     Mul,
     Node,
@@ -71,6 +72,8 @@ def _add(body: OnnxBody, node: Node, y: str) -> None:
         body.select(node.x, y, node.name, node.channels)
     elif isinstance(node, Pad):
         body.pad(node.x, y, node.name, node.pads, node.value)
+    elif isinstance(node, Host):
+        body.host(node.model, node.xs, y, node.name)
     elif isinstance(node, Upsample):
         body.upsample(node.x, y, node.name, node.scale)
     else:

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.bitfield import Words
-from proprune_cli.accel.program import Plane, Program
+from proprune_cli.accel.program import HostStep, Plane, Program
 from proprune_cli.compile.allocate import Lifetime, allocate
 from proprune_cli.compile.engine_layer import EngineGraph, EngineLayer, View
 from proprune_cli.compile.layer_taps import LayerTaps, Unit
 from proprune_cli.compile.tile import Segment, Tiling, segment_load
-from proprune_cli.errors import DoesNotFitError
+from proprune_cli.errors import DoesNotFitError, UnsupportedError
+from proprune_cli.ops.host_step import codes_model
 from proprune_cli.ops.taps import lane_positions
 
 MAX_WORDS = 1 << 32
@@ -57,7 +58,14 @@ def emit(graph: EngineGraph, layers: tuple[TiledLayer, ...], array: Array) -> Pr
 
     Raises:
         DoesNotFitError: a field, a table or the address space is too small.
+        UnsupportedError: there are host steps and no layer.
     """
+    if not layers:
+        raise UnsupportedError(
+            "the host would compute everything, and nothing is left for the engine",
+            where=f"network {graph.name!r}",
+            remedy="give a network with layers that compute something",
+        )
     addresses, arena = allocate(_lifetimes(graph, layers))
     image = _Image()
     layer_table = image.add(np.zeros(len(layers) * isa.LayerDescriptor.WORDS, dtype=np.uint64))
@@ -99,6 +107,17 @@ def emit(graph: EngineGraph, layers: tuple[TiledLayer, ...], array: Array) -> Pr
         layer_names=tuple(t.layer.name for t in layers),
         input=planes[graph.input],
         output=planes[graph.output],
+        host_steps=tuple(
+            HostStep(
+                h.layer.name,
+                h.layer.operators,
+                h.after,
+                tuple(planes[x] for x in h.xs),
+                planes[h.layer.y],
+                codes_model(h.layer, {name: graph.tensors[name] for name in (*h.xs, h.layer.y)}),
+            )
+            for h in graph.host
+        ),
     )
 
 
@@ -109,6 +128,11 @@ def _lifetimes(graph: EngineGraph, layers: tuple[TiledLayer, ...]) -> list[Lifet
         born.setdefault(tiled.layer.y, index)
         for name in (*tiled.layer.reads, tiled.layer.y):
             dies[name] = index
+    for h in graph.host:
+        # It runs before pass ``after``: what it reads is kept up to there, and what it writes is there from there on.
+        born[h.layer.y] = h.after
+        for name in (*h.xs, h.layer.y):
+            dies[name] = max(dies.get(name, 0), h.after)
     dies[graph.output] = len(layers)
 
     def words(name: str) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
-from proprune_cli.ir.quantized import QTensor
+from proprune_cli.ir.quantized import QHost, QTensor
 from proprune_cli.ops.taps import Kind
 
 GroupRef = tuple[str, int]
@@ -151,11 +151,21 @@ class EngineLayer:
 
 
 @dataclass(frozen=True)
+class HostPass:
+    """A computation of the processor after ``after`` of the graph's passes; its tensors lie in memory."""
+
+    layer: QHost
+    after: int
+    xs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class EngineGraph:
-    """The passes in execution order and the tensors that lie in memory."""
+    """The passes in execution order, what the processor computes between them, and the tensors that lie in memory."""
 
     name: str
     tensors: dict[str, QTensor]
     layers: tuple[EngineLayer, ...]
     input: str
     output: str
+    host: tuple[HostPass, ...] = ()

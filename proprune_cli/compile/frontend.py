@@ -16,15 +16,17 @@ from proprune_cli.ir.graph import Graph, Node, Shape
 from proprune_cli.ir.shapes import infer
 from proprune_cli.ir.verify import verify
 from proprune_cli.ops.folding import FOLDED, fold
-from proprune_cli.ops.host import HOST
-from proprune_cli.ops.importing import Array, NodeView, import_node
+from proprune_cli.ops.host import HOST, MIDDLE
+from proprune_cli.ops.host_step import host_node
+from proprune_cli.ops.importing import Array, NodeView, broken_rule, import_node
 from proprune_cli.ops.registry import BY_NAME
 
 
 def import_onnx(source: str | Path | onnx.ModelProto) -> Graph:
     """Read an ONNX model (opset 9 to 20, from either PyTorch exporter) as a float graph.
 
-    Softmax, ArgMax and what follows them at the end of the network become ``host_tail``.
+    Softmax, ArgMax and what follows them at the end of the network become ``host_tail``; LRN, bilinear Resize and
+    their like elsewhere become ``Host`` nodes.
 
     The batch may be symbolic or any number; it is dropped. Chains of Shape, Gather, Concat and their like are folded.
 
@@ -92,9 +94,12 @@ class _Importer:
             value.name for value in model.graph.output
         }
         self._names: set[str] = set()
+        self._indices: dict[str, onnx.NodeProto] = {}
+        self._unpooled = frozenset(node.input[1] for node in model.graph.node if node.op_type == "MaxUnpool")
         self._needed = _reach(model)
 
     def take(self, proto: onnx.NodeProto) -> list[Node]:
+        proto = self._without_indices(proto)
         view = NodeView(proto, self._name(proto), self._opset, self._batch, self.shapes, self._constants, self._used)
         if not any(name in self._needed for name in proto.output):
             return []
@@ -105,6 +110,8 @@ class _Importer:
             self._constants[view.y] = np.asarray(value)
             return []
         operator = BY_NAME.get(proto.op_type)
+        if proto.op_type in MIDDLE and (operator is None or broken_rule(operator, view) is not None):
+            return self._known([host_node(view, self._indices.get(view.input_name(1)))])
         if operator is None:
             reason = "it is evaluated between constants only, here an activation reaches it"
             if proto.op_type in HOST:
@@ -112,10 +119,23 @@ class _Importer:
             elif proto.op_type not in FOLDED:
                 reason = "no rule for this operator"
             raise view.refusal(reason, f"one of the {len(BY_NAME)} operators of docs/supported-operators.md may do")
-        nodes = import_node(operator, view)
+        return self._known(import_node(operator, view))
+
+    def _known(self, nodes: list[Node]) -> list[Node]:
+        """``nodes``, with the shapes of what they make noted."""
         for node in nodes:
             self.shapes[node.y] = infer(node, self.shapes)
         return nodes
+
+    def _without_indices(self, proto: onnx.NodeProto) -> onnx.NodeProto:
+        """A MaxPool alone; the host computes its indices once more where a MaxUnpool reads them."""
+        if proto.op_type != "MaxPool" or len(proto.output) < 2 or proto.output[1] not in self._unpooled:
+            return proto
+        pool = onnx.NodeProto()
+        pool.CopyFrom(proto)
+        self._indices[proto.output[1]] = proto
+        del pool.output[1:]
+        return pool
 
     def _name(self, proto: onnx.NodeProto) -> str:
         """The node's own name where it has one that is free, else its output's."""

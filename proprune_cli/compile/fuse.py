@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
-from proprune_cli.compile.engine_layer import EngineGraph, EngineLayer, Phase, Residual, View
+from proprune_cli.compile.engine_layer import EngineGraph, EngineLayer, HostPass, Phase, Residual, View
 from proprune_cli.compile.phases import conv_phases
 from proprune_cli.compile.views import concatenated, cropped, selected
 from proprune_cli.errors import UnsupportedError
@@ -23,6 +23,7 @@ from proprune_cli.ir.quantized import (
     QConv,
     QConvTranspose,
     QGraph,
+    QHost,
     QMaxPool,
     QMul,
     QPad,
@@ -50,6 +51,7 @@ class _Fuser:
         self._views: dict[str, View] = {graph.input: View.of(graph.tensors[graph.input])}
         self._passes: list[list[EngineLayer]] = []
         self._producer: dict[str, int] = {}
+        self._hosted: list[HostPass] = []
         self._uses: dict[str, int] = {graph.output: 1}
         for layer in graph.layers:
             for name in layer.inputs:
@@ -79,11 +81,15 @@ class _Fuser:
                 self._max(layer.name, layer.x, self._graph.tensors[layer.y], relu_before=True)
             elif isinstance(layer, QTable):
                 self._table(layer)
+            elif isinstance(layer, QHost):
+                self._outside(layer)
             else:
                 self._combine(layer)
         output = self._stored(self._graph.output)
         layers = tuple(layer for passes in self._passes for layer in passes)
-        return EngineGraph(self._graph.name, self._tensors, layers, self._graph.input, output)
+        starts = np.cumsum([0, *(len(passes) for passes in self._passes)])
+        hosted = tuple(replace(h, after=int(starts[h.after])) for h in self._hosted)
+        return EngineGraph(self._graph.name, self._tensors, layers, self._graph.input, output, hosted)
 
     # Passes.
 
@@ -174,6 +180,16 @@ class _Fuser:
         else:
             self._max(layer.name, layer.x, y, pads=layer.pads, pad_value=layer.value)
 
+    def _outside(self, layer: QHost) -> None:
+        """The processor computes between the passes so far and those to come: a barrier."""
+        xs = tuple(self._stored(x) for x in layer.xs)
+        y = self._graph.tensors[layer.y]
+        self._hosted.append(HostPass(layer, len(self._passes), xs))
+        self._tensors[y.name] = y
+        self._views[y.name] = View.of(y)
+        # There for every pass to come, and for none before: no earlier one may take it as an operand.
+        self._producer[y.name] = len(self._passes) - 1
+
     def _concat(self, layer: QConcat) -> None:
         views = [self._views[x] for x in layer.xs]
         if not all(v.same_planes(views[0]) for v in views):
@@ -185,7 +201,8 @@ class _Fuser:
     def _host(self, name: str) -> int | None:
         """The passes whose output stage may work on ``name`` further: its producer, if nothing else reads it."""
         index = self._producer.get(name)
-        return index if index is not None and self._uses.get(name, 0) == 1 else None
+        own = index is not None and index >= 0 and self._passes[index][0].y == name
+        return index if own and self._uses.get(name, 0) == 1 else None
 
     def _join(self, host: int, y: QTensor, changes: list[EngineLayer]) -> None:
         """Let passes ``host`` fill ``y`` instead of what they filled."""

@@ -21,6 +21,7 @@ from proprune_cli.ir.quantized import (
     QConv,
     QConvTranspose,
     QGraph,
+    QHost,
     QLayer,
     QMaxPool,
     QMul,
@@ -108,6 +109,8 @@ class _Builder(OnnxBody):
             self.concat(inputs, y, layer.name)
         elif isinstance(layer, QSelect):
             self.select(inputs[0], y, layer.name, layer.channels)
+        elif isinstance(layer, QHost):
+            self.host(layer.model, inputs, y, layer.name)
         elif isinstance(layer, QPad):
             self.pad(inputs[0], y, layer.name, layer.pads, layer.value * 2.0 ** self._exponent(layer.y))
         else:

@@ -1,4 +1,7 @@
-"""ONNX nodes of operator set 13 for what the calibration model and the QDQ model have in common."""
+"""ONNX nodes of operator set 13 for what the calibration model and the QDQ model have in common.
+
+A model with host steps of a later operator set is of that set; the nodes made here mean the same in all up to 20.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ class OnnxBody:
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
+        self.opset = OPSET
 
     def add(self, op: str, inputs: Sequence[str], y: str, name: str = "", **attributes: Any) -> None:
         self.nodes.append(helper.make_node(op, list(inputs), [y], name=name or f"{y}/{op}", **attributes))
@@ -64,9 +68,28 @@ class OnnxBody:
         self.nodes.extend(nodes)
         self.constants.extend(constants)
 
+    def host(self, model: bytes, xs: Sequence[str], y: str, name: str) -> None:
+        """The nodes of a host step's float model (``ir.graph.Host.model``), its tensors named after ``name``."""
+        step = onnx.load_model_from_string(model)
+        self.opset = max(self.opset, step.opset_import[0].version)
+        names = {"": "", step.graph.output[0].name: y}
+        names |= {given.name: x for given, x in zip(step.graph.input, xs, strict=True)}
+        for tensor in step.graph.initializer:
+            names[tensor.name] = f"{name}/{tensor.name}"
+            tensor.name = names[tensor.name]
+            self.constants.append(tensor)
+        for number, node in enumerate(step.graph.node):
+            node.name = name if len(step.graph.node) == 1 else f"{name}/{number}"
+            names |= {made: f"{name}/{made}" for made in node.output if made not in names}
+            read, made = [names[n] for n in node.input], [names[n] for n in node.output]
+            del node.input[:], node.output[:]
+            node.input.extend(read)
+            node.output.extend(made)
+            self.nodes.append(node)
+
     def model(
         self, name: str, inputs: Sequence[onnx.ValueInfoProto], outputs: Sequence[onnx.ValueInfoProto]
     ) -> onnx.ModelProto:
         body = helper.make_graph(self.nodes, name, list(inputs), list(outputs), self.constants)
-        opsets = [helper.make_opsetid("", OPSET)]
+        opsets = [helper.make_opsetid("", self.opset)]
         return helper.make_model(body, opset_imports=opsets, ir_version=IR_VERSION, producer_name="proprune")

@@ -32,6 +32,7 @@ from proprune_cli.ir.graph import (
     Conv,
     ConvTranspose,
     Graph,
+    Host,
     MaxPool,
     Mul,
     Node,
@@ -45,6 +46,7 @@ from proprune_cli.ir.quantized import (
     QConcat,
     QConvTranspose,
     QGraph,
+    QHost,
     QLayer,
     QMaxPool,
     QMul,
@@ -248,6 +250,8 @@ def _layer(node: Node, exponents: Mapping[str, int], convs: Mapping[str, Quantis
     if isinstance(node, Pad):
         value = int(np.clip(np.rint(np.ldexp(node.value, -exponents[node.y])), -128, 127))
         return QPad(node.name, node.x, node.y, node.pads, value)
+    if isinstance(node, Host):
+        return QHost(node.name, node.xs, node.y, node.model, node.operators)
     if isinstance(node, Upsample):
         return QUpsample(node.name, node.x, node.y, node.scale)
     return QRelu(node.name, node.inputs[0], node.y)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from proprune_cli.ir.graph import Add, Concat, Graph, Mul, Node, Shape
+from proprune_cli.ir.graph import Add, Concat, Graph, Host, Mul, Node, Shape
 from proprune_cli.ir.shapes import infer
 
 
 def renamed(node: Node, names: Mapping[str, str]) -> Node:
     """``node`` with its inputs replaced as ``names`` says."""
-    if isinstance(node, Concat):
+    if isinstance(node, Concat | Host):
         xs = tuple(names.get(x, x) for x in node.xs)
         return node if xs == node.xs else replace(node, xs=xs)
     if isinstance(node, Add | Mul):

@@ -299,6 +299,30 @@ class Identity:
         return (self.x,)
 
 
+@dataclass(frozen=True)
+class Host:
+    """One operator that is not the engine's, run by ONNX Runtime between the engine's layers.
+
+    Attributes:
+        xs: the activations it reads, all channels x height x width; its other inputs are constants of the model.
+        model: serialised ONNX model of operator set 13 or later, float32 [N, *shape] in (in the order of ``xs``) and
+            out; it keeps the images of a batch apart.
+        operators: the ONNX operators that it runs, in order.
+        shape: of the result, channels x height x width.
+    """
+
+    name: str
+    xs: tuple[str, ...]
+    y: str
+    model: bytes
+    operators: tuple[str, ...]
+    shape: Shape
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return self.xs
+
+
 Node = (
     Conv
     | ConvTranspose
@@ -317,6 +341,7 @@ Node = (
     | Reshape
     | Pad
     | Identity
+    | Host
 )
 
 NodeKind = type[Node]

@@ -242,7 +242,43 @@ class QConvTranspose:
         return (self.x,)
 
 
-QLayer = QConv | QMaxPool | QAdd | QMul | QRelu | QTable | QConcat | QSelect | QPad | QUpsample | QConvTranspose
+@dataclass(frozen=True)
+class QHost:
+    """What is not the engine's: ``y = quantise(model(dequantise(xs[0]), …))``, computed by the processor beside it.
+
+    ONNX Runtime defines the result: on the CPU, one thread, graph optimisation off, one image at a time; so it is the
+    same on every run.
+
+    Attributes:
+        model: serialised ONNX model, float32 [N, C, H, W] in and out, inputs in the order of ``xs``.
+        operators: the ONNX operators that it runs, in order.
+    """
+
+    name: str
+    xs: tuple[str, ...]
+    y: str
+    model: bytes
+    operators: tuple[str, ...]
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return self.xs
+
+
+QLayer = (
+    QConv
+    | QMaxPool
+    | QAdd
+    | QMul
+    | QRelu
+    | QTable
+    | QConcat
+    | QSelect
+    | QPad
+    | QUpsample
+    | QConvTranspose
+    | QHost
+)
 
 
 @dataclass(frozen=True)

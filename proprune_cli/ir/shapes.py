@@ -14,6 +14,7 @@ from proprune_cli.ir.graph import (
     Conv,
     ConvTranspose,
     Gemm,
+    Host,
     MaxPool,
     Mul,
     Node,
@@ -104,6 +105,10 @@ def _moved(node: Node, x: Shape, tensors: Mapping[str, Shape]) -> Shape:
         if any(shape[1:] != x[1:] for shape in shapes):
             raise _bad(node, f"its inputs have different sizes, {[list(shape) for shape in shapes]}")
         return (sum(shape[0] for shape in shapes), *x[1:])
+    if isinstance(node, Host):
+        for name in node.xs:
+            _image(node, tensors[name])
+        return node.shape
     if isinstance(node, Select):
         if not node.channels.size or int(node.channels.min()) < 0 or int(node.channels.max()) >= x[0]:
             raise _bad(node, f"it selects channels that a tensor of {x[0]} does not have")

@@ -37,6 +37,8 @@ def _value(value: object) -> str:
     if isinstance(value, np.ndarray):
         bounds = f" [{value.min():.4g}, {value.max():.4g}]" if value.size else ""
         return f"<{_shape(value.shape)}{bounds}>"
+    if isinstance(value, bytes):
+        return f"<{len(value)} bytes>"
     if isinstance(value, tuple):
         return _shape(value)  # pyright: ignore[reportUnknownArgumentType]
     return str(value)

@@ -1,10 +1,10 @@
-"""Operators that run on the host, by ONNX Runtime, where nothing but them ends the network."""
+"""Operators that run on the host, by ONNX Runtime: at the end of the network, and between the engine's layers."""
 
 from __future__ import annotations
 
 HOST: frozenset[str] = frozenset(
-    {"ArgMax", "ArgMin", "Exp", "Hardmax", "Log", "LogSoftmax", "LpNormalization", "ReduceL2", "ReduceSum", "Softmax"}
-    | {"TopK", "Transpose"}
+    {"ArgMax", "ArgMin", "Exp", "Hardmax", "LRN", "Log", "LogSoftmax", "LpNormalization", "ReduceL2", "ReduceSum"}
+    | {"Softmax", "TopK", "Transpose"}
 )
 """Operators that begin the host's part when nothing but these and ``FOLLOWING`` comes after them."""
 
@@ -14,3 +14,13 @@ FOLLOWING: frozenset[str] = frozenset(
     | {"Squeeze", "Sub", "Tanh", "Unsqueeze"}
 )
 """Operators that the host may run too, after one of ``HOST``."""
+
+MIDDLE: frozenset[str] = frozenset(
+    {"CumSum", "DepthToSpace", "Exp", "GlobalLpPool", "Hardmax", "InstanceNormalization", "LRN", "Log", "LogSoftmax"}
+    | {"LpNormalization", "LpPool", "Max", "MaxUnpool", "Mean", "MeanVarianceNormalization", "Min", "Mod", "Pow"}
+    | {"Reciprocal", "ReduceL1", "ReduceL2", "ReduceLogSumExp", "ReduceMin", "ReduceSum", "ReduceSumSquare", "Resize"}
+    | {"Softmax", "SpaceToDepth", "Sqrt", "Upsample"}
+)
+"""Operators that the host runs between the engine's layers, each from int8 codes to int8 codes, where the engine has no
+rule for them or where its rule's conditions (Resize, Upsample) do not hold. They read and make float activations of
+channels x height x width, and treat every image of a batch alone."""

@@ -171,14 +171,23 @@ def remedy_of(constraint: Constraint) -> str:
     return next((line[len("Remedy:") :].strip() for line in lines if line.startswith("Remedy:")), "")
 
 
+def broken_rule(operator: Operator, view: NodeView) -> tuple[Constraint, str] | None:
+    """The first constraint that does not hold, and what was found; None when all hold."""
+    for constraint in operator.constraints:
+        found = constraint(view)
+        if found is not None:
+            return constraint, found
+    return None
+
+
 def import_node(operator: Operator, view: NodeView) -> list[Node]:
     """The float nodes for one ONNX node.
 
     Raises:
         UnsupportedError: a constraint does not hold; names the node, the operator, the rule and what was found.
     """
-    for constraint in operator.constraints:
-        found = constraint(view)
-        if found is not None:
-            raise view.refusal(f"{rule_of(constraint)}; here: {found}", remedy_of(constraint))
+    broken = broken_rule(operator, view)
+    if broken is not None:
+        constraint, found = broken
+        raise view.refusal(f"{rule_of(constraint)}; here: {found}", remedy_of(constraint))
     return operator.build(view)

@@ -1,4 +1,7 @@
-"""The int8 reference of a whole quantised network: integers only, one NumPy function per kind of layer."""
+"""The int8 reference of a whole quantised network: integers only, one NumPy function per kind of layer.
+
+What runs on the host is ONNX Runtime's own.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from proprune_cli.ir.quantized import (
     QConv,
     QConvTranspose,
     QGraph,
+    QHost,
     QLayer,
     QMaxPool,
     QMul,
@@ -29,6 +33,7 @@ from proprune_cli.ops.conv import conv_reference
 from proprune_cli.ops.conv_transpose import conv_transpose_reference
 from proprune_cli.ops.elementwise import relu_reference
 from proprune_cli.ops.functions import table_reference
+from proprune_cli.ops.host_step import host_reference
 from proprune_cli.ops.pad import pad_reference
 from proprune_cli.ops.pool import max_pool_reference
 from proprune_cli.ops.resize import upsample_reference
@@ -50,6 +55,8 @@ def run_layer(layer: QLayer, inputs: tuple[Codes, ...], tensors: Mapping[str, QT
         if isinstance(layer, QMul):
             return mul_reference(layer, inputs[0], inputs[1], ea + eb - ey)
         return add_reference(layer, inputs[0], inputs[1], (ea - ey, eb - ey))
+    if isinstance(layer, QHost):
+        return host_reference(layer, inputs, dict(tensors))
     if isinstance(layer, QTable):
         return table_reference(layer, inputs[0])
     return _moved(layer, inputs)

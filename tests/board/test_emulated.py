@@ -162,7 +162,7 @@ def test_the_engine_rings_once_for_a_whole_network() -> None:
     registers = {r.name: (r.offset, r.width) for r in isa.REGISTERS}
     d = driver.Driver(Recorder(InterpreterEngine(ARRAY), memory), registers, memory.allocate)
     p = doubling_program()
-    d.load(driver.Job(p.size, 0, 1, p.counters, 4, p.input.address, 16, p.output.address, 16), p.image)
+    d.load(driver.Job(p.size, (driver.Range(0, 1, p.counters),), 1, p.counters, 4, p.input.address, 16, p.output.address, 16), p.image)
     d.run(p.input.pack(X))
     assert writes.count((REGISTERS["control"], driver.START)) == 1
     for pointer in driver.POINTERS:
@@ -228,7 +228,7 @@ def test_an_engine_that_fails_is_reported(registers: Stuck, message: str) -> Non
     memory = ContiguousMemory(PAGE_BYTES, "test")
     offsets = {r.name: (r.offset, r.width) for r in isa.REGISTERS}
     d = driver.Driver(registers, offsets, memory.allocate, timeout=0.01)
-    d.load(driver.Job(64, 0, 5, 0, 4, 32, 1, 40, 1), np.zeros(8, dtype=np.uint64))
+    d.load(driver.Job(64, (driver.Range(0, 5, 0),), 5, 0, 4, 32, 1, 40, 1), np.zeros(8, dtype=np.uint64))
     with pytest.raises(driver.DriverError, match=message):
         d.run(np.zeros(1, dtype=np.uint64))
 

@@ -16,6 +16,7 @@ from proprune_cli.accel.interpret.faults import Site
 from proprune_cli.accel.interpret.layer import Counts, run_layer
 from proprune_cli.accel.interpret.machine import Memory
 from proprune_cli.accel.program import Program
+from proprune_cli.accel.segments import Segment, run_segments
 from proprune_cli.errors import BoardError, InputError
 
 
@@ -67,6 +68,8 @@ def run(program: Program, x: NDArray[np.int8]) -> Interpretation:
 def run_buffer(program: Program, buffer: Words) -> isa.LayerCounters:
     """Run ``program`` on a prepared DDR buffer (uint64 [program.size]), in place; counters are also written into it.
 
+    Host steps run between the layers, by ONNX Runtime.
+
     Raises:
         InputError: the program is inconsistent.
         BoardError: the program was compiled for another version of the array.
@@ -78,15 +81,38 @@ def run_buffer(program: Program, buffer: Words) -> isa.LayerCounters:
             where=f"array {program.array}",
             remedy="compile the network again with this version of proprune",
         )
-    counts = _execute(
-        array, buffer, program.layer_table, program.layer_names, program.counters, protected=program.image.size
-    )
+    _check_steps(program)
+    counts: list[Counts] = []
+
+    def run_layers(part: Segment) -> None:
+        names = program.layer_names[part.first : part.first + part.layers]
+        table, counters, image = part.layer_table, part.counters, program.image.size
+        counts.extend(_execute(array, buffer, table, names, counters, protected=image, first=part.first))
+
+    run_segments(program, buffer, run_layers)
     return isa.LayerCounters(
         **{
             name: np.array([asdict(c).get(name, 0) for c in counts], dtype=np.int64)
             for name in isa.LayerCounters.layout()
         }
     )
+
+
+def _check_steps(program: Program) -> None:
+    """Host steps stand in order between layers, and read and write tensors that lie behind image and counters."""
+    tables = max(program.image.size, program.counters + program.layer_count * isa.LayerCounters.WORDS)
+    done = 0
+    site = Site("table")
+    for number, step in enumerate(program.host_steps):
+        if not done <= step.after <= program.layer_count:
+            raise site.fault(f"host step {number} runs after {step.after} layers, the one before it after {done}")
+        done = step.after
+        for plane in (*step.inputs, step.output):
+            if plane.address < tables or plane.address + plane.words > program.size:
+                raise site.fault(
+                    f"host step {number} has a tensor [{plane.address}, {plane.address + plane.words}) outside the "
+                    f"tensors' memory [{tables}, {program.size})"
+                )
 
 
 class InterpreterEngine:
@@ -113,9 +139,16 @@ class InterpreterEngine:
 
 
 def _execute(
-    array: Array, buffer: Words, layer_table: int, names: tuple[str, ...], counters: int, *, protected: int
+    array: Array,
+    buffer: Words,
+    layer_table: int,
+    names: tuple[str, ...],
+    counters: int,
+    *,
+    protected: int,
+    first: int = 0,
 ) -> list[Counts]:
-    """Run the layers of a table, write their counters and return them."""
+    """Run the layers of a table, write their counters and return them. ``first``: number of its first layer."""
     counter_end = counters + len(names) * isa.LayerCounters.WORDS
     memory = Memory(buffer, read_only=((0, protected), (counters, counter_end)))
     table_site = Site("table")
@@ -126,7 +159,7 @@ def _execute(
     # On a machine with other work, threads of one small product wait for each other far longer than they compute.
     with _blas().limit(limits=1, user_api="blas"):
         for index, name in enumerate(names):
-            counts = run_layer(array, layers.row(index), memory, Site(f"{index} {name!r}"))
+            counts = run_layer(array, layers.row(index), memory, Site(f"{first + index} {name!r}"))
             at = counters + index * isa.LayerCounters.WORDS
             buffer[at : at + isa.LayerCounters.WORDS] = isa.LayerCounters(**asdict(counts)).encode()[0]
             done.append(counts)

@@ -1,4 +1,4 @@
-"""The engine's driver: writes the program, rings once for the whole network, waits, reads the answer.
+"""The engine's driver: writes the program, rings once for each range of layers, waits, reads the answer.
 
 It runs on the board, on pynq's ``MMIO`` and ``allocate``, and unchanged on the emulated board. It is told where the
 registers are, so the encoding stays declared in one place. Nothing newer than Python 3.8 is used, and every dtype is
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, Mapping, Protocol, Tuple  # noqa: UP035 - Python 3.8
+from typing import Any, Callable, List, Mapping, Protocol, Tuple  # noqa: UP035 - Python 3.8
 
 import numpy as np
 
@@ -21,6 +21,10 @@ POINTERS = ("features", "weights", "residual", "descriptors", "results")
 """Registers that hold the buffer's byte address, one for each memory port of the engine."""
 
 POLL_SECONDS = 100e-6
+
+
+HostCall = Callable[[int, List[Any]], Any]
+"""Computes a part that is not the engine's: its number and the words it reads in, the words it writes out."""
 
 
 class DriverError(Exception):
@@ -69,14 +73,36 @@ class DmaBuffer(Protocol):
 
 
 @dataclass(frozen=True)
+class HostTensors:
+    """What one computation of the processor reads and writes: (address, words) of each input, and of the output."""
+
+    inputs: Tuple[Tuple[int, int], ...]  # noqa: UP006 - Python 3.8
+    output: Tuple[int, int]  # noqa: UP006 - Python 3.8
+
+
+@dataclass(frozen=True)
+class Range:
+    """Layers that run without a stop, and what the processor computes after them.
+
+    ``layer_count`` may be 0; then the engine is not rung.
+    """
+
+    layer_table: int
+    layer_count: int
+    counters: int
+    host: Tuple[HostTensors, ...] = ()  # noqa: UP006 - Python 3.8
+
+
+@dataclass(frozen=True)
 class Job:
     """A loaded program: where everything lies in its buffer, in words.
 
-    ``counter_words``: words of one layer's counters.
+    ``ranges``: in execution order, their counters one after the other from ``counters`` on, ``counter_words`` for each
+    of ``layer_count`` layers.
     """
 
     size: int
-    layer_table: int
+    ranges: Tuple[Range, ...]  # noqa: UP006 - Python 3.8
     layer_count: int
     counters: int
     counter_words: int
@@ -137,17 +163,20 @@ class Driver:
             self._buffer.freebuffer()
         self._buffer = self._job = None
 
-    def run(self, words: Any) -> Tuple[Any, Any]:  # noqa: UP006 - Python 3.8
+    def run(self, words: Any, host: HostCall | None = None) -> Tuple[Any, Any]:  # noqa: UP006 - Python 3.8
         """Run the loaded program once.
 
         Args:
             words: uint64 [input_words].
+            host: computes what is not the engine's; needed where the program has such a part. Given the number of the
+                part, counted from 0, and the words of each tensor it reads, it returns the words of the one it writes.
 
         Returns:
             uint64 [output_words] and the counters, uint64 [layer_count * counter_words].
 
         Raises:
-            DriverError: nothing is loaded, the input has another length, the engine hangs or stops early.
+            DriverError: nothing is loaded, the input has another length, ``host`` is missing, the engine hangs or
+                stops early.
         """
         job, buffer = self._job, self._buffer
         if job is None or buffer is None:
@@ -158,17 +187,34 @@ class Driver:
         buffer.flush()
         for pointer in POINTERS:
             self._set(pointer, buffer.physical_address)
-        self._set("layer_table", job.layer_table)
-        self._set("layer_count", job.layer_count)
-        self._set("counters", job.counters)
-        self._ring()
-        completed = self._get("completed")
-        if completed != job.layer_count:
-            raise DriverError(f"the engine completed {completed} of {job.layer_count} layers")
-        buffer.invalidate()
+        part = 0
+        for stretch in job.ranges:
+            self._layers(stretch)
+            buffer.invalidate()
+            for tensors in stretch.host:
+                if host is None:
+                    raise DriverError("part of the program is the processor's, and nothing was given to compute it")
+                address, count = tensors.output
+                given = [np.array(buffer[at : at + n], dtype=np.uint64) for at, n in tensors.inputs]
+                buffer[address : address + count] = np.asarray(host(part, given), dtype=np.uint64)
+                part += 1
+            if stretch.host:
+                buffer.flush()
         counter_end = job.counters + job.layer_count * job.counter_words
         output = np.array(buffer[job.output_address : job.output_address + job.output_words], dtype=np.uint64)
         return output, np.array(buffer[job.counters : counter_end], dtype=np.uint64)
+
+    def _layers(self, stretch: Range) -> None:
+        """Let the engine run a range of layers."""
+        if not stretch.layer_count:
+            return
+        self._set("layer_table", stretch.layer_table)
+        self._set("layer_count", stretch.layer_count)
+        self._set("counters", stretch.counters)
+        self._ring()
+        completed = self._get("completed")
+        if completed != stretch.layer_count:
+            raise DriverError(f"the engine completed {completed} of {stretch.layer_count} layers")
 
     def _ring(self) -> None:
         """Start the engine and wait until it is done."""

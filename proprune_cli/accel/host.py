@@ -1,0 +1,61 @@
+"""ONNX Runtime on the processor beside the engine, for what is not the engine's work. It *defines* what a host step gives.
+
+One thread, no graph optimisation, one image at a time: the same bytes on every run and in every executor.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proprune_cli.errors import InputError
+
+SESSIONS = 64
+"""Models kept open: a network has few, and opening one takes longer than running it."""
+
+Codes = NDArray[np.int8]
+
+
+def run_host_model(model: bytes, inputs: tuple[Codes, ...], shape: tuple[int, int, int], where: str) -> Codes:
+    """int8 codes [C, H, W] of each input → int8 codes of ``shape``.
+
+    Args:
+        model: serialised ONNX model, int8 [1, C, H, W] in and out.
+        where: what is run, for messages.
+
+    Raises:
+        InputError: ONNX Runtime refuses the model, or it gives something else than codes of ``shape``.
+    """
+    try:
+        session = _open(model)
+        names = [str(i.name) for i in session.get_inputs()]
+        feeds = {name: codes[np.newaxis] for name, codes in zip(names, inputs, strict=True)}
+        result = np.asarray(cast("list[Any]", session.run(None, feeds))[0])
+    except Exception as error:  # ONNX Runtime raises its own, unrelated classes
+        raise InputError(
+            f"ONNX Runtime refuses what the host should compute: {error}",
+            where=where,
+            remedy="update onnxruntime, or compile the network with --no-host to see what it contains",
+        ) from error
+    if result.dtype != np.int8 or result.shape != (1, *shape):
+        raise InputError(
+            f"the host's model gives {result.dtype} {list(result.shape)}, int8 {[1, *shape]} is expected",
+            where=where,
+            remedy="compile the network again",
+        )
+    return result[0]
+
+
+@lru_cache(maxsize=SESSIONS)
+def _open(model: bytes) -> Any:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,199 @@
+"""Operators in the middle of a network that the processor runs: their import, and the model of int8 codes."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper, version_converter
+
+from proprune_cli.accel.host import run_host_model
+from proprune_cli.ir.graph import Host, Shape
+from proprune_cli.ir.quantized import QHost, QTensor
+from proprune_cli.ops.importing import Array, NodeView
+
+OPSET = 13
+"""Operator sets before this one are converted to it, so that the steps fit into one QDQ model."""
+
+IR_VERSION = 8
+
+
+def host_node(view: NodeView, before: onnx.NodeProto | None = None) -> Host:
+    """The node as a step of the host.
+
+    Args:
+        before: a node that runs in the same step, just before it: the MaxPool whose indices a MaxUnpool reads.
+
+    Raises:
+        UnsupportedError: it reads or makes something else than float channels x height x width, mixes the images of a
+            batch, or is nothing that ONNX Runtime runs.
+    """
+    protos = [proto for proto in (before, view.proto) if proto is not None]
+    made = {name for proto in protos for name in proto.output if name}
+    read = list(dict.fromkeys(name for proto in protos for name in proto.input if name and name not in made))
+    xs = tuple(name for name in read if name in view.shapes)
+    _check(view, read, xs)
+    names = {x: f"x{i}" for i, x in enumerate(xs)}
+    constants = {name: np.asarray(view.constants[name]) for name in read if name not in names}
+    names |= {name: f"c{i}" for i, name in enumerate(constants)}
+    names |= {name: f"t{i}" for i, name in enumerate(sorted(made))} | {view.y: "y"}
+    nodes: list[onnx.NodeProto] = []
+    for number, proto in enumerate(protos):
+        node = onnx.NodeProto()
+        node.CopyFrom(proto)
+        node.name = f"n{number}"
+        del node.input[:], node.output[:]
+        node.input.extend(names.get(name, "") for name in proto.input)
+        node.output.extend(names[name] if name else "" for name in proto.output)
+        nodes.append(node)
+    tensors = [numpy_helper.from_array(value, names[name]) for name, value in constants.items()]
+    shapes = [view.shapes[x] for x in xs]
+    model = _converted(view, _model(nodes, tensors, shapes, view.opset))
+    shape = _shape_of(view, model, shapes)
+    _keep_batch(model, shapes[0], shape)
+    _check_batch(view, model, shapes)
+    return Host(view.name, xs, view.y, model.SerializeToString(), tuple(p.op_type for p in protos), shape)
+
+
+def codes_model(layer: QHost, tensors: dict[str, QTensor]) -> bytes:
+    """The step from int8 codes to int8 codes, [1, C, H, W] each: dequantised before the model, quantised after it.
+
+    Args:
+        tensors: those that ``layer`` reads and writes, by name.
+    """
+    model = onnx.load_model_from_string(layer.model)
+    y = tensors[layer.y]
+    zero = numpy_helper.from_array(np.zeros((), np.int8), "zero")
+    scales = [tensors[x].exponent for x in layer.xs]
+    constants = [zero, *(_scale(f"scale{i}", e) for i, e in enumerate(scales)), _scale("scale_y", y.exponent)]
+    inputs = [name.name for name in model.graph.input]
+    before = [
+        helper.make_node("DequantizeLinear", [f"{x}/codes", f"scale{i}", "zero"], [x]) for i, x in enumerate(inputs)
+    ]
+    after = helper.make_node("QuantizeLinear", [model.graph.output[0].name, "scale_y", "zero"], ["y/codes"])
+    body = helper.make_graph(
+        [*before, *model.graph.node, after],
+        "host",
+        [_codes(f"{name}/codes", tensors[x]) for name, x in zip(inputs, layer.xs, strict=True)],
+        [_codes("y/codes", y)],
+        [*constants, *model.graph.initializer],
+    )
+    return _packed(body, model.opset_import[0].version).SerializeToString()
+
+
+def host_reference(layer: QHost, inputs: tuple[NDArray[np.int8], ...], tensors: dict[str, QTensor]) -> NDArray[np.int8]:
+    """int8 codes [C, H, W] of the result, by ONNX Runtime.
+
+    Raises:
+        InputError: ONNX Runtime refuses the model.
+    """
+    y = tensors[layer.y]
+    model = codes_model(layer, {name: tensors[name] for name in (*layer.xs, layer.y)})
+    return run_host_model(model, inputs, (y.channels, y.height, y.width), f"host step {layer.name!r}")
+
+
+def _check(view: NodeView, read: list[str], xs: tuple[str, ...]) -> None:
+    rule = "on the host, in the middle of a network, it must read and make channels x height x width; here: "
+    unknown = [name for name in read if name not in view.shapes and name not in view.constants]
+    if unknown:
+        raise view.refusal(f"it reads {unknown[0]!r}, which is neither an activation nor a constant")
+    flat = [view.shapes[x] for x in xs if len(view.shapes[x]) != 3]
+    if flat or not xs:
+        raise view.refusal(rule + (f"it reads {list(flat[0])}" if flat else "it reads constants alone"))
+    extra = [name for name in view.proto.output[1:] if name in view.used]
+    if extra:
+        raise view.refusal(f"on the host its first output alone can be used; here: the outputs {extra}")
+
+
+def _scale(name: str, exponent: int) -> onnx.TensorProto:
+    return numpy_helper.from_array(np.asarray(2.0**exponent, np.float32), name)
+
+
+def _codes(name: str, t: QTensor) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.INT8, [1, t.channels, t.height, t.width])
+
+
+def _model(
+    nodes: list[onnx.NodeProto], tensors: list[onnx.TensorProto], shapes: list[Shape], opset: int
+) -> onnx.ModelProto:
+    inputs = [helper.make_tensor_value_info(f"x{i}", TensorProto.FLOAT, ["N", *s]) for i, s in enumerate(shapes)]
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    return _packed(helper.make_graph(nodes, "host", inputs, [y], tensors), opset)
+
+
+def _packed(body: onnx.GraphProto, opset: int) -> onnx.ModelProto:
+    return helper.make_model(
+        body, opset_imports=[helper.make_opsetid("", opset)], ir_version=IR_VERSION, producer_name="proprune"
+    )
+
+
+def _converted(view: NodeView, model: onnx.ModelProto) -> onnx.ModelProto:
+    if view.opset >= OPSET:
+        return model
+    try:
+        converted = cast("onnx.ModelProto", version_converter.convert_version(model, OPSET))
+    except Exception as error:  # the converter raises RuntimeError and its own, unrelated classes
+        raise view.refusal(
+            f"on the host it needs operator set {OPSET}, and cannot be converted from {view.opset}",
+            f"export the model with opset_version={OPSET} or later",
+        ) from error
+    return _packed(converted.graph, OPSET)
+
+
+def _run(view: NodeView, model: onnx.ModelProto, inputs: list[Array]) -> Array:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 1
+    try:
+        session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        feeds = {f"x{i}": value for i, value in enumerate(inputs)}
+        return np.asarray(cast("list[Any]", session.run(None, feeds))[0])
+    except Exception as error:  # ONNX Runtime raises its own, unrelated classes
+        reason = str(error).strip().splitlines()[-1][:300]
+        raise view.refusal(f"it would run on the host, and ONNX Runtime refuses it ({reason})") from error
+
+
+def _shape_of(view: NodeView, model: onnx.ModelProto, shapes: list[Shape]) -> Shape:
+    y = _run(view, model, [np.zeros((1, *shape), np.float32) for shape in shapes])
+    if y.dtype != np.float32 or y.ndim != 4 or len(y) != 1 or not y.size:
+        raise view.refusal(
+            "on the host, in the middle of a network, it must read and make channels x height x width; here: it makes "
+            f"{y.dtype} {list(y.shape)}"
+        )
+    return tuple(int(n) for n in y.shape[1:])
+
+
+def _keep_batch(model: onnx.ModelProto, x: Shape, y: Shape) -> None:
+    """Sizes of a Resize hold the exporter's batch: scales that give the same sizes stand for them."""
+    node = model.graph.node[-1]
+    if node.op_type != "Resize" or len(node.input) < 4 or not node.input[3]:
+        return
+    axes = next((list(a.ints) for a in node.attribute if a.name == "axes"), [0, 1, 2, 3])
+    full, made = (1, *x), (1, *y)
+    scales = [_factor(full[axis], made[axis]) for axis in axes]
+    model.graph.initializer.append(numpy_helper.from_array(np.asarray(scales, np.float32), "scales"))
+    node.input[2] = "scales"
+    del node.input[3]
+
+
+def _factor(size: int, wanted: int) -> np.float32:
+    """The least float32 factor at or above the quotient with which ``size`` elements become ``wanted``."""
+    factor = np.float32(wanted / size)
+    while np.floor(np.float32(factor * np.float32(size))) < wanted:
+        factor = np.nextafter(factor, np.float32(np.inf))
+    return factor
+
+
+def _check_batch(view: NodeView, model: onnx.ModelProto, shapes: list[Shape]) -> None:
+    """Every image's result must depend on that image alone."""
+    rng = np.random.default_rng(0)
+    both = [rng.standard_normal((2, *shape)).astype(np.float32) for shape in shapes]
+    together = _run(view, model, both)
+    alone = np.concatenate([_run(view, model, [x[i : i + 1] for x in both]) for i in (0, 1)])
+    if together.shape != alone.shape or not np.array_equal(together, alone, equal_nan=True):
+        raise view.refusal("on the host it must treat every image of a batch alone; here: it mixes them")
