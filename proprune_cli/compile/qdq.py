@@ -73,6 +73,7 @@ class _Builder(OnnxBody):
         super().__init__()
         self._graph = graph
         self._scales: set[int] = set()
+        self._numbers: set[str] = set()
         self.constant(ZERO, np.zeros((), np.int8))
 
     def layer(self, layer: QLayer) -> None:
@@ -110,11 +111,30 @@ class _Builder(OnnxBody):
         elif isinstance(layer, QSelect):
             self.select(inputs[0], y, layer.name, layer.channels)
         elif isinstance(layer, QHost):
-            self.host(layer.model, inputs, y, layer.name)
+            self.host(layer.model, [self._fenced(x, layer.name) for x in inputs], y, layer.name)
         elif isinstance(layer, QPad):
             self.pad(inputs[0], y, layer.name, layer.pads, layer.value * 2.0 ** self._exponent(layer.y))
         else:
             self.upsample(inputs[0], y, layer.name, layer.scale)
+
+    def _fenced(self, x: str, name: str) -> str:
+        """``x``, where ONNX Runtime's optimiser does not look through.
+
+        It would put its QLinearSoftmax, which rounds otherwise, for a Softmax, and move a Resize into a layout of which it has no
+        kernel, or one with other rounding.
+        """
+        index = self._number(0)
+        sequence = f"{name}/{x}/sequence"
+        self.add("SequenceConstruct", [x], sequence)
+        self.add("SequenceAt", [sequence, index], f"{name}/{x}/same")
+        return f"{name}/{x}/same"
+
+    def _number(self, value: int) -> str:
+        """A constant int64 scalar."""
+        name = f"constant/{value}"
+        if name not in self._numbers:
+            self._numbers.add(self.constant(name, np.asarray(value, np.int64)))
+        return name
 
     def quantise(self, real: str, tensor: str) -> None:
         """Codes of ``tensor`` from the float tensor ``real``, and their values again for the readers."""
