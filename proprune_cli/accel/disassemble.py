@@ -51,8 +51,11 @@ def disassemble(
     yield f"output {_plane(program.output)}"
     table = program.layers()
     for number in chosen:
+        yield from _host_steps(program, number)
         yield ""
         yield from _layer(program, array, table.row(number), number, shown)
+    if layer is None:
+        yield from _host_steps(program, program.layer_count)
 
 
 def _index(program: Program, layer: str) -> int:
@@ -66,6 +69,17 @@ def _index(program: Program, layer: str) -> int:
         where="--layer",
         remedy=f"give a number below {program.layer_count} or one of {names}",
     )
+
+
+def _host_steps(program: Program, after: int) -> Iterator[str]:
+    """What the host computes after ``after`` layers."""
+    for number, step in enumerate(program.host_steps):
+        if step.after == after:
+            yield ""
+            yield f"host step {number} {step.name!r}: {', '.join(step.operators)}, {len(step.model)} bytes of ONNX"
+            for plane in step.inputs:
+                yield f"  reads  {_plane(plane)}"
+            yield f"  writes {_plane(step.output)}"
 
 
 def _layer(program: Program, array: Array, d: Any, number: int, limits: Limits) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""ONNX Runtime on the processor beside the engine, for what is not the engine's work. It *defines* what a host step gives.
+"""ONNX Runtime on the processor beside the engine. It *defines* what a host step gives.
 
 One thread, no graph optimisation, one image at a time: the same bytes on every run and in every executor.
 """

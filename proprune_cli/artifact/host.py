@@ -10,6 +10,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from proprune_cli.accel.program import HostStep
+from proprune_cli.accel.segments import run_host_step
 from proprune_cli.errors import InputError
 
 REPETITIONS = 30
@@ -60,6 +62,21 @@ class HostSegment:
                 where=f"host segment ({', '.join(self.operators)})",
                 remedy="update onnxruntime, or cut these operators off the model",
             ) from error
+
+
+def measure_step_ms(step: HostStep) -> float:
+    """Median milliseconds of a host step **on the machine that asks**, its copies to and from DDR included.
+
+    Raises:
+        InputError: ONNX Runtime refuses the model.
+    """
+    words = tuple(np.zeros(plane.words, dtype=np.uint64) for plane in step.inputs)
+    seconds: list[float] = []
+    for _ in range(REPETITIONS + 1):
+        start = time.perf_counter()
+        run_host_step(step, words)
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[1:]) * 1e3  # the first opens the model
 
 
 def host_segment(model: bytes) -> HostSegment:

@@ -34,6 +34,18 @@ class Layout:
 
 
 @dataclass(frozen=True)
+class Step:
+    """A step of the host between layers; ``model`` names the member that holds its ONNX model."""
+
+    name: str
+    operators: tuple[str, ...]
+    after: int
+    inputs: tuple[Plane, ...]
+    output: Plane
+    model: str
+
+
+@dataclass(frozen=True)
 class Member:
     """A file in the container; ``sha256`` in hex."""
 
@@ -53,6 +65,7 @@ class Manifest:
         input, output: the feature tensors in DDR, with their exponents.
         output_shape: the ONNX output's shape without the batch.
         members: every other file of the container.
+        host_steps: what the host computes between the layers, in execution order; left out where there is nothing.
     """
 
     tool: str
@@ -66,10 +79,14 @@ class Manifest:
     output: Plane
     output_shape: tuple[int, ...]
     members: dict[str, Member]
+    host_steps: tuple[Step, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The document, plain JSON values."""
-        return {"schema": SCHEMA, **asdict(self)}
+        document = {"schema": SCHEMA, **asdict(self)}
+        if not self.host_steps:
+            del document["host_steps"]
+        return document
 
     def encode(self) -> bytes:
         """Canonical bytes of the document."""
@@ -104,12 +121,30 @@ def parse_manifest(content: bytes, where: str) -> Manifest:
         "input": _build(Plane, raw.get("input"), "input", where),
         "output": _build(Plane, raw.get("output"), "output", where),
         "members": members,
+        "host_steps": tuple(
+            _step(body, f"host_steps[{number}]", where)
+            for number, body in enumerate(_list(raw.get("host_steps", []), "host_steps", where))
+        ),
     }
     return _build(Manifest, {**raw, **parts}, "the document", where)
 
 
 def _fault(what: str, where: str) -> InputError:
     return InputError(f"the artifact's manifest is malformed: {what}", where=where, remedy="compile the network again")
+
+
+def _step(value: object, name: str, where: str) -> Step:
+    raw = _record(value, name, where)
+    planes = _list(raw.get("inputs"), f"{name}.inputs", where)
+    inputs = tuple(_build(Plane, plane, f"{name}.inputs[{i}]", where) for i, plane in enumerate(planes))
+    output = _build(Plane, raw.get("output"), f"{name}.output", where)
+    return _build(Step, {**raw, "inputs": inputs, "output": output}, name, where)
+
+
+def _list(value: object, name: str, where: str) -> list[object]:
+    if not isinstance(value, list):
+        raise _fault(f"{name} is not a list", where)
+    return cast("list[object]", value)
 
 
 def _record(value: object, name: str, where: str) -> dict[str, Any]:
@@ -132,7 +167,7 @@ def _build(kind: type[T], value: object, name: str, where: str) -> T:
 
 def _typed(value: object, annotation: str, name: str, where: str) -> object:
     """``value`` as the annotation asks; a list becomes a tuple."""
-    if annotation.startswith("tuple["):
+    if annotation in ("tuple[str, ...]", "tuple[int, ...]"):
         item = str if annotation.startswith("tuple[str") else int
         if not isinstance(value, list | tuple):
             raise _fault(f"{name} is not a list", where)

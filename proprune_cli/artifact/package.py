@@ -11,11 +11,11 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from proprune_cli.accel.program import Plane, Program
+from proprune_cli.accel.program import HostStep, Plane, Program
 from proprune_cli.artifact.arrays import decode_array, encode_array
 from proprune_cli.artifact.files import read_whole, write_whole
 from proprune_cli.artifact.host import HostSegment, host_segment
-from proprune_cli.artifact.manifest import Layout, Manifest, Member, Source, parse_manifest
+from proprune_cli.artifact.manifest import Layout, Manifest, Member, Source, Step, parse_manifest
 from proprune_cli.artifact.seal import REMEDY, seal, unseal
 from proprune_cli.artifact.version import tool_version
 from proprune_cli.errors import InputError
@@ -89,6 +89,10 @@ class Artifact:
                 name: Member(len(content), hashlib.sha256(content).hexdigest())
                 for name, content in self._members().items()
             },
+            host_steps=tuple(
+                Step(s.name, s.operators, s.after, s.inputs, s.output, _step_member(number))
+                for number, s in enumerate(p.host_steps)
+            ),
         )
 
     def pack(self) -> bytes:
@@ -114,8 +118,13 @@ class Artifact:
             "golden/codes_out.npy": encode_array(self.golden.codes_out),
             "plan.json": _json(self.plan),
             "report.json": _json(self.report),
+            **{_step_member(number): step.model for number, step in enumerate(self.program.host_steps)},
             **({HOST: self.host.model} if self.host else {}),
         }
+
+
+def _step_member(number: int) -> str:
+    return f"host/{number}.onnx"
 
 
 def load_artifact(path: Path) -> Artifact:
@@ -166,6 +175,10 @@ def _assemble(manifest: Manifest, members: dict[str, bytes]) -> Artifact:
             layer_names=layout.layer_names,
             input=manifest.input,
             output=manifest.output,
+            host_steps=tuple(
+                HostStep(s.name, s.operators, s.after, s.inputs, s.output, members[s.model])
+                for s in manifest.host_steps
+            ),
         ),
         qdq=members["qdq.onnx"],
         golden=Golden(
@@ -197,6 +210,14 @@ def _check_layout(artifact: Artifact, image_words: int, where: str) -> None:
         faults.append(f"the program has {len(p.image)} words where the manifest says {image_words} of {p.size}")
     if not 0 <= p.layer_table <= image_words or not 0 <= p.counters <= p.size:
         faults.append("a table lies outside the program")
+    after = [0, *(step.after for step in p.host_steps), p.layer_count]
+    if after != sorted(after):
+        faults.append("a host step does not stand between layers, in order")
+    faults += [
+        f"the host step {step.name!r} reads or writes outside the tensors' memory"
+        for step in p.host_steps
+        if not all(_inside(t, p.size) and t.address >= image_words for t in (*step.inputs, step.output))
+    ]
     if artifact.golden.image.shape != (1, *artifact.input_shape):
         faults.append(f"the golden image has shape {list(artifact.golden.image.shape)}")
     if int(np.prod(artifact.output_shape)) != artifact.golden.codes_out.size:

@@ -33,7 +33,7 @@ def command(
         ),
     ] = None,
     no_host: Annotated[
-        bool, typer.Option("--no-host", help="Refuse networks whose end (Softmax, ArgMax, …) would run on the host.")
+        bool, typer.Option("--no-host", help="Refuse networks of which a part (Softmax, LRN, …) would run on the host.")
     ] = False,
     config: Config = None,
     as_json: Json = False,

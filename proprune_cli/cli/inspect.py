@@ -73,12 +73,18 @@ def _summary(path: Path, network: Artifact) -> None:
         ("quantised", quantisation(network)),
         (
             "program",
-            f"{p.layer_count} layers, image {size(len(p.image) * 8)}, buffer {size(p.bytes)}",
+            f"{p.layer_count} layers{_steps(len(p.host_steps))}, image {size(len(p.image) * 8)}, "
+            f"buffer {size(p.bytes)}",
         ),
     ]
     say(f"{path}: whole, every checksum agrees")
     for name, text in rows:
         say(f"  {name:9} {text}")
+
+
+def _steps(count: int) -> str:
+    """``, 2 host steps between them``; nothing for none."""
+    return f", {count} host step{'s' if count > 1 else ''} between them" if count else ""
 
 
 def _document(path: Path, network: Artifact, plan: bool, listing: list[str]) -> dict[str, Any]:

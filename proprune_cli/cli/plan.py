@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from proprune_cli.cli.output import say, table
@@ -14,15 +15,35 @@ COLUMNS = ("layer", "kind", "in", "out", "kernel", "tile", "steps", "taps", "MAC
 
 def plan_table(artifact: Artifact) -> None:
     """Print what the compiler decided for each layer, and the predicted totals."""
-    table(COLUMNS, [_row(layer) for layer in artifact.plan["layers"]])
+    table(COLUMNS, list(_rows(artifact.plan)))
     totals = artifact.plan["totals"]
     used = f"{percent(totals['mac_utilisation'])} of the array's MACs used"
     speed = f"{totals['latency_ms']:.3f} ms, {totals['cycles']:,} cycles at {totals['clock_mhz']:g} MHz"
     say()
     say(f"predicted for {artifact.board} by {totals['model']}:")
     say(f"{speed}, {totals['macs']:,} MACs, {used}, {totals['ddr_bytes'] / 1e6:.2f} MB of DDR traffic")
+    if steps := artifact.program.host_steps:
+        operators = ", ".join(dict.fromkeys(operator for step in steps for operator in step.operators))
+        say(f"{len(steps)} steps between them on the host: {operators} (by ONNX Runtime; their time is not included)")
     if artifact.host:
         say(f"then on the host: {', '.join(artifact.host.operators)} (by ONNX Runtime; its time is not included)")
+
+
+def _rows(plan: dict[str, Any]) -> Iterator[tuple[object, ...]]:
+    """The layers, and the host's steps where they run."""
+    waiting = list(plan.get("host_steps", []))
+    layers = plan["layers"]
+    for number in range(len(layers) + 1):
+        while waiting and waiting[0]["after"] <= number:
+            yield _host_row(waiting.pop(0))
+        if number < len(layers):
+            yield _row(layers[number])
+
+
+def _host_row(step: dict[str, Any]) -> tuple[object, ...]:
+    sides = (" + ".join("×".join(map(str, shape)) for shape in step["inputs"]), "×".join(map(str, step["output"])))
+    shown = (step["name"], f"host: {', '.join(step['operators'])}", *sides)
+    return *shown, *[None] * (len(COLUMNS) - len(shown) - 1), "host"
 
 
 def _row(layer: dict[str, Any]) -> tuple[object, ...]:

@@ -45,7 +45,10 @@ def import_onnx(source: str | Path | onnx.ModelProto) -> Graph:
         hosted = host_nodes(protos, (output,))
         nodes = [node for i, proto in enumerate(protos) if i not in hosted for node in views.take(proto)]
     tail: onnx.ModelProto | None = None
-    if hosted:
+    if hosted and _fits_between(rest := [protos[i] for i in sorted(hosted)], views.shapes):
+        with np.errstate(all="ignore"):
+            nodes += [node for proto in rest for node in views.take(proto)]
+    elif hosted:
         rest = [protos[i] for i in sorted(hosted)]
         output = boundary(rest, views.shapes)
         tail = host_model(model, rest, output, views.shapes[output], constants)
@@ -65,6 +68,13 @@ def import_onnx(source: str | Path | onnx.ModelProto) -> Graph:
     graph = Graph(model.graph.name or "network", dict(views.shapes), tuple(nodes), name, output, shape, tail)
     verify(graph, after="import")
     return graph
+
+
+def _fits_between(nodes: list[onnx.NodeProto], shapes: Mapping[str, Shape]) -> bool:
+    """Whether what would end the network on the host reads several tensors, and can run between layers instead."""
+    read = {name for node in nodes for name in node.input if name in shapes}
+    known = all(node.op_type in MIDDLE or node.op_type in BY_NAME.keys() - HOST for node in nodes)
+    return len(read) > 1 and known
 
 
 def canonicalise(graph: Graph) -> Graph:

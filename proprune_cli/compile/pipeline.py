@@ -28,6 +28,7 @@ from proprune_cli.compile.qdq import to_qdq
 from proprune_cli.compile.quantise import quantise
 from proprune_cli.compile.tile import Choices, choose_tiling
 from proprune_cli.errors import DoesNotFitError, ProPruneError, UnsupportedError
+from proprune_cli.ir.graph import Graph, Host
 from proprune_cli.ir.quantized import QGraph
 
 Codes = NDArray[np.int8]
@@ -78,7 +79,8 @@ def compile_model(
     Args:
         calibration: float32 [N, C, H, W], images as the network takes them.
         on_stage: called with the name of each stage as it starts.
-        allow_host: whether trailing operators may run on the host; else a network that has any is refused.
+        allow_host: whether operators may run on the host, at the end or in between; else a network that has any is
+            refused.
 
     Raises:
         ProPruneError: the model or the images are wrong (exit 1), unsupported or too large (exit 3).
@@ -88,13 +90,9 @@ def compile_model(
     imported = import_onnx(source)
     tail = imported.host_tail
     operators = [node.op_type for node in tail.graph.node] if tail is not None else []
-    if operators and not allow_host:
-        raise UnsupportedError(
-            f"{', '.join(operators)} would run on the host",
-            where=f"network {imported.name!r}",
-            remedy="leave out --no-host, or cut these operators off the model",
-        )
     graph = canonicalise(imported)
+    if not allow_host:
+        _refuse_host(graph, operators)
     stage("quantise")
     quantised, report = quantise(graph, calibration)
     stage("schedule")
@@ -118,6 +116,27 @@ def compile_model(
         report=dataclasses.asdict(report),
         host=tail.SerializeToString() if tail is not None else b"",
     )
+
+
+def _refuse_host(graph: Graph, tail: list[str]) -> None:
+    """Refuse a network of which the host would compute a part.
+
+    Args:
+        tail: the operators after the engine's part.
+
+    Raises:
+        UnsupportedError: naming every operator of the host.
+    """
+    steps = [node for node in graph.nodes if isinstance(node, Host)]
+    operators = [operator for node in steps for operator in node.operators]
+    if operators or tail:
+        where = f"node {steps[0].name!r} ({', '.join(steps[0].operators)})" if steps else f"network {graph.name!r}"
+        raise UnsupportedError(
+            f"{', '.join([*operators, *tail])} would run on the host",
+            where=where,
+            remedy="leave out --no-host, or "
+            + ("replace these operators in the model" if steps else "cut these operators off the model"),
+        )
 
 
 def lower(graph: QGraph, array: Array, memory: Memory) -> tuple[Program, tuple[TiledLayer, ...]]:

@@ -5,16 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from proprune_cli.accel.array import Array
-from proprune_cli.accel.program import Program
+from proprune_cli.accel.program import HostStep, Program
 from proprune_cli.accel.timing import Timing
 from proprune_cli.compile.emit import TiledLayer
 
 
 def make_plan(layers: tuple[TiledLayer, ...], program: Program, timing: Timing, array: Array) -> dict[str, Any]:
-    """``{"layers": [...], "totals": {...}}``; cycles are predicted by ``totals["model"]``."""
+    """``{"layers": [...], "host_steps": [...], "totals": {...}}``; cycles are predicted by ``totals["model"]``.
+
+    The totals are the engine's alone: the time of the host's steps is measured, by ``proprune bench``.
+    """
     macs = sum(t.layer.macs for t in layers)
     return {
         "layers": [_layer(t, index, timing, array) for index, t in enumerate(layers)],
+        "host_steps": [_host_step(step) for step in program.host_steps],
         "totals": {
             "model": timing.model,
             "cycles": timing.cycles,
@@ -26,6 +30,16 @@ def make_plan(layers: tuple[TiledLayer, ...], program: Program, timing: Timing, 
             "program_bytes": len(program.image) * 8,
             "buffer_bytes": program.bytes,
         },
+    }
+
+
+def _host_step(step: HostStep) -> dict[str, Any]:
+    return {
+        "name": step.name,
+        "operators": list(step.operators),
+        "after": step.after,
+        "inputs": [[plane.channels, plane.height, plane.width] for plane in step.inputs],
+        "output": [step.output.channels, step.output.height, step.output.width],
     }
 
 

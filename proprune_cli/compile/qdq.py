@@ -120,8 +120,8 @@ class _Builder(OnnxBody):
     def _fenced(self, x: str, name: str) -> str:
         """``x``, where ONNX Runtime's optimiser does not look through.
 
-        It would put its QLinearSoftmax, which rounds otherwise, for a Softmax, and move a Resize into a layout of which it has no
-        kernel, or one with other rounding.
+        It would put its QLinearSoftmax, which rounds otherwise, for a Softmax, and move a Resize into a layout of which
+        it has no kernel, or one with other rounding.
         """
         index = self._number(0)
         sequence = f"{name}/{x}/sequence"

@@ -36,7 +36,7 @@ def build(
     """Compile a run directory or an ONNX file.
 
     Args:
-        allow_host: whether trailing operators may run on the host.
+        allow_host: whether operators may run on the host.
 
     Raises:
         InputError: the source or the calibration images are missing or damaged.

@@ -265,20 +265,7 @@ class QHost:
         return self.xs
 
 
-QLayer = (
-    QConv
-    | QMaxPool
-    | QAdd
-    | QMul
-    | QRelu
-    | QTable
-    | QConcat
-    | QSelect
-    | QPad
-    | QUpsample
-    | QConvTranspose
-    | QHost
-)
+QLayer = QConv | QMaxPool | QAdd | QMul | QRelu | QTable | QConcat | QSelect | QPad | QUpsample | QConvTranspose | QHost
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from proprune_cli.accel.boards import Board
 from proprune_cli.accel.energy import Work, predict_energy
 from proprune_cli.accel.timing import LayerTiming, Memory, estimate
 from proprune_cli.artifact import Artifact
+from proprune_cli.artifact.host import measure_step_ms
 from proprune_cli.errors import InputError
 from proprune_cli.measure.records import BenchRecord, Coefficient, LayerRecord
 
@@ -33,9 +34,16 @@ def predict(artifact: Artifact, label: str, board: Board, array: Array) -> Bench
         Coefficient("DDR latency", board.ddr_latency_ns, "ns", board.sources["ddr.latency_ns"]),
     ]
     notes = [f"engine clock {timing.clock_mhz:g} MHz; one image at a time; the host's share is not included"]
-    host_ms = artifact.host.measure_ms(artifact.output_shape) if artifact.host else None
+    steps = [(s.operators, measure_step_ms(s)) for s in artifact.program.host_steps]
+    if steps:
+        names = ", ".join(dict.fromkeys(name for operators, _ in steps for name in operators))
+        spent = sum(ms for _, ms in steps)
+        notes.append(f"{len(steps)} host steps between layers ({names}): {spent:.3f} ms measured on this machine")
     if artifact.host:
-        notes.append(f"host segment {', '.join(artifact.host.operators)}: {host_ms:.3f} ms measured on this machine")
+        steps.append((artifact.host.operators, artifact.host.measure_ms(artifact.output_shape)))
+        name = ", ".join(artifact.host.operators)
+        notes.append(f"host segment {name}: {steps[-1][1]:.3f} ms measured on this machine")
+    host_ms = sum(ms for _, ms in steps) if steps else None
     return BenchRecord(
         artifact=label,
         network=artifact.name,

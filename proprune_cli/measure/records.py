@@ -52,7 +52,8 @@ class BenchRecord:
         mac_utilisation: ``macs / (cycles · MACs per cycle)``.
         ddr_bytes: read and written for one image. energy_mj: of one image.
         energy_low_mj, energy_high_mj: what it is by the coefficients' lower and upper bounds.
-        host_ms: of the host segment, measured where the bench ran and not part of latency_ms; None where there is none.
+        host_ms: of the host's part (steps between layers, and the end), measured where the bench ran and not part of
+            latency_ms; None where there is none.
         coefficients: what the models assume, with sources. notes: caveats for the reader.
     """
 

@@ -133,7 +133,7 @@ def _converted(view: NodeView, model: onnx.ModelProto) -> onnx.ModelProto:
     if view.opset >= OPSET:
         return model
     try:
-        converted = cast("onnx.ModelProto", version_converter.convert_version(model, OPSET))
+        converted = version_converter.convert_version(model, OPSET)
     except Exception as error:  # the converter raises RuntimeError and its own, unrelated classes
         raise view.refusal(
             f"on the host it needs operator set {OPSET}, and cannot be converted from {view.opset}",

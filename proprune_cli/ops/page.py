@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from proprune_cli.ops.folding import FOLDED
-from proprune_cli.ops.host import FOLLOWING, HOST
+from proprune_cli.ops.host import FOLLOWING, HOST, MIDDLE
 from proprune_cli.ops.importing import rule_of
 from proprune_cli.ops.registry import OPERATORS
 
@@ -36,7 +36,13 @@ def page() -> str:
     host = f"Run on the host, by ONNX Runtime, at the end of the network alone: {', '.join(sorted(HOST))}"
     after = f"after one of these also {', '.join(sorted(FOLLOWING))}"
     table = _HEAD + "\n".join(rows)
-    return f"{table}\n\nEvaluated on import where all their inputs are constants: {folded}.\n\n{host}; {after}.\n"
+    middle = (
+        "Run on the host between the engine's layers, each from int8 codes to int8 codes, where it reads and makes "
+        "float channels x height x width, keeps the images of a batch apart, and no condition above lets the engine run it: "
+        f"{', '.join(sorted(MIDDLE))}."
+    )
+    constants = f"Evaluated on import where all their inputs are constants: {folded}."
+    return "\n\n".join([table, constants, f"{host}; {after}.", middle]) + "\n"
 
 
 def main(arguments: list[str] | None = None) -> int:

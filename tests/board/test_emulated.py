@@ -162,7 +162,12 @@ def test_the_engine_rings_once_for_a_whole_network() -> None:
     registers = {r.name: (r.offset, r.width) for r in isa.REGISTERS}
     d = driver.Driver(Recorder(InterpreterEngine(ARRAY), memory), registers, memory.allocate)
     p = doubling_program()
-    d.load(driver.Job(p.size, (driver.Range(0, 1, p.counters),), 1, p.counters, 4, p.input.address, 16, p.output.address, 16), p.image)
+    d.load(
+        driver.Job(
+            p.size, (driver.Range(0, 1, p.counters),), 1, p.counters, 4, p.input.address, 16, p.output.address, 16
+        ),
+        p.image,
+    )
     d.run(p.input.pack(X))
     assert writes.count((REGISTERS["control"], driver.START)) == 1
     for pointer in driver.POINTERS:

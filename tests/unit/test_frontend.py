@@ -384,8 +384,9 @@ REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
         lambda: model(
             node("Tanh", ["x"], ["a"]),
             node("Sigmoid", ["x"], ["b"]),
-            node("Softmax", ["a"], ["s"], axis=1),
-            node("Mul", ["s", "b"], ["y"]),
+            node("ArgMax", ["a"], ["s"], axis=1),
+            node("Cast", ["s"], ["f"], to=1),
+            node("Mul", ["f", "b"], ["y"]),
         ),
         "reading 2 tensors",
     ),

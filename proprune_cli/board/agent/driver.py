@@ -23,7 +23,7 @@ POINTERS = ("features", "weights", "residual", "descriptors", "results")
 POLL_SECONDS = 100e-6
 
 
-HostCall = Callable[[int, List[Any]], Any]
+HostCall = Callable[[int, List[Any]], Any]  # noqa: UP006 - Python 3.8
 """Computes a part that is not the engine's: its number and the words it reads in, the words it writes out."""
 
 
