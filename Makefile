@@ -44,6 +44,7 @@ generate: $(STAMP) ## regenerate hls/generated, the generated pages of docs, and
 
 bench: $(STAMP) ## benchmarks, ratios measured side by side
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m pytest -q -m large
 
 clean: ## remove the environment and every build product
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache

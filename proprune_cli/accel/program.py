@@ -110,5 +110,11 @@ class Program:
             self._table(int(layer.step_table), int(layer.step_count), isa.StepDescriptor.WORDS)
         )
 
+    def all_steps(self, layers: isa.LayerDescriptor) -> isa.StepDescriptor:
+        """The step descriptors of all ``layers`` one after the other, columnar."""
+        tables = zip(np.asarray(layers.step_table).tolist(), np.asarray(layers.step_count).tolist(), strict=True)
+        words = [self._table(address, count, isa.StepDescriptor.WORDS) for address, count in tables]
+        return isa.StepDescriptor.decode(np.concatenate(words))
+
     def _table(self, address: int, count: int, words: int) -> Words:
         return self.image[address : address + count * words]

@@ -132,7 +132,7 @@ class Traffic:
 
     @staticmethod
     def of(layer: isa.LayerDescriptor, steps: isa.StepDescriptor) -> Traffic:
-        """Traffic of a layer (one row) with its steps (columns)."""
+        """Traffic of steps (columns); ``layer`` is one row for all of them, or one row for each."""
         y0, x0 = np.asarray(steps.y0), np.asarray(steps.x0)
         top, left = np.maximum(y0, 0), np.maximum(x0, 0)
         rows = np.maximum(np.minimum(y0 + steps.rows, layer.in_height) - top, 0)
@@ -141,16 +141,16 @@ class Traffic:
         pixels = np.asarray(steps.tile_height) * np.asarray(steps.tile_width)
         store = pixels * steps.emit_groups
         whole = (cols == layer.in_width) & (layer.in_pitch == layer.in_width)
-        has_residual = int(layer.combine) != isa.Combine.NONE
-        residual = (np.asarray(steps.emit_groups) if layer.broadcast else store) * has_residual
-        single = int(layer.out_step_x) > 1
+        has_residual = np.asarray(layer.combine) != isa.Combine.NONE
+        residual = np.where(layer.broadcast, steps.emit_groups, store) * has_residual
+        single = np.asarray(layer.out_step_x) > 1
         return Traffic(
             fetch=rows * cols * groups,
             bursts=groups * np.where(whole, 1, rows) * (rows * cols > 0),
             weights=np.asarray(steps.weight_words),
             residual=residual,
             store=store,
-            lone=store * single + residual * (single or bool(layer.broadcast)),
+            lone=store * single + residual * (single | np.asarray(layer.broadcast, dtype=np.bool_)),
         )
 
     @property
@@ -164,47 +164,91 @@ def layer_timing(
     name: str, layer: isa.LayerDescriptor, steps: isa.StepDescriptor, array: Array, memory: Memory
 ) -> LayerTiming:
     """Predict one layer: ``layer`` is one row, ``steps`` its columnar step descriptors (addresses are not used)."""
-    traffic = Traffic.of(layer, steps)
-    latency = memory.latency
-    iterations = np.asarray(steps.iterations)
-    cells = np.asarray(steps.rows) * np.asarray(steps.cols) * np.asarray(steps.groups)
-    pixels = np.asarray(steps.tile_height) * np.asarray(steps.tile_width)
-
-    fill = np.maximum(cells, traffic.fetch + traffic.bursts * latency) + latency
-    weight_cycles = traffic.weights / array.weight_port_words
-    per_word = STRIDED_STORE_CYCLES if int(layer.out_step_x) > 1 else 1
-    store, residual = traffic.store * per_word, traffic.residual * per_word
-    last_block = pixels * array.oc_groups * (np.asarray(steps.emit_groups) > 0) * per_word
-    # While a step computes, the next one's input is fetched.
-    fetched_beside = np.append(traffic.fetch[1:], 0) - traffic.fetch
-    shared = (traffic.ddr_bytes + fetched_beside * isa.WORD_BYTES) / memory.bytes_per_cycle
-    busy = np.maximum.reduce([iterations + PIPELINE_DEPTH, weight_cycles + latency, residual + latency, shared])
-    # The store of all blocks but the last overlaps the blocks after them.
-    busy = np.maximum(busy, store - last_block)
-
-    loaded = computed = stored = before = 0.0
-    for f, b, s, last in zip(fill.tolist(), busy.tolist(), store.tolist(), last_block.tolist(), strict=True):
-        loaded = max(loaded, before) + f  # the bank it writes is free once the step before the last has computed
-        before = computed
-        computed = max(loaded, computed, stored - last) + b
-        stored = max(stored + s, computed + last) if s else stored
-    ddr_bytes = int(traffic.ddr_bytes.sum())
-    memory_cycles = ddr_bytes / memory.bytes_per_cycle
-    start = LAYER_READS * latency + (latency + LOOKUP_WORDS if layer.lookup else 0)
-    cycles = max(max(computed, stored) + latency, memory_cycles) + start
-    compute = int(iterations.sum())
-    waiting = max(memory_cycles, float(weight_cycles.sum()), float(fill.sum()), float(store.sum()))
-    bound: Bound = (
-        "compute" if compute >= max(waiting, cycles / 2) else "memory" if waiting >= cycles / 2 else "overhead"
-    )
-    return LayerTiming(name, round(cycles), compute, round(memory_cycles), ddr_bytes, bound)
+    count = np.size(steps.iterations)
+    costs = _StepCosts.of(layer, steps, np.array([count]), array, memory)
+    return costs.layer(name, slice(0, count), looks_up=bool(layer.lookup), memory=memory)
 
 
 def estimate(program: Program, array: Array, memory: Memory) -> Timing:
-    """Predict every layer of an encoded program."""
+    """Predict every layer of an encoded program; the steps of all layers are worked on together."""
     layers = program.layers()
-    timings = (
-        layer_timing(name, layer, program.steps(layer), array, memory)
-        for name, layer in ((n, layers.row(i)) for i, n in enumerate(program.layer_names))
+    counts = np.asarray(layers.step_count)
+    steps = program.all_steps(layers)
+    columns = {name: np.repeat(np.asarray(getattr(layers, name)), counts) for name in layers.layout()}
+    costs = _StepCosts.of(isa.LayerDescriptor(**columns), steps, counts, array, memory)
+    ends = np.cumsum(counts)
+    lookups = np.asarray(layers.lookup).tolist()
+    return Timing(
+        tuple(
+            costs.layer(name, slice(int(end - count), int(end)), looks_up=bool(lookup), memory=memory)
+            for name, end, count, lookup in zip(program.layer_names, ends, counts, lookups, strict=True)
+        ),
+        memory.clock_mhz,
     )
-    return Timing(tuple(timings), memory.clock_mhz)
+
+
+@dataclass(frozen=True)
+class _StepCosts:
+    """Cycles of each step's processes, [steps] of one layer or of several one after the other."""
+
+    fill: NDArray[np.float64]
+    busy: NDArray[np.float64]
+    store: NDArray[np.int64]
+    last_block: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    iterations: NDArray[np.int64]
+    ddr_bytes: NDArray[np.int64]
+
+    @staticmethod
+    def of(
+        layer: isa.LayerDescriptor,
+        steps: isa.StepDescriptor,
+        counts: NDArray[np.int64],
+        array: Array,
+        memory: Memory,
+    ) -> _StepCosts:
+        """``layer`` is one row, or one row for each step; ``counts`` are the steps of each layer."""
+        traffic, latency = Traffic.of(layer, steps), memory.latency
+        iterations = np.asarray(steps.iterations)
+        cells = np.asarray(steps.rows) * np.asarray(steps.cols) * np.asarray(steps.groups)
+        pixels = np.asarray(steps.tile_height) * np.asarray(steps.tile_width)
+        per_word = np.where(np.asarray(layer.out_step_x) > 1, STRIDED_STORE_CYCLES, 1)
+        store, residual = traffic.store * per_word, traffic.residual * per_word
+        last_block = pixels * array.oc_groups * (np.asarray(steps.emit_groups) > 0) * per_word
+        weights = traffic.weights / array.weight_port_words
+        # While a step computes, the next one's input is fetched.
+        following = np.append(traffic.fetch[1:], 0)
+        following[np.cumsum(counts) - 1] = 0
+        shared = (traffic.ddr_bytes + (following - traffic.fetch) * isa.WORD_BYTES) / memory.bytes_per_cycle
+        # The store of all blocks but the last overlaps the blocks after them.
+        paces = [iterations + PIPELINE_DEPTH, weights + latency, residual + latency, shared, store - last_block]
+        return _StepCosts(
+            fill=np.maximum(cells, traffic.fetch + traffic.bursts * latency) + latency,
+            busy=np.maximum.reduce(paces),
+            store=store,
+            last_block=last_block,
+            weights=weights,
+            iterations=iterations,
+            ddr_bytes=traffic.ddr_bytes,
+        )
+
+    def layer(self, name: str, steps: slice, *, looks_up: bool, memory: Memory) -> LayerTiming:
+        """Chain a layer's steps: loads, computations and stores overlap as the double buffers allow."""
+        columns = (self.fill, self.busy, self.store, self.last_block)
+        loaded = computed = stored = before = 0.0
+        for fill, busy, store, last in zip(*(c[steps].tolist() for c in columns), strict=True):
+            loaded = max(loaded, before) + fill  # the bank it writes is free once the step before the last has computed
+            before = computed
+            computed = max(loaded, computed, stored - last) + busy
+            stored = max(stored + store, computed + last) if store else stored
+        ddr_bytes = int(self.ddr_bytes[steps].sum())
+        memory_cycles = ddr_bytes / memory.bytes_per_cycle
+        start = LAYER_READS * memory.latency + (memory.latency + LOOKUP_WORDS if looks_up else 0)
+        cycles = max(max(computed, stored) + memory.latency, memory_cycles) + start
+        compute = int(self.iterations[steps].sum())
+        others = (float(c[steps].sum()) for c in (self.weights, self.fill, self.store))
+        waiting = max(memory_cycles, *others)
+        bound: Bound = (
+            "compute" if compute >= max(waiting, cycles / 2) else "memory" if waiting >= cycles / 2 else "overhead"
+        )
+        return LayerTiming(name, round(cycles), compute, round(memory_cycles), ddr_bytes, bound)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 import torch.nn.functional as nnf
 
@@ -22,8 +23,9 @@ class Batches:
     """Batches of one split on demand; images stay as they are stored until their batch is due."""
 
     def __init__(self, data: Dataset, split: Split, batch: int, augment: Augment = "none") -> None:
-        self._images = torch.from_numpy(split.images)
-        self._labels = torch.from_numpy(split.labels)
+        # Files are read into memory that cannot be written; torch wants its own.
+        self._images = torch.from_numpy(np.require(split.images, requirements="W"))
+        self._labels = torch.from_numpy(np.require(split.labels, requirements="W"))
         self._batch = batch
         self._crop = augment != "none"
         self._flip = augment == "crop+flip" or (augment == "auto" and data.flip)

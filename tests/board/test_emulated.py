@@ -38,7 +38,7 @@ def doubling_program(size: int = 0) -> Program:
     image[:layer] = isa.LayerDescriptor(
         stride_y=1, stride_x=1, groups_per_chunk=1, step_table=step, step_count=1, in_width=4, in_height=4,
         group_table=groups, pitch=4, chunk_cells=16, pattern_table=pattern, pattern_count=1, out_base=y.address,
-        out_plane=16, out_width=4, out_height=4, lane_select_0=select,
+        out_plane=16, out_pitch=4, out_step_y=1, out_step_x=1, in_pitch=4, lane_select_0=select,
     ).encode()[0]  # fmt: skip
     image[step : step + 6] = isa.StepDescriptor(
         rows=4, cols=4, tile_height=4, tile_width=4, groups=1, beats=8, blocks=1, weights=stream, weight_words=words,

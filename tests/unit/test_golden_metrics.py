@@ -11,12 +11,19 @@ from pathlib import Path
 import pytest
 
 from benchmarks import predicted
-from benchmarks.networks import NETWORKS, Network
+from benchmarks.networks import LARGE, NETWORKS, Network
 
 TOLERANCE = 1
 """Cycles may rise by this many in a thousand: a tap more or less, where a library draws other random weights."""
 
-QUICK = ("lenet5-28", "resnet8-32", "mobilenetv1-32", "squeezenet-32")
+QUICK = ("lenet5-28", "resnet8-32", "mobilenetv1-32", "squeezenet-32", "resnet18-224")
+
+
+def marks(network: Network) -> tuple[pytest.MarkDecorator, ...]:
+    """Large networks are compared by ``make bench``: compiling all of them takes longer than every other test."""
+    if network.name in QUICK:
+        return ()
+    return (pytest.mark.large,) if network in LARGE else (pytest.mark.slow,)
 
 
 def slower(recorded: dict[str, int], cycles: dict[str, int]) -> list[str]:
@@ -31,7 +38,7 @@ def slower(recorded: dict[str, int], cycles: dict[str, int]) -> list[str]:
 
 @pytest.mark.parametrize(
     "network",
-    [pytest.param(n, id=n.name, marks=() if n.name in QUICK else pytest.mark.slow) for n in NETWORKS],
+    [pytest.param(n, id=n.name, marks=marks(n)) for n in NETWORKS],
 )
 def test_a_network_has_not_become_slower(network: Network, request: pytest.FixtureRequest) -> None:
     cycles = {name: p.cycles for name, p in predicted.predict_all(predicted.quantised(network)).items()}

@@ -10,7 +10,8 @@ from hypothesis import assume, given, settings
 
 from proprune_cli.accel.array import Array, load_array
 from proprune_cli.accel.timing import Memory
-from proprune_cli.compile.fuse import EngineLayer, fuse
+from proprune_cli.compile.engine_layer import EngineLayer, View
+from proprune_cli.compile.fuse import fuse
 from proprune_cli.compile.layer_taps import build_taps
 from proprune_cli.compile.tile import Tiling, choose_tiling
 from proprune_cli.errors import DoesNotFitError
@@ -21,78 +22,75 @@ MEMORY = Memory.planned(bandwidth_gb_s=1.4, latency_ns=300, clock_mhz=100)
 ARRAY = load_array("z7020-256")
 
 
-def conv(channels: int, size: int, kernel: int = 3) -> tuple[EngineLayer, QTensor, QTensor]:
+def conv(channels: int, size: int, kernel: int = 3) -> EngineLayer:
     rng = np.random.default_rng(0)
     weight = rng.integers(1, 100, (channels, channels, kernel * kernel)).astype(np.int8)
     pad = kernel // 2
-    layer = EngineLayer(
-        "conv", "dense", "x", "y", (kernel, kernel), pads=(pad, pad, pad, pad), weight=weight,
-        bias=np.zeros(channels, np.int32), multiplier=np.ones(channels, np.int32), macs=weight.size * size * size,
+    return EngineLayer(
+        "conv", "dense", View.of(QTensor("x", channels, size, size, -4)), "y", channels, (size, size),
+        (kernel, kernel), pads=(pad, pad, pad, pad), weight=weight, bias=np.zeros(channels, np.int32),
+        multiplier=np.ones(channels, np.int32), macs=weight.size * size * size,
     )  # fmt: skip
-    return layer, QTensor("x", channels, size, size, -4), QTensor("y", channels, size, size, -4)
 
 
-def tile(layer: EngineLayer, x: QTensor, y: QTensor, array: Array = ARRAY, memory: Memory = MEMORY) -> Tiling:
-    return choose_tiling(layer, build_taps(layer, x, y, array), x, y, array, memory)
+def tile(layer: EngineLayer, array: Array = ARRAY, memory: Memory = MEMORY) -> Tiling:
+    return choose_tiling(layer, build_taps(layer, array), array, memory)
 
 
 @settings(max_examples=150, deadline=None)
 @given(quantised_networks(), arrays())
 def test_every_output_pixel_is_stored_exactly_once(network: tuple[QGraph, np.ndarray], array: Array) -> None:
     graph, _ = network
-    for layer in fuse(graph):
-        x, y = graph.tensors[layer.x], graph.tensors[layer.y]
+    for layer in fuse(graph).layers:
         try:
-            steps = tile(layer, x, y, array).steps
+            steps = tile(layer, array).steps
         except DoesNotFitError:
             assume(False)
             raise
-        stored = np.zeros((y.height, y.width), dtype=np.int64)
+        stored = np.zeros(layer.size, dtype=np.int64)
         columns = (
             np.asarray(c) for c in (steps.oy0, steps.ox0, steps.tile_height, steps.tile_width, steps.emit_groups)
         )
         for oy, ox, height, width, groups in zip(*columns, strict=True):
             stored[oy : oy + height, ox : ox + width] += groups
-        assert (stored == -(-y.channels // 8)).all()
+        assert (stored == -(-layer.channels // 8)).all()
         assert (np.asarray(steps.beats) <= array.acc_depth).all()
         assert (np.asarray(steps.rows) * np.asarray(steps.cols) <= array.bank_depth).all()
 
 
 @pytest.mark.parametrize(("channels", "size"), [(64, 56), (128, 28), (256, 14)])
 def test_a_large_convolution_keeps_the_array_busy(channels: int, size: int) -> None:
-    layer, x, y = conv(channels, size)
-    tiling = tile(layer, x, y)
+    layer = conv(channels, size)
+    tiling = tile(layer)
     assert layer.macs / tiling.timing.cycles / ARRAY.macs_per_cycle > 0.97
     assert tiling.timing.bound == "compute"
 
 
 def test_a_fully_connected_layer_is_bound_by_memory() -> None:
-    layer, x, y = conv(1024, 1, kernel=1)
-    timing = tile(layer, x, y).timing
+    layer = conv(1024, 1, kernel=1)
+    timing = tile(layer).timing
     assert timing.bound == "memory"
     assert timing.cycles >= 1024 * 1024 / 8
 
 
 def test_less_bandwidth_never_helps() -> None:
-    layer, x, y = conv(64, 14)
-    cycles = [
-        tile(layer, x, y, memory=dataclasses.replace(MEMORY, bytes_per_cycle=b)).timing.cycles for b in (1, 4, 14)
-    ]
+    layer = conv(64, 14)
+    cycles = [tile(layer, memory=dataclasses.replace(MEMORY, bytes_per_cycle=b)).timing.cycles for b in (1, 4, 14)]
     assert cycles == sorted(cycles, reverse=True)
     assert cycles[0] > cycles[-1]
 
 
 def test_dropped_kernel_positions_cost_no_time() -> None:
-    layer, x, y = conv(128, 28)
+    layer = conv(128, 28)
     assert layer.weight is not None
     sparse = layer.weight.copy()
     sparse[:, :, 1:] = 0
-    dense, pruned = tile(layer, x, y).timing, tile(dataclasses.replace(layer, weight=sparse), x, y).timing
+    dense, pruned = tile(layer).timing, tile(dataclasses.replace(layer, weight=sparse)).timing
     assert dense.iterations == 9 * pruned.iterations
     assert dense.cycles / pruned.cycles > 7
 
 
 def test_a_kernel_row_wider_than_a_bank_does_not_fit() -> None:
-    layer = EngineLayer("wide", "max", "x", "y", (1, 9000))
+    layer = EngineLayer("wide", "max", View.of(QTensor("x", 8, 1, 9000, 0)), "y", 8, (1, 1), (1, 9000))
     with pytest.raises(DoesNotFitError, match="9000"):
-        tile(layer, QTensor("x", 8, 1, 9000, 0), QTensor("y", 8, 1, 1, 0))
+        tile(layer)

@@ -1,0 +1,53 @@
+"""Cycles from layer shapes alone against the timing model on the compiled network, and the time that each takes."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from benchmarks.networks import LARGE, SMALL
+from benchmarks.predicted import quantised
+from proprune_cli.accel import estimate as shapes
+from proprune_cli.accel.array import load_array
+from proprune_cli.accel.boards import load_board
+from proprune_cli.accel.timing import Memory, estimate
+from proprune_cli.compile.emit import TiledLayer
+from proprune_cli.compile.pipeline import lower
+
+KINDS = {"dense": shapes.DENSE, "diagonal": shapes.DIAGONAL, "max": shapes.MAX}
+
+
+def shapes_of(layers: tuple[TiledLayer, ...]) -> shapes.Shapes:
+    """The layers' shapes, as the estimate takes them."""
+    rows: list[tuple[int, ...]] = []
+    for tiled in layers:
+        p = tiled.layer
+        constant = p.kind == "diagonal" and p.weight is not None and bool((p.weight == p.weight[0, 0]).all())
+        rows.append(
+            (KINDS[p.kind], p.view.channels, p.view.height, p.view.width, p.channels, *p.size, *p.kernel,
+             p.stride[0], int(p.residual is not None), int(constant))
+        )  # fmt: skip
+    return shapes.Shapes.of(rows)
+
+
+def main() -> None:
+    array, board = load_array("z7020-256"), load_board("pynq-z2")
+    memory = Memory.of(board, array)
+    print(f"{'network':24} {'compiled':>10} {'by shapes':>10} {'error':>7} {'walk ms':>8} {'shapes ms':>9}")
+    errors: list[float] = []
+    for network in (*SMALL, *LARGE):
+        program, layers = lower(quantised(network), array, memory)
+        columns = shapes_of(layers)
+        start = time.perf_counter()
+        walked = estimate(program, array, memory).cycles
+        middle = time.perf_counter()
+        quick = int(shapes.estimate_cycles(columns, array, memory).sum())
+        end = time.perf_counter()
+        errors.append(abs(quick / walked - 1))
+        print(
+            f"{network.name:24} {walked:10d} {quick:10d} {quick / walked - 1:7.1%} {(middle - start) * 1e3:8.2f} "
+            f"{(end - middle) * 1e3:9.3f}",
+            flush=True,
+        )
+    print(f"mean error {np.mean(errors):.1%}, largest {np.max(errors):.1%}")

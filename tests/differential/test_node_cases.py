@@ -1,0 +1,92 @@
+"""The ``onnx`` package's node cases: compiled and byte for byte right on every executor, or refused with a reason."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from proprune_cli.accel.array import load_array
+from proprune_cli.compile.calibration import calibrate
+from proprune_cli.compile.frontend import canonicalise, import_onnx
+from proprune_cli.compile.pipeline import lower
+from proprune_cli.compile.quantise import quantise
+from proprune_cli.errors import ProPruneError, UnsupportedError
+from proprune_cli.ops.importing import rule_of
+from proprune_cli.ops.registry import BY_NAME
+from tests.executors import MEMORY, differing_bytes
+from tests.onnx_node_cases import NodeCase, node_cases
+
+WITHOUT_IMAGES = frozenset(
+    {"Concat", "Expand", "Gemm", "Mish", "ReduceMax", "ReduceMean", "Reshape", "Slice", "Split", "Sum", "Transpose"}
+)
+"""Operators whose cases have no image as input: the random networks and the unit tests go through them."""
+
+RULES = frozenset(rule_of(constraint) for operator in BY_NAME.values() for constraint in operator.constraints)
+"""The conditions on the page of supported operators."""
+
+_AGREE = """
+abs add_halves averagepool_2d_ceil averagepool_2d_default averagepool_2d_dilations
+averagepool_2d_pads_count_include_pad averagepool_2d_precomputed_pads
+averagepool_2d_precomputed_pads_count_include_pad averagepool_2d_precomputed_same_upper
+averagepool_2d_precomputed_strides averagepool_2d_same_lower averagepool_2d_same_upper averagepool_2d_strides
+basic_conv_with_padding basic_conv_without_padding batchnorm_epsilon batchnorm_example celu clip
+clip_default_max clip_default_min constant_pad constant_pad_axes constant_pad_negative_axes
+conv_with_autopad_same conv_with_strides_and_asymmetric_padding conv_with_strides_no_padding
+conv_with_strides_padding convtranspose convtranspose_dilations convtranspose_group_2
+convtranspose_group_2_image_3 convtranspose_pad convtranspose_pads dropout_default dropout_default_mask
+dropout_default_mask_ratio dropout_default_ratio dropout_random_old elu elu_default erf flatten_axis1
+flatten_default_axis flatten_negative_axis3 gather_1 globalaveragepool globalaveragepool_precomputed
+globalmaxpool globalmaxpool_precomputed hardsigmoid hardsigmoid_default hardswish hardswish_expanded identity
+leakyrelu leakyrelu_default maxpool_2d_ceil maxpool_2d_default maxpool_2d_dilations maxpool_2d_pads
+maxpool_2d_precomputed_pads maxpool_2d_precomputed_same_upper maxpool_2d_precomputed_strides
+maxpool_2d_same_lower maxpool_2d_same_upper maxpool_2d_strides maxpool_with_argmax_2d_precomputed_pads
+maxpool_with_argmax_2d_precomputed_strides mul_halves neg relu resize_downsample_scales_nearest
+resize_upsample_scales_nearest resize_upsample_scales_nearest_axes_2_3 resize_upsample_scales_nearest_axes_3_2
+selu selu_default sigmoid softplus softsign sub_halves tanh thresholdedrelu thresholdedrelu_default
+unsqueeze_negative_axes upsample_nearest
+"""
+AGREE = frozenset(_AGREE.split())
+"""Cases that must compile: any other one may be refused with a reason, and none may be wrong."""
+
+
+def outcome(case: NodeCase) -> str:
+    """What became of the case: "agrees", the reason of its refusal, or after "WRONG" what is wrong."""
+    try:
+        graph = canonicalise(import_onnx(case.model))
+        real = calibrate(graph, case.images).output
+        quantised, _ = quantise(graph, case.images)
+        program, _ = lower(quantised, load_array("z7020-256"), MEMORY)
+    except ProPruneError as error:
+        return _refusal(case, error)
+    if quantised.output_shape != case.expected.shape[1:]:
+        return f"WRONG shape: {quantised.output_shape} instead of {case.expected.shape[1:]}"
+    if not np.allclose(real.reshape(case.expected.shape), case.expected, case.rtol, max(case.atol, 1e-5)):
+        return "WRONG float result: the imported network is another function"
+    differing = differing_bytes(quantised, program, case.images)
+    return f"WRONG bytes: {differing}" if any(differing.values()) else "agrees"
+
+
+def _refusal(case: NodeCase, error: ProPruneError) -> str:
+    """A refusal says what, where and what to do, and a supported operator's names the condition that is broken."""
+    if not (error.what and error.where and error.remedy):
+        return f"WRONG refusal, incomplete: {error}"
+    told = not isinstance(error, UnsupportedError) or any(rule in error.what for rule in RULES)
+    if case.operator in BY_NAME and case.images.dtype == np.float32 and not told:
+        return f"WRONG refusal, not by a condition of the page: {error}"
+    return error.what
+
+
+def check(cases: list[NodeCase]) -> None:
+    found = {case.name.removeprefix("test_"): outcome(case) for case in cases}
+    assert cases
+    assert {name: what for name, what in found.items() if what.startswith("WRONG")} == {}
+    assert {name: what for name, what in found.items() if name in AGREE and what != "agrees"} == {}
+
+
+@pytest.mark.parametrize("operator", sorted({*BY_NAME} - {*WITHOUT_IMAGES}))
+def test_supported_operators_agree_or_say_what_is_broken(operator: str) -> None:
+    check([case for case in node_cases() if case.operator == operator])
+
+
+def test_other_operators_are_refused_and_what_defines_an_operator_agrees() -> None:
+    check([case for case in node_cases() if case.operator not in BY_NAME])
