@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from proprune_cli.compile.frontend_read import OPSETS
+from proprune_cli.ops.host import MIDDLE
 
 POINTWISE = frozenset(
     {"Abs", "Add", "Celu", "Clip", "Div", "Dropout", "Elu", "Erf", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu"}
@@ -71,6 +72,8 @@ def _as_networks(test: Any, operator: str) -> list[NodeCase]:
     if inputs[0].ndim != 4 or inputs[0].dtype not in (np.float32, np.int8, np.uint8):
         return []
     alone = _with_constants(test.model, inputs, outputs)
+    if len(nodes) == 1 and operator in MIDDLE and inputs[0].dtype == np.float32:
+        return [_case(test, _between(_negated(alone)), -inputs[0], outputs[0])]
     if len(nodes) == 1 and operator in LAYOUT and inputs[0].dtype == np.float32:
         return [_case(test, _negated(alone), -inputs[0], outputs[0])]
     cases = [_case(test, alone, inputs[0], outputs[0])]
@@ -132,6 +135,17 @@ def _negated(model: onnx.ModelProto) -> onnx.ModelProto:
     del negated.graph.node[:]
     negated.graph.node.extend(nodes)
     return negated
+
+
+def _between(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The network that goes on with a function that changes nothing, so that its end is the engine's."""
+    longer = onnx.ModelProto()
+    longer.CopyFrom(model)
+    y = longer.graph.output[0]
+    same = helper.make_node("LeakyRelu", [y.name], ["same"], alpha=1.0)
+    y.name = "same"
+    longer.graph.node.append(same)
+    return longer
 
 
 def _model(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
+from onnx import TensorProto, helper, numpy_helper
 
 from proprune_cli.accel.array import Array, load_array
 from proprune_cli.ir.quantized import (
@@ -16,6 +17,7 @@ from proprune_cli.ir.quantized import (
     QConv,
     QConvTranspose,
     QGraph,
+    QHost,
     QLayer,
     QMaxPool,
     QMul,
@@ -31,7 +33,7 @@ ARRAYS = ("z7020-256", "z7020-384", "zu-1024")
 CHANNELS = st.sampled_from([1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 24, 33, 40, 70])
 KINDS = (
     "conv", "conv", "depthwise", "grouped", "pool", "relu", "residual", "double", "difference", "table", "excite",
-    "product", "concat", "select", "pad", "upsample", "transpose",
+    "product", "concat", "select", "pad", "upsample", "transpose", "host", "host",
 )  # fmt: skip
 Quad = tuple[int, int, int, int]
 
@@ -200,6 +202,33 @@ class Builder:
         self.layers.append(QConvTranspose(name, x, y, weight, bias, multiplier, stride, pads, dilation, groups, relu))
         return y
 
+    def host(self, x: str) -> str:
+        """Normalisation over channels, resizing between pixels, or the larger of two tensors: none is the engine's."""
+        t = self.tensors[x]
+        kind = self.draw(st.sampled_from(["LRN", "Resize", "Max"]))
+        if kind == "LRN":
+            node, size, xs = helper.make_node("LRN", ["x0"], ["y"], size=3, alpha=0.4), (t.height, t.width), [x]
+        elif kind == "Resize":
+            node = helper.make_node("Resize", ["x0", "", "s"], ["y"], mode="linear")
+            size, xs = (2 * t.height, -(-3 * t.width // 2)), [x]
+        else:
+            xs = [x, self.select(x) if self.draw(st.booleans()) else self.table(x)]
+            if self.tensors[xs[1]].channels != t.channels:
+                xs = [xs[1], self.table(xs[1])]
+            t = self.tensors[xs[0]]
+            node, size = helper.make_node("Max", ["x0", "x1"], ["y"]), (t.height, t.width)
+        scales = np.asarray([1, 1, size[0] / t.height, size[1] / t.width], np.float32)
+        constants = [numpy_helper.from_array(scales, "s")] if kind == "Resize" else []
+        shape = ["N", t.channels, t.height, t.width]
+        inputs = [helper.make_tensor_value_info(f"x{i}", TensorProto.FLOAT, shape) for i in range(len(xs))]
+        outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+        body = helper.make_graph([node], "host", inputs, outputs, constants)
+        model = helper.make_model(body, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+        y = self.tensor(t.channels, *size)
+        name = f"host{len(self.layers)}"
+        self.layers.append(QHost(name, tuple(xs), y, model.SerializeToString(), (kind,)))
+        return y
+
     def layer(self, x: str) -> str:
         kind = self.draw(st.sampled_from(KINDS))
         source = self.tensors[x]
@@ -240,6 +269,7 @@ class Builder:
             others = [x] if self.draw(st.booleans()) else [self.select(x)]
             return self.concat([x, *others] if self.draw(st.booleans()) else [*others, x])
         simple = {"select": self.select, "pad": self.pad, "upsample": self.upsample, "transpose": self.conv_transpose}
+        simple["host"] = self.host
         if kind in simple:
             return simple[kind](x)
         weight = self.rng.integers(-127, 128, (source.channels, source.channels, 3, 3)).astype(np.int8)
@@ -255,6 +285,8 @@ def quantised_networks(draw: DrawFn) -> tuple[QGraph, np.ndarray]:
     for _ in range(draw(st.integers(1, 5))):
         if b.tensors[x].channels * b.tensors[x].height * b.tensors[x].width < 20_000:
             x = b.layer(x)
+    if all(isinstance(layer, QHost | QSelect | QConcat) for layer in b.layers):
+        x = b.table(x)
     t, s = b.tensors[x], b.tensors[first]
     graph = QGraph("random", b.tensors, tuple(b.layers), first, x, (t.channels, t.height, t.width))
     return graph, b.rng.integers(-128, 128, (s.channels, s.height, s.width)).astype(np.int8)

@@ -335,6 +335,31 @@ def _sum(draw: Draw, b: Builder) -> None:
     b.add("Sum", x, x)
 
 
+def _host(draw: Draw, b: Builder) -> None:
+    """What the host computes between the engine's layers; a convolution after it keeps it there."""
+    kind = draw(st.sampled_from(["LRN", "linear", "cubic", "Softmax", "InstanceNormalization", "larger"]))
+    if kind in ("linear", "cubic"):
+        # ONNX Runtime has no cubic kernel that makes an image smaller.
+        factors = [draw(st.sampled_from([1.0, 1.5, 2.0, 2.5] if kind == "cubic" or n < 4 else [0.5, 1.5, 2.0]))
+                   for n in b.shape[1:]]  # fmt: skip
+        sizes = [int(n * factor) for n, factor in zip(b.shape[1:], factors, strict=True)]
+        scales = b.constant(np.asarray([1, 1, *factors], np.float32))
+        b.add("Resize", "", scales, shape=(b.shape[0], *sizes), mode=kind)
+    elif kind == "LRN":
+        b.add("LRN", size=draw(st.sampled_from([1, 3, 5])), alpha=draw(st.sampled_from([1e-4, 0.5])), beta=0.75)
+    elif kind == "Softmax":
+        b.add("Softmax", axis=draw(st.sampled_from([1, 2, 3, -1])))
+    elif kind == "larger":
+        x = b.current
+        b.add("Tanh")
+        b.add("Max", x)
+    else:
+        b.add("InstanceNormalization", *(b.constant(b.normal(b.shape[0])) for _ in range(2)))
+    window = {"kernel_shape": [1, 1], "strides": [1, 1], "pads": [0] * 4, "dilations": [1, 1]}
+    filters = draw(st.integers(1, 9))
+    b.add("Conv", *_filters(draw, b, filters, window), shape=(filters, *b.shape[1:]), **window)
+
+
 EXTRA: dict[str, Callable[..., None]] = {
     "activation": _activation,
     "dense": _dense,
@@ -346,6 +371,7 @@ EXTRA: dict[str, Callable[..., None]] = {
     "scalar": _scalar,
     "global max": _plain,
     "sum": _sum,
+    "host": _host,
 }
 
 

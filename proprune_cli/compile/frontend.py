@@ -18,7 +18,7 @@ from proprune_cli.ir.verify import verify
 from proprune_cli.ops.folding import FOLDED, fold
 from proprune_cli.ops.host import HOST, MIDDLE
 from proprune_cli.ops.host_step import host_node
-from proprune_cli.ops.importing import Array, NodeView, broken_rule, import_node
+from proprune_cli.ops.importing import Array, Constraint, NodeView, broken_rule, import_node, remedy_of, rule_of
 from proprune_cli.ops.registry import BY_NAME
 
 
@@ -120,8 +120,9 @@ class _Importer:
             self._constants[view.y] = np.asarray(value)
             return []
         operator = BY_NAME.get(proto.op_type)
-        if proto.op_type in MIDDLE and (operator is None or broken_rule(operator, view) is not None):
-            return self._known([host_node(view, self._indices.get(view.input_name(1)))])
+        broken = broken_rule(operator, view) if operator is not None else None
+        if proto.op_type in MIDDLE and (operator is None or broken is not None):
+            return self._known([self._on_host(view, broken)])
         if operator is None:
             reason = "it is evaluated between constants only, here an activation reaches it"
             if proto.op_type in HOST:
@@ -130,6 +131,17 @@ class _Importer:
                 reason = "no rule for this operator"
             raise view.refusal(reason, f"one of the {len(BY_NAME)} operators of docs/supported-operators.md may do")
         return self._known(import_node(operator, view))
+
+    def _on_host(self, view: NodeView, broken: tuple[Constraint, str] | None) -> Node:
+        """The node as a step of the host. ``broken``: the engine's rule that does not hold, for the message."""
+        try:
+            return host_node(view, self._indices.get(view.input_name(1)))
+        except UnsupportedError as error:
+            if broken is None:
+                raise
+            rule, found = broken
+            reason = f"{rule_of(rule)}; here: {found}; nor can the host run it ({error.what.partition(': ')[2]})"
+            raise view.refusal(reason, remedy_of(rule)) from error
 
     def _known(self, nodes: list[Node]) -> list[Node]:
         """``nodes``, with the shapes of what they make noted."""

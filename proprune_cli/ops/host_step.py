@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper, version_converter
 
 from proprune_cli.accel.host import run_host_model
+from proprune_cli.errors import UnsupportedError
 from proprune_cli.ir.graph import Host, Shape
 from proprune_cli.ir.quantized import QHost, QTensor
 from proprune_cli.ops.importing import Array, NodeView
@@ -36,7 +37,7 @@ def host_node(view: NodeView, before: onnx.NodeProto | None = None) -> Host:
     xs = tuple(name for name in read if name in view.shapes)
     _check(view, read, xs)
     names = {x: f"x{i}" for i, x in enumerate(xs)}
-    constants = {name: np.asarray(view.constants[name]) for name in read if name not in names}
+    constants = {name: _constant(view, name) for name in read if name not in names}
     names |= {name: f"c{i}" for i, name in enumerate(constants)}
     names |= {name: f"t{i}" for i, name in enumerate(sorted(made))} | {view.y: "y"}
     nodes: list[onnx.NodeProto] = []
@@ -50,7 +51,7 @@ def host_node(view: NodeView, before: onnx.NodeProto | None = None) -> Host:
         nodes.append(node)
     tensors = [numpy_helper.from_array(value, names[name]) for name, value in constants.items()]
     shapes = [view.shapes[x] for x in xs]
-    model = _converted(view, _model(nodes, tensors, shapes, view.opset))
+    model = _converted(view, _model(nodes, tensors, shapes, view.opset), shapes)
     shape = _shape_of(view, model, shapes)
     _keep_batch(model, shapes[0], shape)
     _check_batch(view, model, shapes)
@@ -107,6 +108,15 @@ def _check(view: NodeView, read: list[str], xs: tuple[str, ...]) -> None:
         raise view.refusal(f"on the host its first output alone can be used; here: the outputs {extra}")
 
 
+def _constant(view: NodeView, name: str) -> Array:
+    """A constant input; in a Resize's sizes the batch is 1, whatever number an exporter wrote for it."""
+    value = np.asarray(view.constants[name])
+    axes = view.ints_of("axes") or (0, 1, 2, 3)
+    if view.op == "Resize" and name == view.input_name(3) and value.size == len(axes):
+        value = np.where(np.asarray(axes).reshape(value.shape) % 4 == 0, np.int64(1), value)
+    return value
+
+
 def _scale(name: str, exponent: int) -> onnx.TensorProto:
     return numpy_helper.from_array(np.asarray(2.0**exponent, np.float32), name)
 
@@ -129,17 +139,34 @@ def _packed(body: onnx.GraphProto, opset: int) -> onnx.ModelProto:
     )
 
 
-def _converted(view: NodeView, model: onnx.ModelProto) -> onnx.ModelProto:
+def _converted(view: NodeView, model: onnx.ModelProto, shapes: list[Shape]) -> onnx.ModelProto:
+    """The model in operator set ``OPSET`` or later; what the converter gives must compute the same."""
     if view.opset >= OPSET:
         return model
+    refusal = view.refusal(
+        f"on the host it needs operator set {OPSET}, and cannot be converted from {view.opset}",
+        f"export the model with opset_version={OPSET} or later",
+    )
     try:
         converted = version_converter.convert_version(model, OPSET)
     except Exception as error:  # the converter raises RuntimeError and its own, unrelated classes
-        raise view.refusal(
-            f"on the host it needs operator set {OPSET}, and cannot be converted from {view.opset}",
-            f"export the model with opset_version={OPSET} or later",
-        ) from error
-    return _packed(converted.graph, OPSET)
+        raise refusal from error
+    for node in converted.graph.node:
+        known = {a.name for a in node.attribute}
+        if node.op_type == "Resize" and view.opset < 11 and "coordinate_transformation_mode" not in known:
+            node.attribute.append(helper.make_attribute("coordinate_transformation_mode", "asymmetric"))
+            node.attribute.append(helper.make_attribute("nearest_mode", "floor"))
+    result = _packed(converted.graph, OPSET)
+    rng = np.random.default_rng(0)
+    images = [rng.standard_normal((1, *shape)).astype(np.float32) for shape in shapes]
+    try:
+        wanted = _run(view, model, images)
+    except UnsupportedError:  # ONNX Runtime is stricter about old forms, such as an absent region of a Resize
+        return result
+    got = _run(view, result, images)
+    if got.shape != wanted.shape or not np.allclose(got, wanted, 1e-5, 1e-6, equal_nan=True):
+        raise refusal
+    return result
 
 
 def _run(view: NodeView, model: onnx.ModelProto, inputs: list[Array]) -> Array:
@@ -154,8 +181,9 @@ def _run(view: NodeView, model: onnx.ModelProto, inputs: list[Array]) -> Array:
         feeds = {f"x{i}": value for i, value in enumerate(inputs)}
         return np.asarray(cast("list[Any]", session.run(None, feeds))[0])
     except Exception as error:  # ONNX Runtime raises its own, unrelated classes
-        reason = str(error).strip().splitlines()[-1][:300]
-        raise view.refusal(f"it would run on the host, and ONNX Runtime refuses it ({reason})") from error
+        reason = " ".join(str(error).split()).partition("Status Message: ")
+        said = (reason[2] or reason[0])[:300]
+        raise view.refusal(f"it would run on the host, and ONNX Runtime refuses it ({said})") from error
 
 
 def _shape_of(view: NodeView, model: onnx.ModelProto, shapes: list[Shape]) -> Shape:

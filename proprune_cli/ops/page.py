@@ -37,8 +37,8 @@ def page() -> str:
     after = f"after one of these also {', '.join(sorted(FOLLOWING))}"
     table = _HEAD + "\n".join(rows)
     middle = (
-        "Run on the host between the engine's layers, each from int8 codes to int8 codes, where it reads and makes "
-        "float channels x height x width, keeps the images of a batch apart, and no condition above lets the engine run it: "
+        "Run on the host between the engine's layers, each from int8 codes to int8 codes, where the engine cannot run "
+        "it, and it reads and makes float channels x height x width and keeps the images of a batch apart: "
         f"{', '.join(sorted(MIDDLE))}."
     )
     constants = f"Evaluated on import where all their inputs are constants: {folded}."

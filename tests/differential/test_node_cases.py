@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from proprune_cli.accel.array import load_array
-from proprune_cli.compile.calibration import calibrate
+from proprune_cli.compile.calibration import calibrate, open_session
 from proprune_cli.compile.frontend import canonicalise, import_onnx
 from proprune_cli.compile.pipeline import lower
 from proprune_cli.compile.quantise import quantise
@@ -45,7 +46,19 @@ resize_upsample_scales_nearest resize_upsample_scales_nearest_axes_2_3 resize_up
 selu selu_default sigmoid softplus softsign sub_halves tanh thresholdedrelu thresholdedrelu_default
 unsqueeze_negative_axes upsample_nearest
 """
-AGREE = frozenset(_AGREE.split())
+_HOSTED = """
+depthtospace_crd_mode_example depthtospace_example instancenorm_epsilon instancenorm_example lppool_2d_default
+lppool_2d_dilations lppool_2d_pads lppool_2d_same_lower lppool_2d_same_upper lppool_2d_strides lrn lrn_default
+resize_downsample_scales_cubic resize_downsample_scales_cubic_align_corners resize_downsample_scales_linear
+resize_downsample_scales_linear_align_corners resize_downsample_sizes_cubic resize_downsample_sizes_nearest
+resize_tf_crop_and_resize resize_upsample_scales_cubic resize_upsample_scales_linear resize_upsample_sizes_cubic
+resize_upsample_sizes_nearest resize_upsample_sizes_nearest_ceil_half_pixel
+resize_upsample_sizes_nearest_round_prefer_ceil_asymmetric spacetodepth spacetodepth_example
+"""
+RUNTIMES_OWN = frozenset({f"test_resize_downsample_scales_{mode}_align_corners" for mode in ("cubic", "linear")})
+"""Cases in which ONNX Runtime, which defines what the host gives, differs from the ONNX reference."""
+
+AGREE = frozenset(_AGREE.split() + _HOSTED.split())
 """Cases that must compile: any other one may be refused with a reason, and none may be wrong."""
 
 
@@ -60,10 +73,18 @@ def outcome(case: NodeCase) -> str:
         return _refusal(case, error)
     if quantised.output_shape != case.expected.shape[1:]:
         return f"WRONG shape: {quantised.output_shape} instead of {case.expected.shape[1:]}"
+    if case.name in RUNTIMES_OWN:
+        return _like_onnx_runtime(case, real)
     if not np.allclose(real.reshape(case.expected.shape), case.expected, case.rtol, max(case.atol, 1e-5)):
         return "WRONG float result: the imported network is another function"
     differing = differing_bytes(quantised, program, case.images)
     return f"WRONG bytes: {differing}" if any(differing.values()) else "agrees"
+
+
+def _like_onnx_runtime(case: NodeCase, real: NDArray[np.float32]) -> str:
+    session = open_session(case.model.SerializeToString(), optimise=False)
+    own = np.asarray(session.run(None, {session.get_inputs()[0].name: case.images})[0])
+    return "agrees" if np.array_equal(real.reshape(own.shape), own) else "WRONG float result"
 
 
 def _refusal(case: NodeCase, error: ProPruneError) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from proprune_cli.compile.calibration import calibrate, open_session
 from proprune_cli.compile.frontend import canonicalise, import_onnx
+from proprune_cli.ir.graph import Host
 from tests.unit.onnx_nets import model, node, random
 
 HEAD = (
@@ -56,3 +57,72 @@ def test_a_network_without_such_an_end_has_no_host_part() -> None:
     shapes = {"a": np.asarray([0, 2, 2, 4, 3], np.int64), "b": np.asarray([0, 4, 4, 3], np.int64)}
     graph = import_onnx(model(HEAD[0], *shuffle, weights={"w": random(4, 3, 3, 3), **shapes}))
     assert graph.host_tail is None and graph.output == "y"
+
+
+BETWEEN: dict[str, tuple[tuple[onnx.NodeProto, ...], tuple[str, ...]]] = {
+    "normalisation over channels": ((node("LRN", ["c"], ["h"], size=3),), ("LRN",)),
+    "smooth upsampling": ((node("Resize", ["c", "", "s"], ["h"], mode="linear"),), ("Resize",)),
+    "sizes of another batch": ((node("Resize", ["c", "", "", "z"], ["h"], mode="linear"),), ("Resize",)),
+    "upsampling by a fraction": ((node("Resize", ["c", "", "f"], ["h"]),), ("Resize",)),
+    "upsampling off the grid": ((node("Resize", ["c", "", "s"], ["h"], nearest_mode="floor"),), ("Resize",)),
+    "softmax over channels": ((node("Softmax", ["c"], ["h"], axis=1),), ("Softmax",)),
+    "unpooling": (
+        (
+            node("MaxPool", ["c"], ["p", "i"], kernel_shape=[2, 1], strides=[2, 1]),
+            node("Relu", ["p"], ["r"]),
+            node("MaxUnpool", ["r", "i"], ["h"], kernel_shape=[2, 1], strides=[2, 1]),
+        ),
+        ("MaxPool", "MaxUnpool"),
+    ),
+    "a softmax that another tensor is multiplied with": (
+        (node("Softmax", ["c"], ["m"], axis=1), node("Sigmoid", ["c"], ["g"]), node("Mul", ["m", "g"], ["h"])),
+        ("Softmax",),
+    ),
+}
+
+
+def _between(case: str, opset: int = 13) -> onnx.ModelProto:
+    nodes, _ = BETWEEN[case]
+    constants = {
+        "w": random(4, 3, 3, 3),
+        "v": random(2, 4, 1, 1),
+        "s": np.asarray([1, 1, 2, 2], np.float32),
+        "f": np.asarray([1, 1, 1.5, 2], np.float32),
+        "z": np.asarray([5, 4, 7, 9], np.int64),
+    }
+    used = {"w", "v", *(name for n in nodes for name in n.input)}
+    weights = {name: value for name, value in constants.items() if name in used}
+    last = node("Conv", ["h", "v"], ["y"])
+    return model(HEAD[0], *nodes, last, weights=weights, opset=opset)
+
+
+@pytest.mark.parametrize("opset", [13, 18])
+@pytest.mark.parametrize("case", BETWEEN)
+def test_what_the_engine_cannot_runs_on_the_host_in_between(case: str, opset: int) -> None:
+    source = _between(case, opset)
+    if case.endswith("another batch"):  # ONNX Runtime takes the sizes as they are
+        source.graph.initializer[-1].CopyFrom(onnx.numpy_helper.from_array(np.asarray([3, 4, 7, 9], np.int64), "z"))
+    graph = canonicalise(import_onnx(source))
+    hosted = [n for n in graph.nodes if isinstance(n, Host)]
+    assert [n.operators for n in hosted] == [BETWEEN[case][1]] and graph.host_tail is None
+    x = random(3, 3, 6, 5)
+    wanted = np.asarray(open_session(source.SerializeToString()).run(None, {"x": x})[0])
+    np.testing.assert_allclose(calibrate(graph, x).output, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_old_operators_are_converted() -> None:
+    """Softmax before opset 13 is over all axes from its own on, and smooth Upsample became Resize."""
+    scales = np.asarray([1, 1, 2, 2], np.float32)
+    source = model(
+        HEAD[0],
+        node("Upsample", ["c", "s"], ["u"], mode="linear"),
+        node("Softmax", ["u"], ["m"], axis=1),
+        node("Conv", ["m", "v"], ["y"]),
+        weights={"w": random(4, 3, 3, 3), "v": random(2, 4, 1, 1), "s": scales},
+        opset=9,
+    )
+    graph = canonicalise(import_onnx(source))
+    assert sum(isinstance(n, Host) for n in graph.nodes) == 2
+    x = random(3, 3, 6, 5)
+    wanted = np.asarray(open_session(source.SerializeToString()).run(None, {"x": x})[0])
+    np.testing.assert_allclose(calibrate(graph, x).output, wanted, rtol=1e-4, atol=1e-5)
