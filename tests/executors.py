@@ -39,7 +39,7 @@ def run_native(program: Program, x: Codes) -> tuple[Codes, isa.LayerCounters]:
 
 def run_onnxruntime(graph: QGraph, images: NDArray[np.float32], *, optimise: bool) -> Codes:
     """Output codes of ONNX Runtime on the QDQ model, int8 [N, elements]."""
-    session = open_session(to_qdq(graph).SerializeToString(), optimise=optimise)
+    session = open_session(to_qdq(graph).SerializeToString(), optimise=optimise, threads=1)
     exponent = graph.tensors[graph.output].exponent
     outputs = [session.run(None, {graph.input: image[None]})[0] for image in images]
     return np.stack([encode_input(np.asarray(o, np.float32), exponent).reshape(-1) for o in outputs])

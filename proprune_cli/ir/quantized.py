@@ -247,7 +247,7 @@ class QHost:
     """What is not the engine's: ``y = quantise(model(dequantise(xs[0]), …))``, computed by the processor beside it.
 
     ONNX Runtime defines the result: on the CPU, one thread, graph optimisation off, one image at a time; so it is the
-    same on every run.
+    same on every run. More threads or a longer batch may change the last bit of a float result, and so, rarely, a code.
 
     Attributes:
         model: serialised ONNX model, float32 [N, C, H, W] in and out, inputs in the order of ``xs``.

@@ -218,10 +218,13 @@ def _factor(size: int, wanted: int) -> np.float32:
 
 
 def _check_batch(view: NodeView, model: onnx.ModelProto, shapes: list[Shape]) -> None:
-    """Every image's result must depend on that image alone."""
+    """Every image's result must depend on that image alone, but for the last bit.
+
+    Which elements a vectorised kernel computes one by one, with other rounding, depends on the length of the batch.
+    """
     rng = np.random.default_rng(0)
     both = [rng.standard_normal((2, *shape)).astype(np.float32) for shape in shapes]
     together = _run(view, model, both)
     alone = np.concatenate([_run(view, model, [x[i : i + 1] for x in both]) for i in (0, 1)])
-    if together.shape != alone.shape or not np.array_equal(together, alone, equal_nan=True):
+    if together.shape != alone.shape or not np.allclose(together, alone, 1e-4, 1e-5, equal_nan=True):
         raise view.refusal("on the host it must treat every image of a batch alone; here: it mixes them")
