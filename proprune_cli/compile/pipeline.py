@@ -178,7 +178,9 @@ def _check_memory(program: Program, board: Board) -> None:
         )
 
 
-def _check_agreement(qdq: bytes, threads: int, image: NDArray[np.float32], codes: Codes, exponent: int, name: str) -> None:
+def _check_agreement(
+    qdq: bytes, threads: int, image: NDArray[np.float32], codes: Codes, exponent: int, name: str
+) -> None:
     """ONNX Runtime on the QDQ model must give the very codes that the interpreter gave."""
     session = open_session(qdq, threads=threads)
     (real,) = session.run(None, {session.get_inputs()[0].name: image})

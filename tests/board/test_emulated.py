@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import load_array
 from proprune_cli.accel.boards import load_board
 from proprune_cli.accel.interpret import InterpreterEngine
-from proprune_cli.accel.program import Plane, Program
+from proprune_cli.accel.program import HostStep, Plane, Program
 from proprune_cli.board.agent import driver
 from proprune_cli.board.emulated import EmulatedBoard, EmulatedRegisters
 from proprune_cli.board.interpreter import InterpreterBoard
@@ -248,3 +251,72 @@ def test_a_driver_error_reaches_the_user_as_a_board_error() -> None:
     with pytest.raises(BoardError, match="completed 0 of 1 layers") as caught:
         board.run(X)
     assert caught.value.where == "emulated:pynq-z2"
+
+
+def with_host_step(after: int) -> Program:
+    """The doubling program, and a step that negates (ONNX Neg) its result, or its input before it doubles that."""
+    p = doubling_program(size=200)
+    place = dataclasses.replace(p.output, address=p.output.address + 16)
+    negate = helper.make_node("Neg", ["x"], ["y"])
+    values = [helper.make_tensor_value_info(name, TensorProto.INT8, [1, 4, 4, 4]) for name in "xy"]
+    graph = helper.make_graph([negate], "host", values[:1], values[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
+    if after:
+        return dataclasses.replace(
+            p, output=place, host_steps=(HostStep("neg", ("Neg",), 1, (p.output,), place, model),)
+        )
+    return dataclasses.replace(p, input=place, host_steps=(HostStep("neg", ("Neg",), 0, (place,), p.input, model),))
+
+
+@pytest.mark.parametrize("after", [0, 1])
+@pytest.mark.parametrize("session", [emulated(), InterpreterBoard(ARRAY)], ids=["emulated", "interpreter"])
+def test_a_step_of_the_host_runs_before_or_after_the_layer(
+    session: EmulatedBoard | InterpreterBoard, after: int
+) -> None:
+    session.load(with_host_step(after))
+    for x in (X, X[::-1].copy()):
+        result = session.run(x)
+        np.testing.assert_array_equal(result.output, -2 * x)
+        assert len(np.asarray(result.counters.taps)) == 1
+
+
+def test_the_driver_is_rung_for_each_range_and_refuses_to_go_on_without_its_host() -> None:
+    memory = ContiguousMemory(PAGE_BYTES, "test")
+    registers = {r.name: (r.offset, r.width) for r in isa.REGISTERS}
+    d = driver.Driver(EmulatedRegisters(InterpreterEngine(ARRAY), memory), registers, memory.allocate)
+    p = with_host_step(1)
+    step = p.host_steps[0]
+    host = driver.HostTensors(((step.inputs[0].address, 16),), (step.output.address, 16))
+    job = driver.Job(
+        p.size, (driver.Range(0, 1, p.counters, (host,)),), 1, p.counters, 4, p.input.address, 16, p.output.address, 16
+    )
+    d.load(job, p.image)
+    with pytest.raises(driver.DriverError, match="nothing was given to compute it"):
+        d.run(p.input.pack(X))
+    given: list[tuple[int, int]] = []
+
+    def negate(number: int, words: list[np.ndarray]) -> np.ndarray:
+        given.append((number, len(words)))
+        return (-words[0].view(np.int8)).view(np.uint64)
+
+    words, _ = d.run(p.input.pack(X), negate)
+    np.testing.assert_array_equal(p.output.unpack(words), -2 * X)
+    assert given == [(0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"after": 2}, "runs after 2 layers"),
+        ({"output": Plane(0, 4, 4, 4, 0)}, "outside the tensors' memory"),
+        ({"inputs": (Plane(190, 4, 4, 4, 0),)}, "outside the tensors' memory"),
+        ({"output": Plane(100, 4, 5, 4, 0)}, "int8 [1, 4, 5, 4] is expected"),
+        ({"model": b"no model"}, "ONNX Runtime refuses"),
+    ],
+)
+def test_a_step_that_cannot_run_is_refused(change: dict, message: str) -> None:
+    p = with_host_step(1)
+    session = InterpreterBoard(ARRAY)
+    session.load(dataclasses.replace(p, host_steps=(dataclasses.replace(p.host_steps[0], **change),)))
+    with pytest.raises(InputError, match=re.escape(message)):
+        session.run(X)
