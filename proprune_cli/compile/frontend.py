@@ -105,7 +105,8 @@ class _Importer:
         }
         self._names: set[str] = set()
         self._indices: dict[str, onnx.NodeProto] = {}
-        self._unpooled = frozenset(node.input[1] for node in model.graph.node if node.op_type == "MaxUnpool")
+        unpooling = [node for node in model.graph.node if node.op_type == "MaxUnpool" and len(node.input) > 1]
+        self._unpooled = frozenset(node.input[1] for node in unpooling)
         self._needed = _reach(model)
 
     def take(self, proto: onnx.NodeProto) -> list[Node]:
@@ -120,9 +121,10 @@ class _Importer:
             self._constants[view.y] = np.asarray(value)
             return []
         operator = BY_NAME.get(proto.op_type)
-        broken = broken_rule(operator, view) if operator is not None else None
-        if proto.op_type in MIDDLE and (operator is None or broken is not None):
-            return self._known([self._on_host(view, broken)])
+        if proto.op_type in MIDDLE:
+            broken = broken_rule(operator, view) if operator is not None else None
+            if operator is None or broken is not None:
+                return self._known([self._on_host(view, broken)])
         if operator is None:
             reason = "it is evaluated between constants only, here an activation reaches it"
             if proto.op_type in HOST:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, cast
 
 import numpy as np
@@ -13,7 +14,11 @@ from proprune_cli.accel.host import run_host_model
 from proprune_cli.errors import UnsupportedError
 from proprune_cli.ir.graph import Host, Shape
 from proprune_cli.ir.quantized import QHost, QTensor
-from proprune_cli.ops.importing import Array, NodeView
+from proprune_cli.ops.importing import Array, NodeView, remedy_of, rule_of
+from proprune_cli.ops.resize import known_sizes, scales_of
+
+LARGEST = 1 << 26
+"""Elements of a resized image."""
 
 OPSET = 13
 """Operator sets before this one are converted to it, so that the steps fit into one QDQ model."""
@@ -103,9 +108,21 @@ def _check(view: NodeView, read: list[str], xs: tuple[str, ...]) -> None:
     flat = [view.shapes[x] for x in xs if len(view.shapes[x]) != 3]
     if flat or not xs:
         raise view.refusal(rule + (f"it reads {list(flat[0])}" if flat else "it reads constants alone"))
+    if view.op in ("Resize", "Upsample"):
+        _check_size(view)
     extra = [name for name in view.proto.output[1:] if name in view.used]
     if extra:
         raise view.refusal(f"on the host its first output alone can be used; here: the outputs {extra}")
+
+
+def _check_size(view: NodeView) -> None:
+    """Before ONNX Runtime is asked to make a tensor of it."""
+    found, scales = known_sizes(view), scales_of(view)
+    if found is not None or scales is None:
+        raise view.refusal(f"{rule_of(known_sizes)}; here: {found}", remedy_of(known_sizes))
+    elements = prod(view.shape()) * prod(scales)
+    if elements > LARGEST:
+        raise view.refusal(f"on the host it makes at most {LARGEST} elements of an image; here: {elements:.0f}")
 
 
 def _constant(view: NodeView, name: str) -> Array:

@@ -27,7 +27,7 @@ def nearest_mode(view: NodeView) -> str | None:
 
 def known_sizes(view: NodeView) -> str | None:
     """Scales or sizes are constants, and change height and width alone."""
-    scales = _scales(view)
+    scales = scales_of(view)
     if scales is None:
         return "the scales or sizes are computed at run time, or do not fit the input"
     if not all(0 < scale <= LARGEST for scale in scales):
@@ -40,7 +40,7 @@ def whole_factors(view: NodeView) -> str | None:
 
     Remedy: choose sizes that are whole multiples of the input's
     """
-    scales = _scales(view)
+    scales = scales_of(view)
     assert scales is not None
     for axis in (0, 1):
         size, scale = view.shape()[axis + 1], scales[axis + 2]
@@ -63,8 +63,11 @@ def same_or_one(view: NodeView) -> str | None:
     return None if fits and min(dims) > 0 and max(dims) <= LARGEST else f"{full} to {dims}"
 
 
-def _scales(view: NodeView) -> tuple[float, ...] | None:
-    """Four scales. Upsample and opset 10: input 1; from 11 on input 2, or sizes in input 3, for ``axes`` from 18."""
+def scales_of(view: NodeView) -> tuple[float, ...] | None:
+    """Four scales of a Resize or Upsample; None where they are not constants.
+
+    Upsample and opset 10: input 1; from 11 on input 2, or sizes in input 3, for ``axes`` from 18.
+    """
     at = 1 if view.op == "Upsample" or view.opset < 11 else 2
     scales, sizes = view.constant(at), view.constant(3) if at == 2 else None
     full = (view.batch, *view.shape())
@@ -124,7 +127,7 @@ def _walk(view: NodeView, size: int, scale: float) -> tuple[int, int, int, int] 
 
 
 def _resize(view: NodeView) -> list[Node]:
-    scales, shape = _scales(view), view.shape()
+    scales, shape = scales_of(view), view.shape()
     assert scales is not None
     walks = [_walk(view, shape[i + 1], scales[i + 2]) for i in (0, 1)]
     assert walks[0] is not None and walks[1] is not None

@@ -341,6 +341,10 @@ REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     ),
     "upsampling of the batch": (lambda: _resize([2, 1, 1, 1]), "scales ['2', '1', '1', '1']"),
     "cubic upsampling of channels": (lambda: _resize([1, 2, 2, 2], mode="cubic"), "nor can the host run it"),
+    "an image too large for any host": (
+        lambda: _resize([1, 1, 2000, 2000], mode="linear"),
+        "at most 67108864 elements",
+    ),
     "a matrix on the host": (
         lambda: model(
             node("Flatten", ["x"], ["f"]),
