@@ -16,7 +16,7 @@ REFUSED = {"bvlc_alexnet": "LRN", "inception_v1": "LRN", "zfnet512": "LRN"}
 """Models with an operator that is neither the engine's nor at the end."""
 
 HEAVY = ("vgg19",)
-"""Minutes of a small machine: ``benchmarks/bench_foreign.py`` goes through it."""
+"""Too long for a test: ``benchmarks/bench_foreign.py`` goes through it."""
 
 AGREE = {"HLS C++": 0, "ONNX Runtime, optimised": 0, "ONNX Runtime, as written": 0}
 
