@@ -50,9 +50,9 @@ def light_model(name: str, seed: int = 0) -> onnx.ModelProto:
     return model
 
 
-def image(size: int = 224, count: int = 1, seed: int = 1) -> Weight:
-    """float32 [count, 3, size, size], standard normal, as a normalised photograph is."""
-    return np.random.default_rng(seed).standard_normal((count, 3, size, size), np.float32)
+def noise(count: int, seed: int = 1) -> Weight:
+    """Images of standard normal noise, float32 [count, 3, 224, 224]."""
+    return np.random.default_rng(seed).standard_normal((count, 3, 224, 224), np.float32)
 
 
 def _roles(graph: onnx.GraphProto, constants: set[str]) -> Iterator[tuple[str, tuple[str, int]]]:
@@ -70,11 +70,11 @@ def _roles(graph: onnx.GraphProto, constants: set[str]) -> Iterator[tuple[str, t
 def _weight(rng: np.random.Generator, role: tuple[str, int], shape: tuple[int, ...]) -> Weight:
     match role:
         case ("Conv", 1):
-            value = rng.standard_normal(shape) * np.sqrt(2 / np.prod(shape[1:]))
+            value = rng.standard_normal(shape, np.float32) * np.float32((2 / np.prod(shape[1:])) ** 0.5)
         case ("Gemm", 1):
-            value = rng.standard_normal(shape) * np.sqrt(1 / shape[-1])
+            value = rng.standard_normal(shape, np.float32) * np.float32(shape[-1] ** -0.5)
         case ("BatchNormalization", 1 | 4) | ("Mul", _):
-            value = rng.uniform(0.5, 1.5, shape)
+            value = rng.uniform(0.5, 1.5, shape).astype(np.float32)
         case _:
-            value = rng.standard_normal(shape) * 0.1
-    return value.astype(np.float32)
+            value = rng.standard_normal(shape, np.float32) * np.float32(0.1)
+    return value
