@@ -78,8 +78,8 @@ def _fits_between(nodes: list[onnx.NodeProto], shapes: Mapping[str, Shape]) -> b
 
 
 def canonicalise(graph: Graph) -> Graph:
-    """The same network from Conv, ConvTranspose, MaxPool, Add, Mul, Relu, Activation, Concat, Select, Pad and
-    Upsample alone, every tensor channels x height x width.
+    """The same network from Conv, ConvTranspose, MaxPool, Add, Mul, Relu, Activation, Concat, Select, Pad,
+    Upsample and Host alone, every tensor channels x height x width.
 
     Raises:
         InputError: constants overflow when they are folded.

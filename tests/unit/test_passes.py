@@ -21,6 +21,7 @@ from proprune_cli.ir.graph import (
     Concat,
     Conv,
     ConvTranspose,
+    Host,
     MaxPool,
     Mul,
     Pad,
@@ -32,7 +33,7 @@ from proprune_cli.ir.verify import InvariantError
 from tests.strategies import random_network
 from tests.unit.onnx_nets import model, node, random
 
-CANONICAL_KINDS = {Conv, ConvTranspose, MaxPool, Add, Mul, Relu, Activation, Concat, Select, Pad, Upsample}
+CANONICAL_KINDS = {Conv, ConvTranspose, MaxPool, Add, Mul, Relu, Activation, Concat, Select, Pad, Upsample, Host}
 BN = {name: np.abs(random(4, seed=i)) + 0.5 for i, name in enumerate("gbmv")}
 
 
