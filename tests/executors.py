@@ -7,12 +7,11 @@ from numpy.typing import NDArray
 
 from proprune_cli.accel import interpret, isa
 from proprune_cli.accel.array import load_array
-from proprune_cli.accel.program import Program
+from proprune_cli.accel.program import Program, to_codes
 from proprune_cli.accel.segments import Segment, run_segments
 from proprune_cli.accel.timing import Memory
 from proprune_cli.board.native import NativeEngine
 from proprune_cli.compile.calibration import open_session
-from proprune_cli.compile.pipeline import encode_input
 from proprune_cli.compile.qdq import to_qdq
 from proprune_cli.ir.quantized import QGraph
 
@@ -42,12 +41,12 @@ def run_onnxruntime(graph: QGraph, images: NDArray[np.float32], *, optimise: boo
     session = open_session(to_qdq(graph).SerializeToString(), optimise=optimise, threads=1)
     exponent = graph.tensors[graph.output].exponent
     outputs = [session.run(None, {graph.input: image[None]})[0] for image in images]
-    return np.stack([encode_input(np.asarray(o, np.float32), exponent).reshape(-1) for o in outputs])
+    return np.stack([to_codes(np.asarray(o, np.float32), exponent).reshape(-1) for o in outputs])
 
 
 def differing_bytes(graph: QGraph, program: Program, images: NDArray[np.float32]) -> dict[str, int]:
     """Output bytes in which each executor differs from the interpreter, summed over the images."""
-    codes = encode_input(images, program.input.exponent)
+    codes = to_codes(images, program.input.exponent)
     expected = np.stack([interpret.run(program, x).output.reshape(-1) for x in codes])
     others = {
         "HLS C++": np.stack([run_native(program, x)[0].reshape(-1) for x in codes]),

@@ -11,6 +11,16 @@ from proprune_cli.accel import isa
 from proprune_cli.accel.bitfield import Words
 
 
+def to_codes(real: NDArray[np.float32], exponent: int) -> NDArray[np.int8]:
+    """Real values → int8 codes: ``clip(round_half_even(x / 2**exponent))``, as ONNX QuantizeLinear does."""
+    return np.clip(np.rint(np.ldexp(real, -exponent)), -128, 127).astype(np.int8)
+
+
+def to_real(codes: NDArray[np.int8], exponent: int) -> NDArray[np.float32]:
+    """int8 codes → float32, exactly ``q * 2**exponent``."""
+    return np.ldexp(codes.astype(np.float32), exponent)
+
+
 @dataclass(frozen=True)
 class Plane:
     """A feature tensor in DDR: channel groups of 8, each a plane of ``height * width`` words, one word per pixel.

@@ -5,19 +5,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from proprune_cli.accel.program import Plane
+from proprune_cli.accel.program import Plane, to_codes, to_real
 from proprune_cli.errors import InputError
 
 
 def quantise_images(images: NDArray[np.float32], plane: Plane) -> NDArray[np.int8]:
-    """float32 [N, C, H, W] → int8: ``clip(round_half_even(x / 2**exponent))``, as ONNX QuantizeLinear does."""
-    scaled = images * np.float32(2.0**-plane.exponent)
-    return np.clip(np.rint(scaled), -128, 127).astype(np.int8)
+    """float32 [N, C, H, W] → int8 [N, C, H, W], in the scale of ``plane``."""
+    return to_codes(images, plane.exponent)
 
 
 def dequantise_outputs(codes: NDArray[np.int8], plane: Plane, output_shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """int8 [N, C, H, W] → float32 [N, *output_shape], exactly ``q * 2**exponent``."""
-    return codes.astype(np.float32).reshape(len(codes), *output_shape) * np.float32(2.0**plane.exponent)
+    """int8 [N, C, H, W] → float32 [N, *output_shape]."""
+    return to_real(codes, plane.exponent).reshape(len(codes), *output_shape)
 
 
 def check_images(array: NDArray[np.generic], plane: Plane, where: str, *, raw: bool = False) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from proprune_cli.accel import interpret
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.boards import Board
-from proprune_cli.accel.program import Program
+from proprune_cli.accel.program import Program, to_codes
 from proprune_cli.accel.timing import Memory, estimate
 from proprune_cli.compile.calibration import open_session
 from proprune_cli.compile.emit import TiledLayer, emit
@@ -100,7 +100,7 @@ def compile_model(
     _check_memory(program, board)
     stage("verify")
     image = np.ascontiguousarray(calibration[:1], dtype=np.float32)
-    codes_in = encode_input(image, program.input.exponent)[0]
+    codes_in = to_codes(image, program.input.exponent)[0]
     codes_out = interpret.run(program, codes_in).output
     qdq = to_qdq(quantised).SerializeToString()
     # One thread: how work is divided may change the last bit of what the host computes.
@@ -158,16 +158,6 @@ def _tile(layer: EngineLayer, array: Array, memory: Memory, known: Choices) -> T
     return TiledLayer(layer, taps, choose_tiling(layer, taps, array, memory, known))
 
 
-def encode_input(images: NDArray[np.float32], exponent: int) -> Codes:
-    """float32 images → int8 codes of scale ``2**exponent``, rounded half to even, clipped, as by QuantizeLinear."""
-    return np.clip(np.rint(np.ldexp(images, -exponent)), -128, 127).astype(np.int8)
-
-
-def decode_output(codes: Codes, exponent: int) -> NDArray[np.float32]:
-    """int8 codes of scale ``2**exponent`` → float32."""
-    return np.ldexp(codes.astype(np.float32), exponent)
-
-
 def _check_memory(program: Program, board: Board) -> None:
     if program.bytes > board.cma_bytes:
         raise DoesNotFitError(
@@ -184,7 +174,7 @@ def _check_agreement(
     """ONNX Runtime on the QDQ model must give the very codes that the interpreter gave."""
     session = open_session(qdq, threads=threads)
     (real,) = session.run(None, {session.get_inputs()[0].name: image})
-    expected = encode_input(np.asarray(real, dtype=np.float32).reshape(codes.shape), exponent)
+    expected = to_codes(np.asarray(real, dtype=np.float32).reshape(codes.shape), exponent)
     differing = int((expected != codes).sum())
     if differing:
         raise ExecutorMismatchError(
