@@ -33,11 +33,6 @@ def note(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-def warn(text: str) -> None:
-    """A line that must be read whoever is watching, on stderr."""
-    print(f"warning: {text}", file=sys.stderr, flush=True)
-
-
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
     """Print aligned columns that no terminal width cuts; numbers to the right.
 

@@ -373,6 +373,3 @@ class Graph:
             for name in node.inputs:
                 readers[name].append(node)
         return readers
-
-    def producers(self) -> dict[str, Node]:
-        return {node.y: node for node in self.nodes}

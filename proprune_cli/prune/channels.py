@@ -119,10 +119,6 @@ class Walker:
         """Qualified name where the argument is a parameter or buffer."""
         return self.traced.tensors.get(argument.name) if isinstance(argument, fx.Node) else None
 
-    def is_constant(self, argument: Any) -> bool:
-        """True for a tensor that is neither computed nor a parameter."""
-        return isinstance(argument, fx.Node) and (argument.name in self.traced.constants or argument.op == "get_attr")
-
 
 def arguments(node: fx.Node) -> dict[str, Any]:
     """Arguments of an ATen call by the names of its schema, defaults filled in."""
