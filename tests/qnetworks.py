@@ -11,6 +11,7 @@ from hypothesis.strategies import DrawFn
 from onnx import TensorProto, helper, numpy_helper
 
 from proprune_cli.accel.array import Array, load_array
+from proprune_cli.ir.outputs import Output
 from proprune_cli.ir.quantized import (
     QAdd,
     QConcat,
@@ -287,6 +288,12 @@ def quantised_networks(draw: DrawFn) -> tuple[QGraph, np.ndarray]:
             x = b.layer(x)
     if all(isinstance(layer, QHost | QSelect | QConcat) for layer in b.layers):
         x = b.table(x)
-    t, s = b.tensors[x], b.tensors[first]
-    graph = QGraph("random", b.tensors, tuple(b.layers), first, x, (t.channels, t.height, t.width))
+    s = b.tensors[first]
+    # Further outputs: any tensor, read by others or not, a view or the input itself, or the same one again.
+    further = draw(st.lists(st.sampled_from(sorted(b.tensors)), max_size=3))
+    named = draw(st.permutations([("y", x), *((f"z{n}", name) for n, name in enumerate(further))]))
+    outputs = tuple(
+        Output(name, t.name, (t.channels, t.height, t.width)) for name, t in ((n, b.tensors[of]) for n, of in named)
+    )
+    graph = QGraph("random", b.tensors, tuple(b.layers), first, outputs)
     return graph, b.rng.integers(-128, 128, (s.channels, s.height, s.width)).astype(np.int8)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,13 +17,14 @@ Draw = st.DrawFn
 
 @dataclass
 class Builder:
-    """Grows an ONNX graph node by node; ``shape`` is the current tensor's, without the batch."""
+    """Grows an ONNX graph node by node; ``shape`` is the current tensor's, without the batch, ``made`` all of them."""
 
     rng: np.random.Generator
     shape: tuple[int, ...]
     current: str = "x"
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     weights: list[onnx.TensorProto] = field(default_factory=list)
+    made: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def constant(self, value: NDArray[Any]) -> str:
         name = f"w{len(self.weights)}"
@@ -36,15 +37,18 @@ class Builder:
             helper.make_node(op, [self.current, *extra], [y], name=f"{op}_{len(self.nodes)}", **attributes)
         )
         self.current, self.shape = y, shape or self.shape
+        self.made[y] = self.shape
         return y
 
     def normal(self, *shape: int, scale: float = 1.0) -> NDArray[np.float32]:
         return (self.rng.standard_normal(shape) * scale).astype(np.float32)
 
-    def model(self, image: tuple[int, ...], opset: int) -> onnx.ModelProto:
+    def model(self, image: tuple[int, ...], opset: int, further: Sequence[str] = ()) -> onnx.ModelProto:
+        """The model with the current tensor as its first output, and ``further`` ones."""
         x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", *image])
-        y = helper.make_tensor_value_info(self.current, TensorProto.FLOAT, ["N", *self.shape])
-        graph = helper.make_graph(self.nodes, "random", [x], [y], self.weights)
+        shapes = {self.current: self.shape, **{name: self.made[name] for name in further}}
+        ys = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *s]) for name, s in shapes.items()]
+        graph = helper.make_graph(self.nodes, "random", [x], ys, self.weights)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
         onnx.checker.check_model(model)
         return model
@@ -416,4 +420,5 @@ def random_network(
         b.add("Relu")
     _head(draw, b, opset)
     scale = 2.0 ** draw(st.integers(-3, 4))
-    return b.model(image, opset), b.normal(images, *image, scale=scale)
+    further = draw(st.lists(st.sampled_from(sorted(b.made)), max_size=2, unique=True))
+    return b.model(image, opset, further), b.normal(images, *image, scale=scale)

@@ -48,7 +48,9 @@ def disassemble(
         f"buffer {program.size} words ({program.bytes / 2**20:.2f} MiB), {program.layer_count} layers"
     )
     yield f"input  {_plane(program.input)}"
-    yield f"output {_plane(program.output)}"
+    several = len(program.outputs) > 1
+    for output in program.outputs:
+        yield f"output {_plane(output.plane)}" + (f" {output.name!r}" if several else "")
     table = program.layers()
     for number in chosen:
         yield from _host_steps(program, number)

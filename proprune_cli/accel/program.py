@@ -78,6 +78,20 @@ class HostStep:
 
 
 @dataclass(frozen=True)
+class ProgramOutput:
+    """One output of the network.
+
+    Attributes:
+        name: the ONNX output's. plane: the tensor, which may be another output's too.
+        shape: the ONNX output's without the batch; as many elements as the tensor has.
+    """
+
+    name: str
+    plane: Plane
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Program:
     """Everything the engine needs for one network.
 
@@ -98,8 +112,13 @@ class Program:
     counters: int
     layer_names: tuple[str, ...]
     input: Plane
-    output: Plane
+    outputs: tuple[ProgramOutput, ...]
     host_steps: tuple[HostStep, ...] = ()
+
+    def unpack_outputs(self, buffer: Words) -> tuple[NDArray[np.int8], ...]:
+        """The outputs' codes, int8 [channels, height, width] each, from the whole buffer after a run."""
+        planes = [output.plane for output in self.outputs]
+        return tuple(plane.unpack(buffer[plane.address : plane.address + plane.words]) for plane in planes)
 
     @property
     def layer_count(self) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,20 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
         InputError: the path cannot be written.
     """
     write_whole(path, encode_array(array))
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write a ``.npz`` file atomically; equal arrays give equal bytes.
+
+    Raises:
+        InputError: the path cannot be written.
+    """
+    stream = io.BytesIO()
+    # Not numpy.savez: a name such as "file" or "heads/scale" is as good as any other here.
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), encode_array(array))
+    write_whole(path, stream.getvalue())
 
 
 def encode_array(array: NDArray[Any]) -> bytes:

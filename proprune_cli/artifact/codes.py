@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from proprune_cli.accel.program import Plane, to_codes, to_real
+from proprune_cli.accel.program import Plane, ProgramOutput, to_codes, to_real
 from proprune_cli.errors import InputError
 
 
@@ -14,9 +14,9 @@ def quantise_images(images: NDArray[np.float32], plane: Plane) -> NDArray[np.int
     return to_codes(images, plane.exponent)
 
 
-def dequantise_outputs(codes: NDArray[np.int8], plane: Plane, output_shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """int8 [N, C, H, W] → float32 [N, *output_shape]."""
-    return to_real(codes, plane.exponent).reshape(len(codes), *output_shape)
+def dequantise_output(codes: NDArray[np.int8], output: ProgramOutput) -> NDArray[np.float32]:
+    """int8 [N, C, H, W] → float32 [N, *output.shape]."""
+    return to_real(codes, output.plane.exponent).reshape(len(codes), *output.shape)
 
 
 def check_images(array: NDArray[np.generic], plane: Plane, where: str, *, raw: bool = False) -> None:

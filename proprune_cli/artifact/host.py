@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -22,28 +23,41 @@ class HostSegment:
     """What runs on the host after the engine.
 
     Attributes:
-        model: serialised ONNX model, float32 [1, *output shape of the engine's part] in.
+        model: serialised ONNX model; its inputs are outputs of the engine's part by name, float32 [1, *shape].
         operators: what it runs, in order.
+        inputs, outputs: the model's, by name.
     """
 
     model: bytes
     operators: tuple[str, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
 
-    def run(self, y: NDArray[np.float32]) -> NDArray[Any]:
-        """The engine's output, float32 [N, …], image by image, to the network's; its dtype may be an integer's.
+    def run(self, given: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
+        """The engine's outputs, float32 [N, …], image by image, to the segment's; their dtype may be an integer's.
 
         Raises:
             InputError: ONNX Runtime refuses the model.
         """
         session = self._session()
-        name = session.get_inputs()[0].name
-        outputs = [cast("list[Any]", session.run(None, {name: image[np.newaxis]}))[0] for image in y]
-        return np.concatenate([np.asarray(o) for o in outputs])
+        count = len(given[self.inputs[0]])
+        answers = [
+            cast("list[Any]", session.run(list(self.outputs), {name: given[name][n : n + 1] for name in self.inputs}))
+            for n in range(count)
+        ]
+        return {
+            name: np.concatenate([np.asarray(answer[number]) for answer in answers])
+            for number, name in enumerate(self.outputs)
+        }
 
-    def measure_ms(self, shape: tuple[int, ...]) -> float:
-        """Median milliseconds for one image **on the machine that asks**, which is no board."""
+    def measure_ms(self, shapes: Mapping[str, tuple[int, ...]]) -> float:
+        """Median milliseconds for one image **on the machine that asks**, which is no board.
+
+        Args:
+            shapes: of the engine's outputs, by name, without the batch.
+        """
         session = self._session()
-        image = {session.get_inputs()[0].name: np.zeros((1, *shape), dtype=np.float32)}
+        image = {name: np.zeros((1, *shapes[name]), dtype=np.float32) for name in self.inputs}
         seconds: list[float] = []
         for _ in range(REPETITIONS):
             start = time.perf_counter()
@@ -83,4 +97,10 @@ def host_segment(model: bytes) -> HostSegment:
     """The segment that a serialised model holds."""
     import onnx
 
-    return HostSegment(model, tuple(node.op_type for node in onnx.load_from_string(model).graph.node))
+    graph = onnx.load_from_string(model).graph
+    return HostSegment(
+        model,
+        tuple(node.op_type for node in graph.node),
+        tuple(value.name for value in graph.input),
+        tuple(value.name for value in graph.output),
+    )

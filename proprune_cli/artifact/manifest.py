@@ -6,10 +6,10 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar, cast
 
-from proprune_cli.accel.program import Plane
+from proprune_cli.accel.program import Plane, ProgramOutput
 from proprune_cli.errors import InputError
 
-SCHEMA = "proprune.artifact/1"
+SCHEMA = "proprune.artifact/2"
 
 T = TypeVar("T")
 
@@ -62,8 +62,9 @@ class Manifest:
         name: the network's name.
         board: the board it was planned for; it runs wherever array and digest agree.
         array, digest: the array's name and its contract digest (SHA-256, hex).
-        input, output: the feature tensors in DDR, with their exponents.
-        output_shape: the ONNX output's shape without the batch.
+        input: the feature tensor in DDR, with its exponent.
+        outputs: the engine's, each with its tensor and the ONNX output's shape without the batch.
+        results: names of the network's outputs in their order: the engine's and those of the host's end of it.
         members: every other file of the container.
         host_steps: what the host computes between the layers, in execution order; left out where there is nothing.
     """
@@ -76,8 +77,8 @@ class Manifest:
     source: Source
     program: Layout
     input: Plane
-    output: Plane
-    output_shape: tuple[int, ...]
+    outputs: tuple[ProgramOutput, ...]
+    results: tuple[str, ...]
     members: dict[str, Member]
     host_steps: tuple[Step, ...] = ()
 
@@ -119,7 +120,10 @@ def parse_manifest(content: bytes, where: str) -> Manifest:
         "source": _build(Source, raw.get("source"), "source", where),
         "program": _build(Layout, raw.get("program"), "program", where),
         "input": _build(Plane, raw.get("input"), "input", where),
-        "output": _build(Plane, raw.get("output"), "output", where),
+        "outputs": tuple(
+            _output(body, f"outputs[{number}]", where)
+            for number, body in enumerate(_list(raw.get("outputs"), "outputs", where))
+        ),
         "members": members,
         "host_steps": tuple(
             _step(body, f"host_steps[{number}]", where)
@@ -131,6 +135,12 @@ def parse_manifest(content: bytes, where: str) -> Manifest:
 
 def _fault(what: str, where: str) -> InputError:
     return InputError(f"the artifact's manifest is malformed: {what}", where=where, remedy="compile the network again")
+
+
+def _output(value: object, name: str, where: str) -> ProgramOutput:
+    raw = _record(value, name, where)
+    plane = _build(Plane, raw.get("plane"), f"{name}.plane", where)
+    return _build(ProgramOutput, {**raw, "plane": plane}, name, where)
 
 
 def _step(value: object, name: str, where: str) -> Step:

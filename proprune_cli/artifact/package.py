@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,12 +31,12 @@ class Golden:
 
     Attributes:
         image: float32 [1, C, H, W]. codes_in: its int8 codes [C, H, W].
-        codes_out: int8 codes [C, H, W] of the output tensor, from the quantised network's integer reference.
+        codes_out: int8 codes [C, H, W] of each output, in the program's order.
     """
 
     image: NDArray[np.float32]
     codes_in: NDArray[np.int8]
-    codes_out: NDArray[np.int8]
+    codes_out: tuple[NDArray[np.int8], ...]
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Artifact:
         source: the model it came from.
         program: what the engine runs. qdq: the same network as a QDQ ONNX model (serialised).
         golden: input and output for the check on the board.
-        output_shape: shape of the engine's output without the batch; the network's, where no host segment follows.
+        results: names of the network's outputs in their order: the program's, and the host segment's where one follows.
         host: what runs on the host after the engine, if anything.
         plan: the compiler's per-layer plan. report: the quantiser's report. Both plain JSON values.
         tool: version of proprune that compiled it.
@@ -59,7 +60,7 @@ class Artifact:
     program: Program
     qdq: bytes
     golden: Golden
-    output_shape: tuple[int, ...]
+    results: tuple[str, ...]
     plan: dict[str, Any]
     report: dict[str, Any]
     host: HostSegment | None = None
@@ -83,8 +84,8 @@ class Artifact:
             source=self.source,
             program=Layout(len(p.image), p.size, p.layer_table, p.counters, p.layer_names),
             input=p.input,
-            output=p.output,
-            output_shape=self.output_shape,
+            outputs=p.outputs,
+            results=self.results,
             members={
                 name: Member(len(content), hashlib.sha256(content).hexdigest())
                 for name, content in self._members().items()
@@ -115,12 +116,16 @@ class Artifact:
             "qdq.onnx": self.qdq,
             "golden/image.npy": encode_array(self.golden.image),
             "golden/codes_in.npy": encode_array(self.golden.codes_in),
-            "golden/codes_out.npy": encode_array(self.golden.codes_out),
+            **{_codes_member(number): encode_array(codes) for number, codes in enumerate(self.golden.codes_out)},
             "plan.json": _json(self.plan),
             "report.json": _json(self.report),
             **{_step_member(number): step.model for number, step in enumerate(self.program.host_steps)},
             **({HOST: self.host.model} if self.host else {}),
         }
+
+
+def _codes_member(number: int) -> str:
+    return f"golden/codes_out/{number}.npy"
 
 
 def _step_member(number: int) -> str:
@@ -174,7 +179,7 @@ def _assemble(manifest: Manifest, members: dict[str, bytes]) -> Artifact:
             counters=layout.counters,
             layer_names=layout.layer_names,
             input=manifest.input,
-            output=manifest.output,
+            outputs=manifest.outputs,
             host_steps=tuple(
                 HostStep(s.name, s.operators, s.after, s.inputs, s.output, members[s.model])
                 for s in manifest.host_steps
@@ -184,9 +189,9 @@ def _assemble(manifest: Manifest, members: dict[str, bytes]) -> Artifact:
         golden=Golden(
             image=_typed(members["golden/image.npy"], np.float32),
             codes_in=_typed(members["golden/codes_in.npy"], np.int8),
-            codes_out=_typed(members["golden/codes_out.npy"], np.int8),
+            codes_out=tuple(_typed(members[_codes_member(n)], np.int8) for n in range(len(manifest.outputs))),
         ),
-        output_shape=manifest.output_shape,
+        results=manifest.results,
         plan=_object(members["plan.json"]),
         report=_object(members["report.json"]),
         host=host_segment(members[HOST]) if HOST in manifest.members else None,
@@ -197,15 +202,22 @@ def _assemble(manifest: Manifest, members: dict[str, bytes]) -> Artifact:
 def _check_layout(artifact: Artifact, image_words: int, where: str) -> None:
     """Refuse a manifest whose numbers cannot belong together."""
     p = artifact.program
-    shapes = {"input": (p.input, artifact.golden.codes_in), "output": (p.output, artifact.golden.codes_out)}
+    shapes = [("input", p.input, artifact.golden.codes_in)]
+    shapes += [("output", o.plane, codes) for o, codes in zip(p.outputs, artifact.golden.codes_out, strict=True)]
     faults = [
         f"the {side} tensor [{t.channels}, {t.height}, {t.width}] does not match its golden codes {list(codes.shape)}"
-        for side, (t, codes) in shapes.items()
+        for side, t, codes in shapes
         if codes.shape != (t.channels, t.height, t.width)
     ]
-    faults += [
-        f"the {side} tensor lies outside the buffer" for side, (t, _) in shapes.items() if not _inside(t, p.size)
-    ]
+    faults += [f"the {side} tensor lies outside the buffer" for side, t, _ in shapes if not _inside(t, p.size)]
+    names = [output.name for output in p.outputs]
+    if len(set(names)) != len(names) or not names:
+        faults.append(f"the outputs' names are no names: {names}")
+    made = {*names, *(artifact.host.outputs if artifact.host else ())}
+    if not artifact.results or not made.issuperset(artifact.results):
+        faults.append(f"of the network's outputs {list(artifact.results)} only {sorted(made)} are computed")
+    if artifact.host and not set(names).issuperset(artifact.host.inputs):
+        faults.append(f"the host segment reads {list(artifact.host.inputs)}, the program gives {names}")
     if len(p.image) != image_words or image_words > p.size:
         faults.append(f"the program has {len(p.image)} words where the manifest says {image_words} of {p.size}")
     if not 0 <= p.layer_table <= image_words or not 0 <= p.counters <= p.size:
@@ -220,8 +232,11 @@ def _check_layout(artifact: Artifact, image_words: int, where: str) -> None:
     ]
     if artifact.golden.image.shape != (1, *artifact.input_shape):
         faults.append(f"the golden image has shape {list(artifact.golden.image.shape)}")
-    if int(np.prod(artifact.output_shape)) != artifact.golden.codes_out.size:
-        faults.append(f"output shape {list(artifact.output_shape)} does not hold the output tensor")
+    faults += [
+        f"output shape {list(o.shape)} does not hold the output tensor"
+        for o in p.outputs
+        if prod(o.shape) != o.plane.channels * o.plane.height * o.plane.width
+    ]
     if faults:
         raise InputError("the artifact contradicts itself: " + "; ".join(faults), where=where, remedy=REMEDY)
 

@@ -21,12 +21,12 @@ class RunResult:
     """One run.
 
     Attributes:
-        output: int8 [channels, height, width].
+        outputs: int8 [channels, height, width] of each output, in the program's order.
         counters: columnar, one row per layer; clock ticks are 0 where no clock is attached (all but real boards).
         host_seconds: wall-clock time on the machine that ran it; no figure of a board unless the board is real.
     """
 
-    output: NDArray[np.int8]
+    outputs: tuple[NDArray[np.int8], ...]
     counters: isa.LayerCounters
     host_seconds: float
 

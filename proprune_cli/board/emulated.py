@@ -152,8 +152,7 @@ class EmulatedBoard:
             counter_words=isa.LayerCounters.WORDS,
             input_address=program.input.address,
             input_words=program.input.words,
-            output_address=program.output.address,
-            output_words=program.output.words,
+            outputs=tuple(_place(output.plane) for output in program.outputs),
         )
         self._driver.load(job, program.image)
         self._program = program
@@ -165,25 +164,27 @@ class EmulatedBoard:
         check_input(codes, program)
         start = time.perf_counter()
         try:
-            output, counters = self._driver.run(program.input.pack(codes), _host_call(program))
+            answers, counters = self._driver.run(program.input.pack(codes), _host_call(program))
         except driver.DriverError as error:
             raise BoardError(str(error), where=self._name, remedy="load the program again") from error
         seconds = time.perf_counter() - start
-        return RunResult(program.output.unpack(output), isa.LayerCounters.decode(counters), seconds)
+        outputs = tuple(o.plane.unpack(words) for o, words in zip(program.outputs, answers, strict=True))
+        return RunResult(outputs, isa.LayerCounters.decode(counters), seconds)
+
+
+def _place(plane: Plane) -> tuple[int, int]:
+    """Address and length, as the driver takes them."""
+    return plane.address, plane.words
 
 
 def _ranges(program: Program) -> tuple[driver.Range, ...]:
     """The program's segments as the driver takes them."""
-
-    def place(plane: Plane) -> tuple[int, int]:
-        return plane.address, plane.words
-
     return tuple(
         driver.Range(
             s.layer_table,
             s.layers,
             s.counters,
-            tuple(driver.HostTensors(tuple(map(place, step.inputs)), place(step.output)) for step in s.steps),
+            tuple(driver.HostTensors(tuple(map(_place, step.inputs)), _place(step.output)) for step in s.steps),
         )
         for s in segments(program)
     )

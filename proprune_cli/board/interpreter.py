@@ -43,4 +43,4 @@ class InterpreterBoard:
         check_input(codes, self._program)
         start = time.perf_counter()
         result = interpret.run(self._program, codes)
-        return RunResult(result.output, result.counters, time.perf_counter() - start)
+        return RunResult(result.outputs, result.counters, time.perf_counter() - start)

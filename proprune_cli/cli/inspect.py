@@ -12,6 +12,7 @@ from proprune_cli.cli.output import Json, emit_json, say, size
 from proprune_cli.cli.plan import plan_table, quantisation
 
 if TYPE_CHECKING:
+    from proprune_cli.accel.program import ProgramOutput
     from proprune_cli.artifact import Artifact
 
 
@@ -69,7 +70,7 @@ def _summary(path: Path, network: Artifact) -> None:
         ("network", f"{network.name}, from {network.source.name} ({network.source.sha256[:16]})"),
         ("compiled", f"by proprune {network.tool} for {network.board}, array {p.array}, contract {p.digest[:16]}"),
         ("input", f"[N, {', '.join(map(str, network.input_shape))}], scale 2^{p.input.exponent}"),
-        ("output", f"[N, {', '.join(map(str, network.output_shape))}], scale 2^{p.output.exponent}"),
+        *(("output", _output(output, named=len(p.outputs) > 1)) for output in p.outputs),
         ("quantised", quantisation(network)),
         (
             "program",
@@ -80,6 +81,11 @@ def _summary(path: Path, network: Artifact) -> None:
     say(f"{path}: whole, every checksum agrees")
     for name, text in rows:
         say(f"  {name:9} {text}")
+
+
+def _output(output: ProgramOutput, *, named: bool) -> str:
+    shown = f"[N, {', '.join(map(str, output.shape))}], scale 2^{output.plane.exponent}"
+    return f"{output.name}: {shown}" if named else shown
 
 
 def _steps(count: int) -> str:

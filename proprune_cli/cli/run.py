@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from proprune_cli.cli.arguments import ArtifactPath
 from proprune_cli.cli.output import Json, emit_json, say
 from proprune_cli.cli.progress import counting
+from proprune_cli.errors import UsageError
 
 
 def command(
@@ -17,7 +18,12 @@ def command(
     input: Annotated[  # noqa: A002 - the option's name
         Path, typer.Option("--input", "-i", metavar="X.NPY", help="Images: float32 NCHW (int8 with --raw).")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="Y.NPY", help="Where to write the outputs.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="Y.NPY|Y.NPZ", help="Where to write the outputs; several need an .npz file."
+        ),
+    ],
     board: Annotated[
         str, typer.Option("--board", metavar="BOARD", help="emulated:NAME, interpreter, or cpu (ONNX Runtime).")
     ] = "emulated:pynq-z2",
@@ -26,7 +32,7 @@ def command(
 ) -> None:
     """Run images through a compiled network.
 
-    The outputs are the same bytes wherever it runs.
+    The outputs are the same bytes wherever it runs. An .npz file has one array for each, under its name.
 
     \b
     Example:
@@ -35,25 +41,40 @@ def command(
     import time
 
     from proprune_cli.artifact import load_artifact
-    from proprune_cli.artifact.arrays import read_array, write_array
+    from proprune_cli.artifact.arrays import read_array, write_array, write_arrays
     from proprune_cli.artifact.codes import check_images
     from proprune_cli.flow.execute import open_executor, run_codes, run_images
 
     network = load_artifact(artifact)
     images = read_array(input)
     check_images(images, network.program.input, str(input), raw=raw)
+    names = [part.name for part in network.program.outputs] if raw else list(network.results)
+    archive = output.suffix == ".npz"
+    if len(names) > 1 and not archive:
+        raise UsageError(
+            f"the network has {len(names)} outputs ({', '.join(names)}), and a .npy file holds one array",
+            where=f"--output {output}",
+            remedy=f"write them to {output.with_suffix('.npz')}, one array for each",
+        )
     executor = open_executor(network, board, str(artifact))
     start = time.perf_counter()
     with counting("images", len(images)) as advance:
         if raw:
-            result = run_codes(executor, images, advance)
+            results: dict[str, Any] = dict(zip(names, run_codes(executor, images, advance), strict=True))
         else:
-            result = run_images(network, executor, images, advance)
+            results = run_images(network, executor, images, advance)
     seconds = time.perf_counter() - start
-    write_array(output, result)
-    if as_json:
-        body = {"images": len(images), "shape": list(result.shape), "dtype": str(result.dtype), "host_seconds": seconds}
-        emit_json("run", {"artifact": str(artifact), "board": board, "output": str(output), **body})
+    if archive:
+        write_arrays(output, results)
     else:
-        say(f"{output}: {result.dtype} {list(result.shape)} from {len(images)} images on {board}")
+        write_array(output, results[names[0]])
+    if as_json:
+        shown = [{"name": n, "shape": list(r.shape), "dtype": str(r.dtype)} for n, r in results.items()]
+        only: dict[str, Any] = shown[0] if len(shown) == 1 else {}
+        body = {"images": len(images), "shape": only.get("shape"), "dtype": only.get("dtype"), "host_seconds": seconds}
+        emit_json("run", {"artifact": str(artifact), "board": board, "output": str(output), **body, "outputs": shown})
+    else:
+        for name, result in results.items():
+            label = f"{output} {name}" if len(results) > 1 else str(output)
+            say(f"{label}: {result.dtype} {list(result.shape)} from {len(images)} images on {board}")
         say(f"{seconds:.2f} s of host time (`proprune bench` predicts the board's)")

@@ -48,11 +48,14 @@ class TensorStatistics:
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Statistics of every tensor, the images that were used, and the float network's output for them [N, C, H, W]."""
+    """Statistics of every tensor, the images that were used, and what the float network gave for them.
+
+    ``outputs``: float32 [N, C, H, W], one for each of the graph's outputs.
+    """
 
     tensors: dict[str, TensorStatistics]
     images: F32
-    output: F32
+    outputs: tuple[F32, ...]
 
 
 def check_images(images: NDArray[Any], graph: Graph) -> F32:
@@ -116,16 +119,17 @@ def calibrate(graph: Graph, images: NDArray[Any]) -> Calibration:
     chunks = [checked[at : at + size] for at in range(0, len(checked), size)]
     session = open_session(to_float_onnx(graph).SerializeToString(), threads=threads_for(graph, len(checked)))
     collected = {name: _Collector(-(-SAMPLES // len(chunks))) for name in names}
-    outputs: list[F32] = []
+    outputs: list[list[F32]] = [[] for _ in graph.outputs]
     wanted = [name for name in names if name != graph.input]
     for chunk in chunks:
         values = dict(zip(wanted, run_session(session, wanted, {graph.input: chunk}), strict=True))
         values[graph.input] = chunk
         for name in names:
             collected[name].take(values[name], name)
-        outputs.append(values[graph.output])
+        for parts, output in zip(outputs, graph.outputs, strict=True):
+            parts.append(values[output.tensor])
     statistics = {name: collector.result() for name, collector in collected.items()}
-    return Calibration(statistics, checked, np.concatenate(outputs))
+    return Calibration(statistics, checked, tuple(np.concatenate(parts) for parts in outputs))
 
 
 def open_session(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.bitfield import Words
-from proprune_cli.accel.program import HostStep, Plane, Program
+from proprune_cli.accel.program import HostStep, Plane, Program, ProgramOutput
 from proprune_cli.compile.allocate import Lifetime, allocate
 from proprune_cli.compile.engine_layer import EngineGraph, EngineLayer, View
 from proprune_cli.compile.layer_taps import LayerTaps, Unit
@@ -106,7 +106,7 @@ def emit(graph: EngineGraph, layers: tuple[TiledLayer, ...], array: Array) -> Pr
         counters=counters,
         layer_names=tuple(t.layer.name for t in layers),
         input=planes[graph.input],
-        output=planes[graph.output],
+        outputs=tuple(ProgramOutput(o.name, planes[o.tensor], o.shape) for o in graph.outputs),
         host_steps=tuple(
             HostStep(
                 h.layer.name,
@@ -133,7 +133,7 @@ def _lifetimes(graph: EngineGraph, layers: tuple[TiledLayer, ...]) -> list[Lifet
         born[h.layer.y] = h.after
         for name in (*h.xs, h.layer.y):
             dies[name] = max(dies.get(name, 0), h.after)
-    dies[graph.output] = len(layers)
+    dies |= dict.fromkeys((output.tensor for output in graph.outputs), len(layers))
 
     def words(name: str) -> int:
         t = graph.tensors[name]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
+from proprune_cli.ir.outputs import Output
 from proprune_cli.ir.quantized import QHost, QTensor
 from proprune_cli.ops.taps import Kind
 
@@ -167,5 +168,5 @@ class EngineGraph:
     tensors: dict[str, QTensor]
     layers: tuple[EngineLayer, ...]
     input: str
-    output: str
+    outputs: tuple[Output, ...]
     host: tuple[HostPass, ...] = ()

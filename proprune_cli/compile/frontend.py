@@ -13,6 +13,7 @@ from proprune_cli.compile.frontend_host import boundary, host_model, host_nodes
 from proprune_cli.compile.passes.pipeline import CANONICAL, run_passes
 from proprune_cli.errors import InputError, UnsupportedError
 from proprune_cli.ir.graph import Graph, Node, Shape
+from proprune_cli.ir.outputs import Output
 from proprune_cli.ir.shapes import infer
 from proprune_cli.ir.verify import verify
 from proprune_cli.ops.folding import FOLDED, fold
@@ -37,44 +38,32 @@ def import_onnx(source: str | Path | onnx.ModelProto) -> Graph:
     model = read.read_model(source)
     opset = read.opset_of(model)
     name, batch, shape = read.the_input(model)
-    output = read.the_output(model)
+    results = read.the_outputs(model)
     constants = read.initializers(model)
     views = _Importer(model, opset, batch, {name: shape}, constants)
     with np.errstate(all="ignore"):  # Overflow is found by the verifier, which names the node.
         protos = _sorted_nodes(model, {name, *constants})
-        hosted = host_nodes(protos, (output,))
+        hosted = host_nodes(protos, results)
         nodes = [node for i, proto in enumerate(protos) if i not in hosted for node in views.take(proto)]
+    names = results
     tail: onnx.ModelProto | None = None
-    if hosted and _fits_between(rest := [protos[i] for i in sorted(hosted)], views.shapes):
-        with np.errstate(all="ignore"):
-            nodes += [node for proto in rest for node in views.take(proto)]
-    elif hosted:
+    if hosted:
         rest = [protos[i] for i in sorted(hosted)]
-        output = boundary(rest, views.shapes)
-        tail = host_model(model, rest, output, views.shapes[output], constants)
-        if output == name:
-            raise UnsupportedError(
-                f"{rest[0].op_type} runs on the host, and nothing before it is left for the engine",
-                where=f"node {rest[0].name or rest[0].output[0]!r} ({rest[0].op_type})",
-                remedy="give a network with layers that compute something",
+        between = boundary(rest, views.shapes, name)
+        tail = host_model(model, rest, {x: views.shapes[x] for x in between}, constants)
+        made = {value.name for value in tail.graph.output}
+        names = tuple(dict.fromkeys((*(result for result in results if result not in made), *between)))
+    for output in names:
+        if output not in views.shapes or output == name:
+            raise InputError(
+                f"the output {output!r} does not depend on the input {name!r}",
+                where=f"output {output!r}",
+                remedy="export the model without it; its result was folded into a constant or is the input itself",
             )
-    if output not in views.shapes or output == name:
-        raise InputError(
-            f"the output {output!r} does not depend on the input {name!r}",
-            where=f"output {output!r}",
-            remedy="export the model again; its result was folded into a constant or is the input itself",
-        )
-    shape = views.shapes[output]
-    graph = Graph(model.graph.name or "network", dict(views.shapes), tuple(nodes), name, output, shape, tail)
+    outputs = tuple(Output(output, output, views.shapes[output]) for output in names)
+    graph = Graph(model.graph.name or "network", dict(views.shapes), tuple(nodes), name, outputs, tail, results)
     verify(graph, after="import")
     return graph
-
-
-def _fits_between(nodes: list[onnx.NodeProto], shapes: Mapping[str, Shape]) -> bool:
-    """Whether what would end the network on the host reads several tensors, and can run between layers instead."""
-    read = {name for node in nodes for name in node.input if name in shapes}
-    known = all(node.op_type in MIDDLE or node.op_type in BY_NAME.keys() - HOST for node in nodes)
-    return len(read) > 1 and known
 
 
 def canonicalise(graph: Graph) -> Graph:

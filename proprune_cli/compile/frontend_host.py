@@ -51,31 +51,42 @@ def _begins(node: onnx.NodeProto) -> bool:
     return node.op_type in HOST and not (node.op_type == "Transpose" and perm == (0, 2, 1, 3, 4))
 
 
-def boundary(nodes: Sequence[onnx.NodeProto], shapes: Mapping[str, Shape]) -> str:
-    """The one tensor of the engine that the host's nodes read.
+def boundary(nodes: Sequence[onnx.NodeProto], shapes: Mapping[str, Shape], image: str) -> tuple[str, ...]:
+    """The engine's tensors that the host's nodes read, in the order in which they do.
+
+    Args:
+        shapes: of all of the engine's tensors. image: the network's input.
 
     Raises:
-        UnsupportedError: they read several, or none.
+        UnsupportedError: they read none, or the network's input.
     """
-    read = {name: node for node in reversed(nodes) for name in node.input if name in shapes}
-    if len(read) != 1:
-        first = next(iter(read.values()), nodes[0])
+    readers: dict[str, onnx.NodeProto] = {}
+    for node in nodes:
+        for name in node.input:
+            if name in shapes:
+                readers.setdefault(name, node)
+    if image in readers or not readers:
+        first = readers.get(image, nodes[0])
         raise UnsupportedError(
-            f"{first.op_type} {first.name!r} and what follows would run on the host, reading {len(read)} tensors",
+            f"{first.op_type} runs on the host, and nothing before it is left for the engine",
             where=f"node {first.name or first.output[0]!r} ({first.op_type})",
-            remedy="export the model so that its end depends on one tensor, or up to its logits",
+            remedy="give a network with layers that compute something before it",
         )
-    return next(iter(read))
+    return tuple(readers)
 
 
 def host_model(
-    model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], x: str, shape: Shape, constants: Mapping[str, Array]
+    model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], xs: Mapping[str, Shape], constants: Mapping[str, Array]
 ) -> onnx.ModelProto:
-    """The host's nodes as a model: float32 [N, *shape] under the name ``x`` in, the original model's output out."""
+    """The host's nodes as a model: float32 [N, *shape] for each of ``xs`` in, and those of the original model's outputs
+    that they make out.
+    """
     names = sorted({name for node in nodes for name in node.input if name in constants})
     tensors = [numpy_helper.from_array(np.asarray(constants[name]), name) for name in names]
-    source = helper.make_tensor_value_info(x, TensorProto.FLOAT, ["N", *shape])
-    body = helper.make_graph(list(nodes), model.graph.name or "host", [source], list(model.graph.output), tensors)
+    sources = [helper.make_tensor_value_info(x, TensorProto.FLOAT, ["N", *shape]) for x, shape in xs.items()]
+    made = {name for node in nodes for name in node.output}
+    results = list({value.name: value for value in model.graph.output if value.name in made}.values())
+    body = helper.make_graph(list(nodes), model.graph.name or "host", sources, results, tensors)
     return helper.make_model(
         body, opset_imports=list(model.opset_import), ir_version=model.ir_version, producer_name="proprune"
     )

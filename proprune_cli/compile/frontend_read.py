@@ -189,20 +189,13 @@ def the_input(model: onnx.ModelProto) -> tuple[str, int, Shape]:
     return name, dims[0] if isinstance(dims[0], int) else 1, tuple(image)
 
 
-def the_output(model: onnx.ModelProto) -> str:
-    """Name of the one output.
+def the_outputs(model: onnx.ModelProto) -> tuple[str, ...]:
+    """Names of the outputs in their order; one that is listed twice is there once.
 
     Raises:
-        UnsupportedError: several outputs. InputError: none.
+        InputError: there is none.
     """
-    names = [value.name for value in model.graph.output]
-    where = f"model {model.graph.name!r}"
+    names = tuple(dict.fromkeys(value.name for value in model.graph.output))
     if not names:
-        raise InputError("the model has no output", where=where, remedy=_REEXPORT)
-    if len(names) > 1:
-        raise UnsupportedError(
-            f"the model has {len(names)} outputs ({', '.join(names)}); one is supported",
-            where=where,
-            remedy="export the model with one output: its logits, or one head at a time",
-        )
-    return names[0]
+        raise InputError("the model has no output", where=f"model {model.graph.name!r}", remedy=_REEXPORT)
+    return names

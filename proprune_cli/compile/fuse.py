@@ -52,7 +52,7 @@ class _Fuser:
         self._passes: list[list[EngineLayer]] = []
         self._producer: dict[str, int] = {}
         self._hosted: list[HostPass] = []
-        self._uses: dict[str, int] = {graph.output: 1}
+        self._uses: dict[str, int] = dict.fromkeys((output.tensor for output in graph.outputs), 1)
         for layer in graph.layers:
             for name in layer.inputs:
                 self._uses[name] = self._uses.get(name, 0) + 1
@@ -85,11 +85,11 @@ class _Fuser:
                 self._outside(layer)
             else:
                 self._combine(layer)
-        output = self._stored(self._graph.output)
+        outputs = tuple(replace(o, tensor=self._stored(o.tensor)) for o in self._graph.outputs)
         layers = tuple(layer for passes in self._passes for layer in passes)
         starts = np.cumsum([0, *(len(passes) for passes in self._passes)])
         hosted = tuple(replace(h, after=int(starts[h.after])) for h in self._hosted)
-        return EngineGraph(self._graph.name, self._tensors, layers, self._graph.input, output, hosted)
+        return EngineGraph(self._graph.name, self._tensors, layers, self._graph.input, outputs, hosted)
 
     # Passes.
 

@@ -17,7 +17,7 @@ from proprune_cli.accel.array import Array
 from proprune_cli.accel.boards import Board
 from proprune_cli.accel.program import Program, to_codes
 from proprune_cli.accel.timing import Memory, estimate
-from proprune_cli.compile.calibration import open_session
+from proprune_cli.compile.calibration import open_session, run_session
 from proprune_cli.compile.emit import TiledLayer, emit
 from proprune_cli.compile.engine_layer import EngineLayer
 from proprune_cli.compile.frontend import canonicalise, import_onnx
@@ -47,9 +47,10 @@ class Compiled:
         program: the engine's program.
         qdq: the same network as a serialised QDQ ONNX model.
         plan: the per-layer plan (JSON data).
-        golden_input: float32 [1, C, H, W], the first calibration image. golden_codes_in, golden_codes_out: int8
-            [C, H, W], its codes and the program's answer, on which interpreter and ONNX Runtime agree.
-        output_shape: shape of the network's output without the batch.
+        golden_input: float32 [1, C, H, W], the first calibration image. golden_codes_in: int8 [C, H, W], its codes.
+        golden_codes_out: int8 [C, H, W] for each output, the program's answer, on which interpreter and ONNX Runtime
+            agree.
+        results: names of the network's outputs in their order: the program's and those of ``host``.
         report: the quantiser's report (JSON data).
         host: serialised ONNX model of what follows the engine's part on the host, empty where nothing does.
     """
@@ -59,8 +60,8 @@ class Compiled:
     plan: dict[str, Any]
     golden_input: NDArray[np.float32]
     golden_codes_in: Codes
-    golden_codes_out: Codes
-    output_shape: tuple[int, ...]
+    golden_codes_out: tuple[Codes, ...]
+    results: tuple[str, ...]
     report: dict[str, Any]
     host: bytes = b""
 
@@ -101,11 +102,11 @@ def compile_model(
     stage("verify")
     image = np.ascontiguousarray(calibration[:1], dtype=np.float32)
     codes_in = to_codes(image, program.input.exponent)[0]
-    codes_out = interpret.run(program, codes_in).output
+    codes_out = interpret.run(program, codes_in).outputs
     qdq = to_qdq(quantised).SerializeToString()
     # One thread: how work is divided may change the last bit of what the host computes.
     threads = 1 if program.host_steps else 0
-    _check_agreement(qdq, threads, image, codes_out, program.output.exponent, quantised.name)
+    _check_agreement(qdq, threads, image, program, codes_out, quantised.name)
     timing = estimate(program, array, Memory.of(board, array))
     return Compiled(
         program=program,
@@ -114,7 +115,7 @@ def compile_model(
         golden_input=image,
         golden_codes_in=codes_in,
         golden_codes_out=codes_out,
-        output_shape=quantised.output_shape,
+        results=imported.results,
         report=dataclasses.asdict(report),
         host=tail.SerializeToString() if tail is not None else b"",
     )
@@ -169,16 +170,18 @@ def _check_memory(program: Program, board: Board) -> None:
 
 
 def _check_agreement(
-    qdq: bytes, threads: int, image: NDArray[np.float32], codes: Codes, exponent: int, name: str
+    qdq: bytes, threads: int, image: NDArray[np.float32], program: Program, codes: tuple[Codes, ...], name: str
 ) -> None:
     """ONNX Runtime on the QDQ model must give the very codes that the interpreter gave."""
     session = open_session(qdq, threads=threads)
-    (real,) = session.run(None, {session.get_inputs()[0].name: image})
-    expected = to_codes(np.asarray(real, dtype=np.float32).reshape(codes.shape), exponent)
-    differing = int((expected != codes).sum())
-    if differing:
+    answers = run_session(session, None, {session.get_inputs()[0].name: image})
+    for output, real, mine in zip(program.outputs, answers, codes, strict=True):
+        expected = to_codes(real.astype(np.float32).reshape(mine.shape), output.plane.exponent)
+        differing = int((expected != mine).sum())
+        if not differing:
+            continue
         raise ExecutorMismatchError(
-            f"ONNX Runtime and the program interpreter differ in {differing} of {codes.size} output codes",
-            where=f"network {name!r}, golden image",
+            f"ONNX Runtime and the program interpreter differ in {differing} of {mine.size} output codes",
+            where=f"network {name!r}, output {output.name!r}, golden image",
             remedy="report this with the model; on processors without VNNI, ONNX Runtime's int8 kernels may saturate",
         )

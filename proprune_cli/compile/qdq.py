@@ -36,7 +36,6 @@ from proprune_cli.ops.functions import function_of
 
 # Names with a prefix, so that no tensor of the user's model can be called the same.
 ZERO = "constant/zero"
-OUTPUT_SHAPE = "constant/output_shape"
 
 
 def codes_name(tensor: str) -> str:
@@ -45,7 +44,7 @@ def codes_name(tensor: str) -> str:
 
 
 def to_qdq(graph: QGraph, *, expose_codes: bool = False) -> onnx.ModelProto:
-    """The QDQ model: float32 [N, C, H, W] in, dequantised float32 [N, *output_shape] out.
+    """The QDQ model: float32 [N, C, H, W] in, each output dequantised, float32 [N, *shape], by its name.
 
     Args:
         expose_codes: add the int8 codes of every tensor as outputs named by ``codes_name``.
@@ -55,7 +54,7 @@ def to_qdq(graph: QGraph, *, expose_codes: bool = False) -> onnx.ModelProto:
     for layer in graph.layers:
         build.layer(layer)
     build.finish()
-    outputs = [helper.make_tensor_value_info(graph.output, TensorProto.FLOAT, ["N", *graph.output_shape])]
+    outputs = [helper.make_tensor_value_info(o.name, TensorProto.FLOAT, ["N", *o.shape]) for o in graph.outputs]
     if expose_codes:
         outputs += [
             helper.make_tensor_value_info(codes_name(t.name), TensorProto.INT8, ["N", t.channels, t.height, t.width])
@@ -143,11 +142,10 @@ class _Builder(OnnxBody):
         self.add("DequantizeLinear", [codes_name(tensor), scale, ZERO], self._real(tensor))
 
     def finish(self) -> None:
-        """The float output in the ONNX model's shape."""
-        graph = self._graph
-        shape = np.asarray([0, *graph.output_shape], np.int64)
-        self.constant(OUTPUT_SHAPE, shape)
-        self.add("Reshape", [self._real(graph.output), OUTPUT_SHAPE], graph.output)
+        """The float outputs in the ONNX model's shapes."""
+        for number, output in enumerate(self._graph.outputs):
+            shape = self.constant(f"constant/output_shape/{number}", np.asarray([0, *output.shape], np.int64))
+            self.add("Reshape", [self._real(output.tensor), shape], output.name)
 
     def _weights(self, layer: QConv | QConvTranspose) -> list[str]:
         ex, ey = self._exponent(layer.x), self._exponent(layer.y)

@@ -90,7 +90,8 @@ class QuantReport:
     Attributes:
         images: calibration images that were used.
         bias_correction: whether the corrected biases gave the smaller error, and were kept.
-        output_sqnr_db: the network's int8 output against its float output, on (some of) the calibration images.
+        output_sqnr_db: the network's int8 output against its float output, on (some of) the calibration images; of
+            several outputs, the worst.
         raised: tensors whose scale had to be widened to keep multipliers and additions within their limits.
     """
 
@@ -132,16 +133,16 @@ def quantise(graph: Graph, calibration: NDArray[Any]) -> tuple[QGraph, QuantRepo
     corrected = _assemble(graph, exponents, better)
     judged = min(len(seen.images), max(FEWEST, int(WORK / 2 / max(macs_of(graph), 1))))
     threads = threads_for(graph, judged)
-    errors = [_output_error(candidate, seen, judged, threads) for candidate in (plain, corrected)]
-    helps = errors[1] < errors[0]
+    errors = [_output_errors(candidate, seen, judged, threads) for candidate in (plain, corrected)]
+    signals = [float(np.sum(output[:judged].astype(np.float64) ** 2)) for output in seen.outputs]
+    helps = _share(errors[1], signals) < _share(errors[0], signals)
     if helps:
         convs = better
-    signal = float(np.sum(seen.output[:judged].astype(np.float64) ** 2))
     report = QuantReport(
         tuple(_layer_report(name, conv, exponents, seen) for name, conv in convs.items()),
         len(seen.images),
         helps,
-        decibels(signal, min(errors)),
+        min(decibels(signal, error) for signal, error in zip(signals, errors[helps], strict=True)),
         tuple(name for name in graph.tensors if exponents[name] != wished[name]),
     )
     return (corrected if helps else plain), report
@@ -222,7 +223,7 @@ def _assemble(graph: Graph, exponents: Mapping[str, int], convs: Mapping[str, Qu
     tensors = {
         name: QTensor(name, shape[0], shape[1], shape[2], exponents[name]) for name, shape in graph.tensors.items()
     }
-    return QGraph(graph.name, tensors, layers, graph.input, graph.output, graph.output_shape)
+    return QGraph(graph.name, tensors, layers, graph.input, graph.outputs)
 
 
 def _layer(node: Node, exponents: Mapping[str, int], convs: Mapping[str, QuantisedConv]) -> QLayer:
@@ -257,17 +258,25 @@ def _layer(node: Node, exponents: Mapping[str, int], convs: Mapping[str, Quantis
     return QRelu(node.name, node.inputs[0], node.y)
 
 
-def _output_error(candidate: QGraph, seen: Calibration, images: int, threads: int) -> float:
-    """Squared error of the int8 network's output on the first calibration images."""
+def _share(errors: list[float], signals: list[float]) -> float:
+    """The errors of all outputs, each as a share of its signal: outputs differ in magnitude and count alike."""
+    if len(errors) == 1:
+        return errors[0]
+    return sum(error / signal if signal else error for error, signal in zip(errors, signals, strict=True))
+
+
+def _output_errors(candidate: QGraph, seen: Calibration, images: int, threads: int) -> list[float]:
+    """Squared error of each of the int8 network's outputs on the first calibration images."""
     session = open_session(to_qdq(candidate).SerializeToString(), threads=threads)
     size = min(images, 64)
-    total = 0.0
+    totals = [0.0 for _ in candidate.outputs]
     for at in range(0, images, size):
         size = min(size, images - at)
-        given = run_session(session, None, {candidate.input: seen.images[at : at + size]})[0]
-        wanted = seen.output[at : at + size].reshape(given.shape)
-        total += float(np.sum((given.astype(np.float64) - wanted) ** 2))
-    return total
+        answers = run_session(session, None, {candidate.input: seen.images[at : at + size]})
+        for number, (given, wanted) in enumerate(zip(answers, seen.outputs, strict=True)):
+            part = wanted[at : at + size].reshape(given.shape)
+            totals[number] += float(np.sum((given.astype(np.float64) - part) ** 2))
+    return totals
 
 
 def _layer_report(name: str, conv: QuantisedConv, exponents: Mapping[str, int], seen: Calibration) -> LayerReport:

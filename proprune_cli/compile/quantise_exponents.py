@@ -101,7 +101,7 @@ def _arguments(graph: Graph, leader: Mapping[str, str]) -> dict[str, list[Activa
     found: dict[str, list[Activation]] = {}
     for name, readers in graph.consumers().items():
         functions = [node for node in readers if isinstance(node, Activation)]
-        if functions and len(functions) == len(readers) and groups[leader[name]] == 1 and name != graph.output:
+        if functions and len(functions) == len(readers) and groups[leader[name]] == 1 and name not in graph.returned:
             found[name] = functions
     return found
 

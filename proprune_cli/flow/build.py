@@ -66,7 +66,7 @@ def build(
         program=compiled.program,
         qdq=compiled.qdq,
         golden=Golden(compiled.golden_input, compiled.golden_codes_in, compiled.golden_codes_out),
-        output_shape=compiled.output_shape,
+        results=compiled.results,
         plan=_strict(compiled.plan),
         report=_strict(compiled.report),
         host=host_segment(compiled.host) if compiled.host else None,

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proprune_cli.artifact import Artifact, check_contract
-from proprune_cli.artifact.codes import dequantise_outputs, quantise_images
+from proprune_cli.artifact.codes import dequantise_output, quantise_images
 from proprune_cli.errors import BoardError, UsageError
 
 CPU = "cpu"
@@ -26,8 +26,8 @@ class Executor(Protocol):
         """As the user named it."""
         ...
 
-    def run(self, codes: NDArray[np.int8]) -> NDArray[np.int8]:
-        """int8 [C, H, W] → int8 [C, H, W]."""
+    def run(self, codes: NDArray[np.int8]) -> tuple[NDArray[np.int8], ...]:
+        """int8 [C, H, W] → int8 [C, H, W] of each of the program's outputs."""
         ...
 
 
@@ -41,13 +41,13 @@ class _OnBoard:
         self._session = open_board(board, check_contract(artifact, where))
         self._session.load(artifact.program)
 
-    def run(self, codes: NDArray[np.int8]) -> NDArray[np.int8]:
-        return self._session.run(codes).output
+    def run(self, codes: NDArray[np.int8]) -> tuple[NDArray[np.int8], ...]:
+        return self._session.run(codes).outputs
 
 
 @dataclass(frozen=True)
 class DeployReport:
-    """What the check on the board found: every byte of the golden output agreed."""
+    """What the check on the board found: every byte of every golden output agreed."""
 
     artifact: str
     network: str
@@ -79,22 +79,27 @@ def open_executor(artifact: Artifact, board: str, where: str) -> Executor:
 
 def run_codes(
     executor: Executor, codes: NDArray[np.int8], advance: Callable[[], None] = lambda: None
-) -> NDArray[np.int8]:
-    """int8 [N, C, H, W] → int8 [N, C, H, W], image by image."""
-    outputs: list[NDArray[np.int8]] = []
+) -> tuple[NDArray[np.int8], ...]:
+    """int8 [N, C, H, W] → int8 [N, C, H, W] of each of the program's outputs, image by image."""
+    answers: list[tuple[NDArray[np.int8], ...]] = []
     for image in codes:
-        outputs.append(executor.run(image))
+        answers.append(executor.run(image))
         advance()
-    return np.stack(outputs)
+    return tuple(np.stack(parts) for parts in zip(*answers, strict=True))
 
 
 def run_images(
     artifact: Artifact, executor: Executor, images: NDArray[np.float32], advance: Callable[[], None] = lambda: None
-) -> NDArray[Any]:
-    """float32 [N, C, H, W] → the network's output [N, …]: float32, or what its host segment gives (ArgMax: int64)."""
-    codes = run_codes(executor, quantise_images(images, artifact.program.input), advance)
-    y = dequantise_outputs(codes, artifact.program.output, artifact.output_shape)
-    return artifact.host.run(y) if artifact.host else y
+) -> dict[str, NDArray[Any]]:
+    """float32 [N, C, H, W] → the network's outputs [N, …]: float32, or what its host segment gives (ArgMax: int64)."""
+    program = artifact.program
+    codes = run_codes(executor, quantise_images(images, program.input), advance)
+    answers: dict[str, NDArray[Any]] = {
+        output.name: dequantise_output(part, output) for output, part in zip(program.outputs, codes, strict=True)
+    }
+    if artifact.host:
+        answers |= artifact.host.run(answers)
+    return {name: answers[name] for name in artifact.results}
 
 
 def deploy(artifact: Artifact, board: str, where: str) -> DeployReport:
@@ -112,27 +117,33 @@ def deploy(artifact: Artifact, board: str, where: str) -> DeployReport:
     start = time.perf_counter()
     answer = executor.run(artifact.golden.codes_in)
     seconds = time.perf_counter() - start
-    differing = compare(artifact.golden.codes_out, answer, board)
     program = artifact.program
-    return DeployReport(where, artifact.name, board, program.array, program.digest, answer.size, differing, seconds)
+    several = len(program.outputs) > 1
+    differing = sum(
+        compare(expected, mine, board, f" of {output.name!r}" if several else "")
+        for output, expected, mine in zip(program.outputs, artifact.golden.codes_out, answer, strict=True)
+    )
+    size = sum(part.size for part in answer)
+    return DeployReport(where, artifact.name, board, program.array, program.digest, size, differing, seconds)
 
 
-def compare(expected: NDArray[np.int8], answer: NDArray[np.int8], board: str) -> int:
-    """Number of bytes that differ: 0, for any difference is refused.
+def compare(expected: NDArray[np.int8], answer: NDArray[np.int8], board: str, output: str = "") -> int:
+    """Number of bytes that differ: 0, for any difference is refused. ``output``: which, for the message.
 
     Raises:
         BoardError: naming how many bytes differ and the first of them.
     """
     if answer.shape != expected.shape:
         raise BoardError(
-            f"the board answered with shape {list(answer.shape)}, {list(expected.shape)} was expected", where=board
+            f"the board answered with shape {list(answer.shape)}{output}, {list(expected.shape)} was expected",
+            where=board,
         )
     wrong = np.argwhere(answer != expected)
     if len(wrong):
         first = tuple(int(i) for i in wrong[0])
         raise BoardError(
-            f"{len(wrong)} of {answer.size} output bytes differ from the golden output; the first, at (channel, row, "
-            f"column) {first}, is {int(answer[first])} where {int(expected[first])} was expected",
+            f"{len(wrong)} of {answer.size} output bytes{output} differ from the golden output; the first, at "
+            f"(channel, row, column) {first}, is {int(answer[first])} where {int(expected[first])} was expected",
             where=board,
             remedy="run `proprune run --board interpreter` on the same input: if it agrees with the golden output, the "
             "board's engine or memory is at fault, otherwise this is a bug of the compiler",

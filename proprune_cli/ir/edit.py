@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from proprune_cli.ir.graph import Add, Concat, Graph, Host, Mul, Node, Shape
+from proprune_cli.ir.outputs import Output
 from proprune_cli.ir.shapes import infer
 
 
@@ -21,8 +22,10 @@ def renamed(node: Node, names: Mapping[str, str]) -> Node:
     return node if x == node.x else replace(node, x=x)
 
 
-def with_nodes(graph: Graph, nodes: Iterable[Node], output: str | None = None) -> Graph:
-    """``graph`` with other nodes; every shape is inferred afresh, so tensors that nobody makes any more are gone.
+def with_nodes(graph: Graph, nodes: Iterable[Node], names: Mapping[str, str] | None = None) -> Graph:
+    """``graph`` with other nodes, and outputs renamed as ``names`` says.
+
+    Every shape is inferred afresh, so tensors that nobody makes any more are gone.
 
     Raises:
         InputError: a node does not accept the shape that reaches it.
@@ -31,4 +34,9 @@ def with_nodes(graph: Graph, nodes: Iterable[Node], output: str | None = None) -
     tensors: dict[str, Shape] = {graph.input: graph.tensors[graph.input]}
     for node in kept:
         tensors[node.y] = infer(node, tensors)
-    return replace(graph, tensors=tensors, nodes=kept, output=output or graph.output)
+    return replace(graph, tensors=tensors, nodes=kept, outputs=renamed_outputs(graph, names or {}))
+
+
+def renamed_outputs(graph: Graph, names: Mapping[str, str]) -> tuple[Output, ...]:
+    """The outputs of ``graph`` from the tensors that ``names`` says; their own names stay."""
+    return tuple(replace(output, tensor=names.get(output.tensor, output.tensor)) for output in graph.outputs)

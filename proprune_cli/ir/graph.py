@@ -9,6 +9,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from proprune_cli.ir.outputs import Output
+
 Shape = tuple[int, ...]
 """Shape of one image's tensor, without the batch: (channels, height, width), or (features,) after a flatten."""
 
@@ -349,22 +351,28 @@ NodeKind = type[Node]
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """A float network in topological order, one input, one output.
+    """A float network in topological order with one input.
 
     Attributes:
         tensors: shape of every activation tensor (without the batch), the input's included.
-        output_shape: shape of the ONNX output without the batch; the output tensor has as many elements.
-        host_tail: what remains of the ONNX model after ``output``, for ONNX Runtime on the host; it takes the float
-            output [N, *output_shape] under the name of its only input.
+        outputs: the ONNX model's, or, before a host tail, also what that reads; no name twice.
+        host_tail: what remains of the ONNX model after ``outputs``, for ONNX Runtime on the host; its inputs are some
+            of them, float [N, *shape], by their names.
+        results: names of the ONNX model's outputs in their order; each is one of ``outputs`` or of the host tail's.
     """
 
     name: str
     tensors: Mapping[str, Shape]
     nodes: tuple[Node, ...]
     input: str
-    output: str
-    output_shape: Shape
+    outputs: tuple[Output, ...]
     host_tail: onnx.ModelProto | None = None
+    results: tuple[str, ...] = ()
+
+    @property
+    def returned(self) -> frozenset[str]:
+        """The tensors that are outputs."""
+        return frozenset(output.tensor for output in self.outputs)
 
     def consumers(self) -> dict[str, list[Node]]:
         """The nodes that read each tensor; a node that reads it twice stands there twice."""

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from proprune_cli.ir.outputs import Output
+
 REQUANT_SHIFT = 16
 """Requantisation divides by ``2**REQUANT_SHIFT``."""
 
@@ -276,13 +278,11 @@ class QGraph:
         name: the network's name.
         tensors: every activation tensor by name.
         layers: in an order in which every input is produced before it is read.
-        input, output: names of the one input and the one output tensor.
-        output_shape: the ONNX output's shape without the batch, e.g. ``(10,)``; same element count as the tensor.
+        input: name of the one input tensor. outputs: no name twice.
     """
 
     name: str
     tensors: dict[str, QTensor]
     layers: tuple[QLayer, ...]
     input: str
-    output: str
-    output_shape: tuple[int, ...]
+    outputs: tuple[Output, ...]

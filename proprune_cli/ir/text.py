@@ -7,14 +7,19 @@ from dataclasses import fields
 import numpy as np
 
 from proprune_cli.ir.graph import Graph, Node, Shape
+from proprune_cli.ir.outputs import Output
 
 
 def to_text(graph: Graph) -> str:
     """The graph as text, stable between runs; for people and for golden tests."""
     lines = [f"graph {graph.name}({graph.input}: {_shape(graph.tensors[graph.input])})"]
     lines += [f"  {node.y}: {_shape(graph.tensors[node.y])} = {_call(node)}" for node in graph.nodes]
-    lines.append(f"  return {graph.output} as {_shape(graph.output_shape)}")
+    lines += [f"  return {_named(output)} as {_shape(output.shape)}" for output in graph.outputs]
     return "\n".join(lines) + "\n"
+
+
+def _named(output: Output) -> str:
+    return output.tensor if output.name == output.tensor else f"{output.name} = {output.tensor}"
 
 
 def _shape(shape: Shape) -> str:

@@ -51,10 +51,13 @@ def verify(graph: Graph, *, absent: Collection[NodeKind] = (), after: str = "") 
         seen[node.y] = shape
     if set(graph.tensors) != set(seen):
         raise InvariantError(f"tensors{stage} that no node makes: {sorted(set(graph.tensors) - set(seen))}")
-    if graph.output not in seen:
-        raise InvariantError(f"the output {graph.output!r} is not produced{stage}")
-    if prod(seen[graph.output]) != prod(graph.output_shape):
-        raise InvariantError(f"the output has {seen[graph.output]}, the model says {graph.output_shape}{stage}")
+    if len({output.name for output in graph.outputs}) != len(graph.outputs) or not graph.outputs:
+        raise InvariantError(f"there is no output, or two have one name{stage}")
+    for output in graph.outputs:
+        if output.tensor not in seen:
+            raise InvariantError(f"the output {output.tensor!r} is not produced{stage}")
+        if prod(seen[output.tensor]) != prod(output.shape):
+            raise InvariantError(f"{output.name!r} has {seen[output.tensor]}, the model says {output.shape}{stage}")
 
 
 def _weights(node: Node) -> str:

@@ -11,8 +11,9 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from proprune_cli.accel.program import to_real
 from proprune_cli.artifact import Artifact
-from proprune_cli.artifact.codes import dequantise_outputs, quantise_images
+from proprune_cli.artifact.codes import quantise_images
 from proprune_cli.errors import InputError
 from proprune_cli.measure.records import BenchRecord
 
@@ -47,19 +48,22 @@ class CpuExecutor:
             ) from error
         self._artifact = artifact
         self._input = str(self._session.get_inputs()[0].name)
-        self._output = str(self._session.get_outputs()[0].name)
 
-    def run_float(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        """float32 [1, C, H, W] → float32 [1, *output_shape]."""
-        outputs = cast("list[Any]", self._session.run([self._output], {self._input: image}))
-        return np.asarray(outputs[0], dtype=np.float32)
+    def run_float(self, image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """float32 [1, C, H, W] → float32 [1, *shape] of each output."""
+        names = [output.name for output in self._artifact.program.outputs]
+        answers = cast("list[Any]", self._session.run(names, {self._input: image}))
+        return [np.asarray(answer, dtype=np.float32) for answer in answers]
 
-    def run(self, codes: NDArray[np.int8]) -> NDArray[np.int8]:
-        """int8 [C, H, W] → int8 [C, H, W]: codes go in and come out through the exact power-of-two scales."""
+    def run(self, codes: NDArray[np.int8]) -> tuple[NDArray[np.int8], ...]:
+        """int8 [C, H, W] → int8 [C, H, W] of each output: codes go through the exact power-of-two scales."""
         program = self._artifact.program
-        image = dequantise_outputs(codes[np.newaxis], program.input, codes.shape)
-        y = self.run_float(image).reshape(1, program.output.channels, program.output.height, program.output.width)
-        return quantise_images(y, program.output)[0]
+        answers = self.run_float(to_real(codes, program.input.exponent)[np.newaxis])
+        planes = [output.plane for output in program.outputs]
+        return tuple(
+            quantise_images(y.reshape(1, p.channels, p.height, p.width), p)[0]
+            for y, p in zip(answers, planes, strict=True)
+        )
 
 
 def measure_cpu(artifact: Artifact, label: str) -> BenchRecord:

@@ -40,7 +40,8 @@ def predict(artifact: Artifact, label: str, board: Board, array: Array) -> Bench
         spent = sum(ms for _, ms in steps)
         notes.append(f"{len(steps)} host steps between layers ({names}): {spent:.3f} ms measured on this machine")
     if artifact.host:
-        steps.append((artifact.host.operators, artifact.host.measure_ms(artifact.output_shape)))
+        shapes = {output.name: output.shape for output in artifact.program.outputs}
+        steps.append((artifact.host.operators, artifact.host.measure_ms(shapes)))
         name = ", ".join(artifact.host.operators)
         notes.append(f"host segment {name}: {steps[-1][1]:.3f} ms measured on this machine")
     host_ms = sum(ms for _, ms in steps) if steps else None

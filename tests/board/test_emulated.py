@@ -14,7 +14,7 @@ from proprune_cli.accel import isa
 from proprune_cli.accel.array import load_array
 from proprune_cli.accel.boards import load_board
 from proprune_cli.accel.interpret import InterpreterEngine
-from proprune_cli.accel.program import HostStep, Plane, Program
+from proprune_cli.accel.program import HostStep, Plane, Program, ProgramOutput
 from proprune_cli.board.agent import driver
 from proprune_cli.board.emulated import EmulatedBoard, EmulatedRegisters
 from proprune_cli.board.interpreter import InterpreterBoard
@@ -51,7 +51,8 @@ def doubling_program(size: int = 0) -> Program:
     image[stream] = isa.BlockHeader(taps=1, init=1, emit=1, groups=1).encode()[0, 0]
     image[stream + 5 : stream + 7] = np.full(8, 2048, dtype="<u2").view("<u8")  # 64 · 2048 / 2^16 = 2
     image[stream + ARRAY.block_words + 1 :][:16] = tap_weights.reshape(-1).view("<u8")
-    return Program(ARRAY.name, ARRAY.digest, image, size or y.address + 16, 0, counters, ("double",), x, y)
+    outputs = (ProgramOutput("y", y, (4, 4, 4)),)
+    return Program(ARRAY.name, ARRAY.digest, image, size or y.address + 16, 0, counters, ("double",), x, outputs)
 
 
 def emulated() -> EmulatedBoard:
@@ -63,7 +64,7 @@ def test_a_session_runs_a_program_again_and_again(session: EmulatedBoard | Inter
     session.load(doubling_program())
     for x in (X, X[::-1], -X):
         result = session.run(np.ascontiguousarray(x))
-        np.testing.assert_array_equal(result.output, 2 * x)
+        np.testing.assert_array_equal(result.outputs[0], 2 * x)
         assert result.counters.row(0).store_words == 16
         assert result.host_seconds > 0
 
@@ -74,7 +75,7 @@ def test_the_compiled_engine_gives_the_same_output_and_counters() -> None:
     for session in (native, reference):
         session.load(doubling_program())
         results.append(session.run(X))
-    np.testing.assert_array_equal(results[0].output, results[1].output)
+    np.testing.assert_array_equal(results[0].outputs[0], results[1].outputs[0])
     assert results[0].counters.row(0) == results[1].counters.row(0)
     assert native.digest() == reference.digest() == int(ARRAY.digest[:8], 16)
 
@@ -150,7 +151,7 @@ def test_a_driver_that_forgets_to_flush_computes_on_stale_input(monkeypatch: pyt
     board.load(doubling_program())
     board.run(X)
     monkeypatch.setattr("proprune_cli.board.memory.EmulatedBuffer.flush", lambda self: None)
-    np.testing.assert_array_equal(board.run(-X).output, 2 * X)
+    np.testing.assert_array_equal(board.run(-X).outputs[0], 2 * X)
 
 
 def test_the_engine_rings_once_for_a_whole_network() -> None:
@@ -165,11 +166,9 @@ def test_the_engine_rings_once_for_a_whole_network() -> None:
     registers = {r.name: (r.offset, r.width) for r in isa.REGISTERS}
     d = driver.Driver(Recorder(InterpreterEngine(ARRAY), memory), registers, memory.allocate)
     p = doubling_program()
+    outputs = ((p.outputs[0].plane.address, 16),)
     d.load(
-        driver.Job(
-            p.size, (driver.Range(0, 1, p.counters),), 1, p.counters, 4, p.input.address, 16, p.output.address, 16
-        ),
-        p.image,
+        driver.Job(p.size, (driver.Range(0, 1, p.counters),), 1, p.counters, 4, p.input.address, 16, outputs), p.image
     )
     d.run(p.input.pack(X))
     assert writes.count((REGISTERS["control"], driver.START)) == 1
@@ -236,7 +235,7 @@ def test_an_engine_that_fails_is_reported(registers: Stuck, message: str) -> Non
     memory = ContiguousMemory(PAGE_BYTES, "test")
     offsets = {r.name: (r.offset, r.width) for r in isa.REGISTERS}
     d = driver.Driver(registers, offsets, memory.allocate, timeout=0.01)
-    d.load(driver.Job(64, (driver.Range(0, 5, 0),), 5, 0, 4, 32, 1, 40, 1), np.zeros(8, dtype=np.uint64))
+    d.load(driver.Job(64, (driver.Range(0, 5, 0),), 5, 0, 4, 32, 1, ((40, 1),)), np.zeros(8, dtype=np.uint64))
     with pytest.raises(driver.DriverError, match=message):
         d.run(np.zeros(1, dtype=np.uint64))
 
@@ -256,14 +255,16 @@ def test_a_driver_error_reaches_the_user_as_a_board_error() -> None:
 def with_host_step(after: int) -> Program:
     """The doubling program, and a step that negates (ONNX Neg) its result, or its input before it doubles that."""
     p = doubling_program(size=200)
-    place = dataclasses.replace(p.output, address=p.output.address + 16)
+    doubled = p.outputs[0].plane
+    place = dataclasses.replace(doubled, address=doubled.address + 16)
     negate = helper.make_node("Neg", ["x"], ["y"])
     values = [helper.make_tensor_value_info(name, TensorProto.INT8, [1, 4, 4, 4]) for name in "xy"]
     graph = helper.make_graph([negate], "host", values[:1], values[1:])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
     if after:
+        outputs = (dataclasses.replace(p.outputs[0], plane=place),)
         return dataclasses.replace(
-            p, output=place, host_steps=(HostStep("neg", ("Neg",), 1, (p.output,), place, model),)
+            p, outputs=outputs, host_steps=(HostStep("neg", ("Neg",), 1, (doubled,), place, model),)
         )
     return dataclasses.replace(p, input=place, host_steps=(HostStep("neg", ("Neg",), 0, (place,), p.input, model),))
 
@@ -276,7 +277,7 @@ def test_a_step_of_the_host_runs_before_or_after_the_layer(
     session.load(with_host_step(after))
     for x in (X, X[::-1].copy()):
         result = session.run(x)
-        np.testing.assert_array_equal(result.output, -2 * x)
+        np.testing.assert_array_equal(result.outputs[0], -2 * x)
         assert len(np.asarray(result.counters.taps)) == 1
 
 
@@ -287,9 +288,9 @@ def test_the_driver_is_rung_for_each_range_and_refuses_to_go_on_without_its_host
     p = with_host_step(1)
     step = p.host_steps[0]
     host = driver.HostTensors(((step.inputs[0].address, 16),), (step.output.address, 16))
-    job = driver.Job(
-        p.size, (driver.Range(0, 1, p.counters, (host,)),), 1, p.counters, 4, p.input.address, 16, p.output.address, 16
-    )
+    outputs = (step.output.address, 16), (step.inputs[0].address, 16)
+    ranges = (driver.Range(0, 1, p.counters, (host,)),)
+    job = driver.Job(p.size, ranges, 1, p.counters, 4, p.input.address, 16, outputs)
     d.load(job, p.image)
     with pytest.raises(driver.DriverError, match="nothing was given to compute it"):
         d.run(p.input.pack(X))
@@ -299,8 +300,9 @@ def test_the_driver_is_rung_for_each_range_and_refuses_to_go_on_without_its_host
         given.append((number, len(words)))
         return (-words[0].view(np.int8)).view(np.uint64)
 
-    words, _ = d.run(p.input.pack(X), negate)
-    np.testing.assert_array_equal(p.output.unpack(words), -2 * X)
+    (words, doubled), _ = d.run(p.input.pack(X), negate)
+    np.testing.assert_array_equal(step.output.unpack(words), -2 * X)
+    np.testing.assert_array_equal(step.output.unpack(doubled), 2 * X)
     assert given == [(0, 1)]
 
 

@@ -130,9 +130,9 @@ def board_without_a_clock(tiny: Files) -> Arguments:
 @case(4)
 def board_answers_wrongly(tiny: Files) -> Arguments:
     network = load_artifact(tiny.artifact)
-    codes = network.golden.codes_out.copy()
+    codes = network.golden.codes_out[0].copy()
     codes[0] ^= 1
-    dataclasses.replace(network, golden=dataclasses.replace(network.golden, codes_out=codes)).save(Path("net.ppr"))
+    dataclasses.replace(network, golden=dataclasses.replace(network.golden, codes_out=(codes,))).save(Path("net.ppr"))
     return ["deploy", "net.ppr", "--board", "interpreter"]
 
 

@@ -106,9 +106,9 @@ def test_deploy_finds_one_wrong_byte(cli, tiny, tmp_path: Path) -> None:
     import dataclasses
 
     network = load_artifact(tiny.artifact)
-    codes = network.golden.codes_out.copy()
+    codes = network.golden.codes_out[0].copy()
     codes[3] ^= 1
-    wrong = dataclasses.replace(network, golden=dataclasses.replace(network.golden, codes_out=codes))
+    wrong = dataclasses.replace(network, golden=dataclasses.replace(network.golden, codes_out=(codes,)))
     wrong.save(tmp_path / "wrong.ppr")
     done = cli("deploy", tmp_path / "wrong.ppr", "--board", "emulated:pynq-z2")
     assert done.code == 4

@@ -43,7 +43,7 @@ def test_a_run_compiles_without_more_options_and_runs_on_the_emulated_board(run:
     assert cli("deploy", net, "--board", "emulated:pynq-z2").code == 0
     network = load_artifact(net)
     assert network.input_shape == (1, 16, 16)
-    assert network.output_shape == (10,)
+    assert [output.shape for output in network.program.outputs] == [(10,)]
 
 
 def test_the_pruned_network_costs_less_than_the_dense_one(run: Path, cli, tmp_path: Path) -> None:

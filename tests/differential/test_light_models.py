@@ -38,7 +38,7 @@ def run(model: onnx.ModelProto, x: Images) -> Images:
 def test_light_models_agree(name: str) -> None:
     model, images = light_model(name), noise(2)
     imported = import_onnx(model)
-    real = calibrate(canonicalise(imported), images[:1]).output.reshape(1, *imported.output_shape)
+    real = calibrate(canonicalise(imported), images[:1]).outputs[0].reshape(1, *imported.outputs[0].shape)
     assert len(np.unique(real)) > 100, "the random weights leave nothing to compare"
     if imported.host_tail is not None:
         real = run(imported.host_tail, real)

@@ -70,13 +70,13 @@ def outcome(case: NodeCase) -> str:
     """What became of the case: "agrees", the reason of its refusal, or after "WRONG" what is wrong."""
     try:
         graph = canonicalise(import_onnx(case.model))
-        real = calibrate(graph, case.images).output
+        real = calibrate(graph, case.images).outputs[0]
         quantised, _ = quantise(graph, case.images)
         program, _ = lower(quantised, load_array("z7020-256"), MEMORY)
     except ProPruneError as error:
         return _refusal(case, error)
-    if quantised.output_shape != case.expected.shape[1:]:
-        return f"WRONG shape: {quantised.output_shape} instead of {case.expected.shape[1:]}"
+    if quantised.outputs[0].shape != case.expected.shape[1:]:
+        return f"WRONG shape: {quantised.outputs[0].shape} instead of {case.expected.shape[1:]}"
     if case.name in RUNTIMES_OWN:
         return _like_onnx_runtime(case, real)
     if not np.allclose(real.reshape(case.expected.shape), case.expected, case.rtol, max(case.atol, 1e-5)):

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from proprune_cli.compile.calibration import open_session
+from proprune_cli.compile.calibration import open_session, run_session
 from proprune_cli.compile.frontend import canonicalise, import_onnx
 from proprune_cli.compile.qdq import codes_name, to_qdq
 from proprune_cli.compile.quantise import quantise
@@ -58,9 +58,10 @@ def _differing(q: QGraph, x: NDArray[np.float32], options: dict[str, bool]) -> d
     assert set(expected) == set(q.tensors)
     # Without the extra outputs the optimiser is free to fuse across them; the result may not change.
     session = open_session(to_qdq(q).SerializeToString(), threads=1, **options)
-    alone = np.concatenate([np.asarray(session.run(None, {q.input: b})[0]) for b in batches])
-    output = expected[q.output].astype(np.float32) * np.float32(2.0 ** q.tensors[q.output].exponent)
-    np.testing.assert_array_equal(alone, output.reshape(len(x), *q.output_shape))
+    alone = zip(*(run_session(session, None, {q.input: b}) for b in batches), strict=True)
+    for o, parts in zip(q.outputs, alone, strict=True):
+        output = np.ldexp(expected[o.tensor].astype(np.float32), q.tensors[o.tensor].exponent)
+        np.testing.assert_array_equal(np.concatenate(parts), output.reshape(len(x), *o.shape), err_msg=o.name)
     wrong = {name: int(np.count_nonzero(expected[name] != got[codes_name(name)])) for name in expected}
     return {name: count for name, count in wrong.items() if count}
 
@@ -83,7 +84,8 @@ def test_the_quantised_network_keeps_its_bounds_and_shape(case: tuple[onnx.Model
     model, x = case
     graph = import_onnx(model)
     q, report = quantise(canonicalise(graph), x)
-    assert q.output_shape == run_float(model, x).shape[1:]
+    real = run_session(open_session(model.SerializeToString()), [o.name for o in q.outputs], {"x": x})
+    assert [o.shape for o in q.outputs] == [y.shape[1:] for y in real]
     assert report.images == len(x)
     for layer in q.layers:
         if isinstance(layer, QConv):
@@ -174,5 +176,5 @@ def test_float_import_matches_onnx_runtime(opset: int) -> None:
     )
     model.opset_import[0].version = opset
     x = rng.standard_normal((3, 3, 11, 9), np.float32)
-    got = calibrate(canonicalise(import_onnx(model)), x).output
+    got = calibrate(canonicalise(import_onnx(model)), x).outputs[0]
     np.testing.assert_allclose(got.reshape(3, 4), run_float(model, x), rtol=1e-4, atol=1e-5)

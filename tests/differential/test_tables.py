@@ -9,6 +9,7 @@ from proprune_cli.compile.calibration import open_session
 from proprune_cli.compile.qdq import codes_name, to_qdq
 from proprune_cli.compile.quantise_tables import fill_table
 from proprune_cli.ir.graph import Activation
+from proprune_cli.ir.outputs import Output
 from proprune_cli.ir.quantized import QGraph, QTable, QTensor
 from proprune_cli.ops.functions import GATED, PLAIN, Function
 from tests.differential.test_qdq import PATHS
@@ -32,7 +33,7 @@ def test_every_code_in_every_position(f: Function) -> None:
         table = fill_table(Activation("a", "x", "y", f.op, f.attributes, f.parameters), ex, ey)
         layer = QTable("a", "x", "y", table, f.op, f.attributes, f.parameters)
         tensors = {name: QTensor(name, 1, 9, 251, e) for name, e in (("x", ex), ("y", ey))}
-        graph = QGraph("g", tensors, (layer,), "x", "y", (1, 9, 251))
+        graph = QGraph("g", tensors, (layer,), "x", (Output("y", "y", (1, 9, 251)),))
         model = to_qdq(graph, expose_codes=True).SerializeToString()
         for path, options in PATHS.items():
             session = open_session(model, threads=1, **options)

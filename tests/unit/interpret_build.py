@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
-from proprune_cli.accel.program import Plane, Program
+from proprune_cli.accel.program import Plane, Program, ProgramOutput
 
 Int8 = NDArray[np.int8]
 
@@ -105,7 +105,7 @@ class Network:
             counters=counters,
             layer_names=tuple(layer.y for layer in self.layers),
             input=planes[self.input],
-            output=last,
+            outputs=(ProgramOutput("y", last, (last.channels, last.height, last.width)),),
         )
 
     def _planes(self, image_size: int) -> dict[str, Plane]:

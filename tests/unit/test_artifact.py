@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proprune_cli.accel.array import load_array
-from proprune_cli.accel.program import Plane, Program
+from proprune_cli.accel.program import Plane, Program, ProgramOutput
 from proprune_cli.artifact import Artifact, Golden, Source, check_contract, load_artifact, unpack
-from proprune_cli.artifact.codes import check_images, dequantise_outputs, quantise_images
+from proprune_cli.artifact.codes import check_images, dequantise_output, quantise_images
 from proprune_cli.artifact.seal import seal
 from proprune_cli.errors import BoardError, InputError
 
@@ -36,12 +36,12 @@ def make_artifact() -> Artifact:
         counters=44,
         layer_names=("conv1", "fc"),
         input=Plane(address=50, channels=3, height=4, width=5, exponent=-6),
-        output=Plane(address=80, channels=10, height=1, width=1, exponent=-3),
+        outputs=(ProgramOutput("y", Plane(address=80, channels=10, height=1, width=1, exponent=-3), (10,)),),
     )
     golden = Golden(
         image=rng.normal(size=(1, 3, 4, 5)).astype(np.float32),
         codes_in=rng.integers(-128, 127, (3, 4, 5), dtype=np.int8),
-        codes_out=rng.integers(-128, 127, (10, 1, 1), dtype=np.int8),
+        codes_out=(rng.integers(-128, 127, (10, 1, 1), dtype=np.int8),),
     )
     return Artifact(
         name="tiny",
@@ -50,7 +50,7 @@ def make_artifact() -> Artifact:
         program=program,
         qdq=b"not really ONNX, never parsed here",
         golden=golden,
-        output_shape=(10,),
+        results=("y",),
         plan={"layers": [{"name": "conv1"}], "totals": {"cycles": 7}},
         report={"limited": 0},
     )
@@ -104,7 +104,7 @@ def repacked(**changes: object) -> bytes:
         node = manifest
         *parents, last = path.split("__")
         for parent in parents:
-            node = node[parent]
+            node = node[int(parent) if isinstance(node, list) else parent]
         if value is ...:
             del node[last]
         else:
@@ -126,9 +126,9 @@ def repacked(**changes: object) -> bytes:
         ({"program__image_words": 41}, "the program has 40 words"),
         ({"program__layer_table": 900}, "a table lies outside the program"),
         ({"input__channels": 4}, "does not match its golden codes"),
-        ({"output__address": 119}, "the output tensor lies outside the buffer"),
-        ({"output__address": -1}, "the output tensor lies outside the buffer"),
-        ({"output_shape": [3]}, "does not hold the output tensor"),
+        ({"outputs__0__plane__address": 119}, "the output tensor lies outside the buffer"),
+        ({"outputs__0__plane__address": -1}, "the output tensor lies outside the buffer"),
+        ({"outputs__0__shape": [3]}, "does not hold the output tensor"),
         ({"members__qdq.onnx__sha256": "0" * 64}, "not the one the manifest names"),
         ({"members": []}, "members is not an object"),
     ],
@@ -207,7 +207,7 @@ def test_quantising_rounds_half_to_even_and_clips() -> None:
 
 def test_dequantising_is_exact_and_takes_the_output_shape() -> None:
     codes = np.array([[-128, 1], [3, 127]], dtype=np.int8).reshape(2, 2, 1, 1)
-    out = dequantise_outputs(codes, Plane(0, 2, 1, 1, exponent=-4), (2,))
+    out = dequantise_output(codes, ProgramOutput("y", Plane(0, 2, 1, 1, exponent=-4), (2,)))
     assert out.dtype == np.float32
     assert out.tolist() == [[-8.0, 0.0625], [0.1875, 7.9375]]
 

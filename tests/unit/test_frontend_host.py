@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from proprune_cli.compile.calibration import calibrate, open_session
+from proprune_cli.compile.calibration import calibrate, open_session, run_session
 from proprune_cli.compile.frontend import canonicalise, import_onnx
 from proprune_cli.ir.graph import Host
 from tests.unit.onnx_nets import model, node, random
@@ -43,7 +43,7 @@ def test_engine_part_and_host_part_together_are_the_model(case: str) -> None:
     assert tail is not None and len(tail.graph.node) == hosted
     x = random(3, 3, 6, 5)
     wanted = np.asarray(open_session(source.SerializeToString()).run(None, {"x": x})[0])
-    real = calibrate(graph, x).output.reshape(3, *graph.output_shape)
+    real = calibrate(graph, x).outputs[0].reshape(3, *graph.outputs[0].shape)
     (got,) = open_session(tail.SerializeToString()).run(None, {tail.graph.input[0].name: real})
     np.testing.assert_allclose(np.asarray(got), wanted, rtol=1e-4, atol=1e-6)
 
@@ -56,7 +56,47 @@ def test_a_network_without_such_an_end_has_no_host_part() -> None:
     )
     shapes = {"a": np.asarray([0, 2, 2, 4, 3], np.int64), "b": np.asarray([0, 4, 4, 3], np.int64)}
     graph = import_onnx(model(HEAD[0], *shuffle, weights={"w": random(4, 3, 3, 3), **shapes}))
-    assert graph.host_tail is None and graph.output == "y"
+    assert graph.host_tail is None and [o.name for o in graph.outputs] == ["y"]
+
+
+DETECTOR = (
+    # Two heads in SSD's manner, side by side at the end; the first head and what it is made of are outputs too.
+    node("Conv", ["x", "w"], ["c"], name="body", pads=[1, 1, 1, 1]),
+    node("Relu", ["c"], ["f"], name="relu"),
+    node("Conv", ["f", "p"], ["near"], name="near"),
+    node("MaxPool", ["f"], ["m"], name="pool", kernel_shape=[2, 2], strides=[2, 2]),
+    node("Conv", ["m", "q"], ["far"], name="far"),
+    node("Transpose", ["near"], ["nt"], perm=[0, 2, 3, 1]),
+    node("Reshape", ["nt", "rows"], ["nr"]),
+    node("Transpose", ["far"], ["ft"], perm=[0, 2, 3, 1]),
+    node("Reshape", ["ft", "rows"], ["fr"]),
+    node("Concat", ["nr", "fr"], ["all"], axis=1),
+    node("Softmax", ["all"], ["shares"], axis=2),
+)
+DETECTOR_WEIGHTS = {
+    "w": random(4, 3, 3, 3),
+    "p": random(5, 4, 1, 1),
+    "q": random(5, 4, 1, 1, seed=1),
+    "rows": np.asarray([0, -1, 5], np.int64),
+}
+
+
+def test_the_hosts_part_reads_several_tensors_beside_outputs_of_the_engine() -> None:
+    names = ("f", "shares", "near", "all")
+    source = model(*DETECTOR, weights=DETECTOR_WEIGHTS, outputs=names)
+    graph = canonicalise(import_onnx(source))
+    tail = graph.host_tail
+    assert tail is not None and graph.results == names
+    assert [output.name for output in graph.outputs] == ["f", "near", "far"]
+    assert [value.name for value in tail.graph.input] == ["near", "far"]
+    x = random(3, 3, 6, 5)
+    wanted = run_session(open_session(source.SerializeToString()), list(names), {"x": x})
+    given = {output.name: y for output, y in zip(graph.outputs, calibrate(graph, x).outputs, strict=True)}
+    made = [value.name for value in tail.graph.output]
+    answers = run_session(open_session(tail.SerializeToString()), made, {n: given[n] for n in ("near", "far")})
+    results = given | dict(zip(made, answers, strict=True))
+    for name, value in zip(names, wanted, strict=True):
+        np.testing.assert_allclose(results[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 BETWEEN: dict[str, tuple[tuple[onnx.NodeProto, ...], tuple[str, ...]]] = {
@@ -107,7 +147,7 @@ def test_what_the_engine_cannot_runs_on_the_host_in_between(case: str, opset: in
     assert [n.operators for n in hosted] == [BETWEEN[case][1]] and graph.host_tail is None
     x = random(3, 3, 6, 5)
     wanted = np.asarray(open_session(source.SerializeToString()).run(None, {"x": x})[0])
-    np.testing.assert_allclose(calibrate(graph, x).output, wanted, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(calibrate(graph, x).outputs[0], wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_old_operators_are_converted() -> None:
@@ -125,4 +165,4 @@ def test_old_operators_are_converted() -> None:
     assert sum(isinstance(n, Host) for n in graph.nodes) == 2
     x = random(3, 3, 6, 5)
     wanted = np.asarray(open_session(source.SerializeToString()).run(None, {"x": x})[0])
-    np.testing.assert_allclose(calibrate(graph, x).output, wanted, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(calibrate(graph, x).outputs[0], wanted, rtol=1e-4, atol=1e-5)

@@ -86,7 +86,7 @@ def test_convolutions_equal_the_direct_formula(case: tuple[Network, int]) -> Non
     network, seed = case
     x = np.random.default_rng(seed).integers(-128, 128, network.tensors["x"]).astype(np.int8)
     result = interpret.run(network.build(), x)
-    np.testing.assert_array_equal(result.output, references(network, x)["y"])
+    np.testing.assert_array_equal(result.outputs[0], references(network, x)["y"])
 
 
 @settings(max_examples=60, deadline=None)
@@ -118,7 +118,7 @@ def test_max_pooling_equals_the_direct_formula(
     out = [(n + 2 * pad - k) // s + 1 for n, k, s in zip((height, width), kernel, stride, strict=True)]
     network = Network(load_array(name), {"x": size, "y": (channels, out[0], out[1])}, [layer], "x", "y")
     x = np.random.default_rng(channels).integers(-128, 128, size).astype(np.int8)
-    np.testing.assert_array_equal(interpret.run(network.build(), x).output, reference(layer, x))
+    np.testing.assert_array_equal(interpret.run(network.build(), x).outputs[0], reference(layer, x))
 
 
 def one_layer(**changes: object) -> tuple[Network, np.ndarray]:
@@ -171,4 +171,4 @@ def test_saturated_sums_of_many_lanes_stay_exact() -> None:
     network = Network(load_array("z7020-256"), {"x": (100, 3, 3), "y": (1, 1, 1)}, [layer], "x", "y")
     x = np.full((100, 3, 3), -128, dtype=np.int8)
     total = 900 * 127 * 128 + 1
-    assert interpret.run(network.build(), x).output.item() == min(127, round(total / 65536))
+    assert interpret.run(network.build(), x).outputs[0].item() == min(127, round(total / 65536))

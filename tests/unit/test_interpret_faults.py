@@ -161,7 +161,7 @@ def test_a_weight_on_cells_between_rows_is_a_fault() -> None:
 def test_a_step_without_blocks_does_nothing() -> None:
     network, x = one_layer()
     program = network.build()
-    expected = interpret.run(program, x).output
+    expected = interpret.run(program, x).outputs[0]
     # A ninth step that only loads.
     layer = program.layers().row(0)
     steps = program.image[int(layer.step_table) :][: 8 * isa.StepDescriptor.WORDS]
@@ -176,8 +176,7 @@ def test_a_step_without_blocks_does_nothing() -> None:
     buffer[table:] = np.concatenate([steps, idle.encode()[0]])
     buffer[program.input.address : program.input.address + program.input.words] = program.input.pack(x)
     interpret.run_buffer(program, buffer)
-    end = program.output.address + program.output.words
-    np.testing.assert_array_equal(program.output.unpack(buffer[program.output.address : end]), expected)
+    np.testing.assert_array_equal(program.unpack_outputs(buffer)[0], expected)
 
 
 def test_a_weight_stream_off_the_ports_alignment_is_a_fault() -> None:

@@ -45,7 +45,7 @@ def every_pair(combine: isa.Combine, *, subtract: bool, shifts: tuple[int, int, 
         "in",
         "y",
     )  # fmt: skip
-    output = interpret.run(network.build(), np.concatenate([a, b])[None]).output[0]
+    output = interpret.run(network.build(), np.concatenate([a, b])[None]).outputs[0][0]
     return output, a.astype(np.int64), b.astype(np.int64)
 
 
@@ -70,7 +70,7 @@ def test_a_table_serves_every_code(lookup: isa.Lookup) -> None:
     table = np.random.default_rng(0).permutation(ALL_CODES)
     layer = Conv("x", "y", **identity(1), lookup=lookup, table=table)
     network = Network(load_array("z7020-256"), {"x": (1, 16, 16), "y": (1, 16, 16)}, [layer], "x", "y")
-    output = interpret.run(network.build(), ALL_CODES.reshape(1, 16, 16)).output.reshape(-1)
+    output = interpret.run(network.build(), ALL_CODES.reshape(1, 16, 16)).outputs[0].reshape(-1)
     assert output.tolist() == [int(table[c % 256]) for c in range(-128, 128)]
 
 
@@ -85,7 +85,7 @@ def test_relu_table_and_combination_follow_in_the_order_of_the_contract() -> Non
         three = Conv("x", "r", **(identity(1) | {"bias": np.array([-4])}))  # (5·2 − 4) · 32768 / 2^16 = 3
         tensors = {"x": (1, 1, 1), "r": (1, 1, 1), "y": (1, 1, 1)}
         network = Network(load_array("z7020-256"), tensors, [three, layer], "x", "y")
-        assert interpret.run(network.build(), np.array([[[5]]], dtype=np.int8)).output.item() == expected
+        assert interpret.run(network.build(), np.array([[[5]]], dtype=np.int8)).outputs[0].item() == expected
 
 
 def test_max_pooling_can_be_combined_and_looked_up() -> None:
@@ -100,7 +100,7 @@ def test_max_pooling_can_be_combined_and_looked_up() -> None:
         load_array("zu-1024"), {"x": (20, 8, 10), "r": (20, 1, 1), "y": (20, 4, 5)}, [scale, pool], "x", "y"
     )
     x = rng.integers(-128, 128, (20, 8, 10)).astype(np.int8)
-    np.testing.assert_array_equal(interpret.run(network.build(), x).output, references(network, x)["y"])
+    np.testing.assert_array_equal(interpret.run(network.build(), x).outputs[0], references(network, x)["y"])
 
 
 def test_layers_interleave_their_outputs() -> None:
@@ -126,7 +126,7 @@ def test_layers_interleave_their_outputs() -> None:
                 "oikl,i->okl", weight.astype(np.int64), x[:, i, j]
             )
     direct = (direct + bias[:, None, None]) * multiplier[:, None, None] / 65536
-    output = interpret.run(network.build(), x).output
+    output = interpret.run(network.build(), x).outputs[0]
     np.testing.assert_array_equal(output, np.clip(np.rint(direct), -128, 127))
 
 
@@ -136,7 +136,7 @@ def test_what_a_layer_leaves_between_its_pixels_stays() -> None:
     some = replace(whole, out_step=(3, 2), out_at=(1, 1), window=(0, 0, 2, 3), bias=np.full(8, 40))
     network = Network(load_array("z7020-256"), {"x": (8, 6, 7), "y": (8, 6, 7)}, [whole, some], "x", "y")
     x = rng.integers(-128, 128, (8, 6, 7)).astype(np.int8)
-    output = interpret.run(network.build(), x).output
+    output = interpret.run(network.build(), x).outputs[0]
     untouched = np.ones((6, 7), dtype=bool)
     untouched[1::3, 1::2] = False
     np.testing.assert_array_equal(output[:, untouched], x[:, untouched])

@@ -10,6 +10,7 @@ import pytest
 from proprune_cli.errors import InputError
 from proprune_cli.ir.edit import renamed, with_nodes
 from proprune_cli.ir.graph import Add, Conv, Graph, MaxPool, Relu
+from proprune_cli.ir.outputs import Output
 from proprune_cli.ir.text import to_text
 from proprune_cli.ir.verify import InvariantError, verify
 
@@ -19,7 +20,7 @@ CONV = Conv("c", "x", "a", np.ones((4, 2, 3, 3), np.float32), np.zeros(4, np.flo
 def graph() -> Graph:
     nodes = (CONV, Relu("r", "a", "b"), Add("s", "a", "b", "y", relu=True))
     shapes = {"x": (2, 5, 5), "a": (4, 5, 5), "b": (4, 5, 5), "y": (4, 5, 5)}
-    return Graph("g", shapes, nodes, "x", "y", (4, 5, 5))
+    return Graph("g", shapes, nodes, "x", (Output("y", "y", (4, 5, 5)),))
 
 
 def test_a_sound_graph_passes() -> None:
@@ -32,8 +33,10 @@ BROKEN = {
     "not produced before": lambda g: replace(g, nodes=g.nodes[::-1]),
     "is recorded as": lambda g: replace(g, tensors={**g.tensors, "y": (4, 5, 6)}),
     "that no node makes": lambda g: replace(g, tensors={**g.tensors, "z": (1,)}),
-    "is not produced": lambda g: replace(g, output="nowhere"),
-    "the model says": lambda g: replace(g, output_shape=(7,)),
+    "is not produced": lambda g: replace(g, outputs=(Output("y", "nowhere", (4, 5, 5)),)),
+    "the model says": lambda g: replace(g, outputs=(Output("y", "y", (7,)),)),
+    "two have one name": lambda g: replace(g, outputs=g.outputs * 2),
+    "there is no output": lambda g: replace(g, outputs=()),
     "should be float32": lambda g: replace(g, nodes=(replace(CONV, weight=CONV.weight.astype(float)), *g.nodes[1:])),
     "input channels": lambda g: replace(g, nodes=(replace(CONV, groups=2), *g.nodes[1:])),
 }

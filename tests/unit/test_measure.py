@@ -28,7 +28,7 @@ def artifact() -> Artifact:
     images = np.random.default_rng(1).normal(size=(4, 1, 8, 8)).astype(np.float32)
     c = compile_model(tiny_model(), images, ARRAY, BOARD)
     golden = Golden(c.golden_input, c.golden_codes_in, c.golden_codes_out)
-    return Artifact("tiny", BOARD.name, Source("tiny", ""), c.program, c.qdq, golden, c.output_shape, c.plan, {})
+    return Artifact("tiny", BOARD.name, Source("tiny", ""), c.program, c.qdq, golden, c.results, c.plan, {})
 
 
 def test_a_prediction_adds_up(artifact: Artifact) -> None:

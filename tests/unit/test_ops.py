@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from proprune_cli.errors import InputError
+from proprune_cli.ir.outputs import Output
 from proprune_cli.ir.quantized import (
     QAdd,
     QConv,
@@ -216,7 +217,7 @@ def test_max_pooling_ignores_its_padding() -> None:
 
 def _graph() -> QGraph:
     tensors = {name: QTensor(name, 1, 2, 2, -3) for name in "xy"}
-    return QGraph("g", tensors, (QRelu("r", "x", "y"),), "x", "y", (1, 2, 2))
+    return QGraph("g", tensors, (QRelu("r", "x", "y"),), "x", (Output("y", "y", (1, 2, 2)),))
 
 
 def test_every_image_of_a_batch_runs_alone() -> None:

@@ -25,12 +25,12 @@ class Interpretation:
     """What a run leaves.
 
     Attributes:
-        output: int8 [channels, height, width].
+        outputs: int8 [channels, height, width] of each output.
         counters: columnar, one row per layer; the clock ticks are 0.
         buffer: uint64 [program.size], the whole DDR buffer afterwards.
     """
 
-    output: NDArray[np.int8]
+    outputs: tuple[NDArray[np.int8], ...]
     counters: isa.LayerCounters
     buffer: Words
 
@@ -59,10 +59,10 @@ def run(program: Program, x: NDArray[np.int8]) -> Interpretation:
     packed = program.input.pack(x)
     buffer[program.input.address : program.input.address + packed.size] = packed
     counters = run_buffer(program, buffer)
-    end = program.output.address + program.output.words
+    end = max(output.plane.address + output.plane.words for output in program.outputs)
     if end > program.size:
         raise Site("table").fault(f"the output ends at {end}, beyond the buffer of {program.size} words")
-    return Interpretation(program.output.unpack(buffer[program.output.address : end]), counters, buffer)
+    return Interpretation(program.unpack_outputs(buffer), counters, buffer)
 
 
 def run_buffer(program: Program, buffer: Words) -> isa.LayerCounters:

@@ -98,7 +98,7 @@ class Job:
     """A loaded program: where everything lies in its buffer, in words.
 
     ``ranges``: in execution order, their counters one after the other from ``counters`` on, ``counter_words`` for each
-    of ``layer_count`` layers.
+    of ``layer_count`` layers. ``outputs``: address and words of each; they may overlap.
     """
 
     size: int
@@ -108,8 +108,7 @@ class Job:
     counter_words: int
     input_address: int
     input_words: int
-    output_address: int
-    output_words: int
+    outputs: Tuple[Tuple[int, int], ...]  # noqa: UP006 - Python 3.8
 
 
 class Driver:
@@ -163,7 +162,7 @@ class Driver:
             self._buffer.freebuffer()
         self._buffer = self._job = None
 
-    def run(self, words: Any, host: HostCall | None = None) -> Tuple[Any, Any]:  # noqa: UP006 - Python 3.8
+    def run(self, words: Any, host: HostCall | None = None) -> Tuple[List[Any], Any]:  # noqa: UP006 - Python 3.8
         """Run the loaded program once.
 
         Args:
@@ -172,7 +171,7 @@ class Driver:
                 part, counted from 0, and the words of each tensor it reads, it returns the words of the one it writes.
 
         Returns:
-            uint64 [output_words] and the counters, uint64 [layer_count * counter_words].
+            The words of each output, uint64, and the counters, uint64 [layer_count * counter_words].
 
         Raises:
             DriverError: nothing is loaded, the input has another length, ``host`` is missing, the engine hangs or
@@ -201,8 +200,8 @@ class Driver:
             if stretch.host:
                 buffer.flush()
         counter_end = job.counters + job.layer_count * job.counter_words
-        output = np.array(buffer[job.output_address : job.output_address + job.output_words], dtype=np.uint64)
-        return output, np.array(buffer[job.counters : counter_end], dtype=np.uint64)
+        outputs = [np.array(buffer[at : at + n], dtype=np.uint64) for at, n in job.outputs]
+        return outputs, np.array(buffer[job.counters : counter_end], dtype=np.uint64)
 
     def _layers(self, stretch: Range) -> None:
         """Let the engine run a range of layers."""

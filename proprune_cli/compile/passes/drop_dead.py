@@ -1,4 +1,4 @@
-"""Nodes whose result does not reach the output are dropped."""
+"""Nodes whose result reaches no output are dropped."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from proprune_cli.ir.graph import Graph, Node
 
 
 def _run(graph: Graph) -> Graph:
-    needed = {graph.output}
+    needed = set(graph.returned)
     kept: list[Node] = []
     for node in reversed(graph.nodes):
         if node.y in needed:

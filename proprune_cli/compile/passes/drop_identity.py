@@ -23,7 +23,7 @@ def _run(graph: Graph) -> Graph:
             where=f"model {graph.name!r}",
             remedy="export the model with its layers",
         )
-    return with_nodes(graph, kept, names.get(graph.output, graph.output))
+    return with_nodes(graph, kept, names)
 
 
 DROP_IDENTITY = Pass("drop-identity", _run, ensures=(Identity,))

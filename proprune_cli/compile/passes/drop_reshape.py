@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from proprune_cli.compile.passes.base import Pass
 from proprune_cli.errors import InputError, UnsupportedError
-from proprune_cli.ir.edit import renamed
+from proprune_cli.ir.edit import renamed, renamed_outputs
 from proprune_cli.ir.graph import (
     Activation,
     Add,
@@ -60,8 +60,7 @@ def _run(graph: Graph) -> Graph:
             where=f"model {graph.name!r}",
             remedy="export the model with its layers",
         )
-    output = names.get(graph.output, graph.output)
-    return replace(graph, tensors=shapes, nodes=tuple(kept), output=output)
+    return replace(graph, tensors=shapes, nodes=tuple(kept), outputs=renamed_outputs(graph, names))
 
 
 def _order_is_enough(node: Node, declared: list[Shape]) -> bool:

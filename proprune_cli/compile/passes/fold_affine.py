@@ -44,7 +44,7 @@ def _run(graph: Graph) -> Graph:
             at is not None
             and isinstance(node, Affine)
             and isinstance(before, Conv | ConvTranspose | Affine)
-            and node.x != graph.output
+            and node.x not in graph.returned
         ):
             nodes[at] = _fold(before, node)
             made[node.y] = at

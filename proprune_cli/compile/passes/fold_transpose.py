@@ -55,8 +55,9 @@ def _run(graph: Graph) -> Graph:
             for name in node.inputs:
                 materialise(name)
             kept.append(renamed(node, names))
-    materialise(graph.output)
-    return with_nodes(graph, kept, names.get(graph.output, graph.output))
+    for output in graph.outputs:
+        materialise(output.tensor)
+    return with_nodes(graph, kept, names)
 
 
 def _nodes(graph: Graph, y: str, source: str, order: Order, blamed: Transpose) -> list[Node]:

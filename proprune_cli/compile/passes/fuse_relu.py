@@ -27,14 +27,14 @@ def _run(graph: Graph) -> Graph:
         elif (
             isinstance(before, Conv | ConvTranspose | Add | Mul | MaxPool)
             and len(readers[before.y]) == 1
-            and before.y != graph.output
+            and before.y not in graph.returned
         ):
             nodes[made[before.y]] = replace(before, y=node.y, relu=True)
             made[node.y] = made[before.y]
         else:
             made[node.y] = len(nodes)
             nodes.append(node)
-    return with_nodes(graph, nodes, names.get(graph.output, graph.output))
+    return with_nodes(graph, nodes, names)
 
 
 FUSE_RELU = Pass("fuse-relu", _run, requires=(Affine,))

@@ -22,13 +22,13 @@ def _run(graph: Graph) -> Graph:
     readers = graph.consumers()
     nodes: list[Node] = []
     for original in graph.nodes:
-        node = _matched(original, makers, readers, graph.output)
+        node = _matched(original, makers, readers, graph.returned)
         makers[node.y] = node
         nodes.append(node)
     return DROP_DEAD.run(with_nodes(graph, nodes))
 
 
-def _matched(node: Node, makers: dict[str, Node], readers: dict[str, list[Node]], output: str) -> Node:
+def _matched(node: Node, makers: dict[str, Node], readers: dict[str, list[Node]], outputs: frozenset[str]) -> Node:
     if isinstance(node, Mul):
         for x, gate in ((node.a, node.b), (node.b, node.a)):
             op = _gate(makers.get(gate), x, makers)
@@ -39,7 +39,7 @@ def _matched(node: Node, makers: dict[str, Node], readers: dict[str, list[Node]]
         x = _shifted_clip(before, makers)
         if x is not None:
             return Activation(node.name, x, node.y, "HardSigmoid", HARD_SWISH)
-        if isinstance(before, Mul) and len(readers[before.y]) == 1 and before.y != output:
+        if isinstance(before, Mul) and len(readers[before.y]) == 1 and before.y not in outputs:
             for x, gate in ((before.a, before.b), (before.b, before.a)):
                 if _shifted_clip(makers.get(gate), makers) == x:
                     return Activation(node.name, x, node.y, "HardSwish")

@@ -29,7 +29,7 @@ def _run(graph: Graph) -> Graph:
         kept.append(node)
     if not kept:
         return graph
-    return DROP_DEAD.run(with_nodes(graph, kept, names.get(graph.output, graph.output)))
+    return DROP_DEAD.run(with_nodes(graph, kept, names))
 
 
 MERGE_SELECT = Pass("merge-select", _run)
