@@ -238,7 +238,9 @@ class _Fuser:
         if host is not None and own != other and self._passes[host][0].residual is None and ready < host and (
             self._passes[host][0].lookup != isa.Lookup.AFTER
         ):  # fmt: skip
-            changed = [replace(p, residual=residual, relu_after=layer.relu) for p in self._passes[host]]
+            changed = [
+                replace(p, residual=_from_phase(residual, p.phase), relu_after=layer.relu) for p in self._passes[host]
+            ]
             self._join(host, y, changed)
         else:
             self._max(layer.name, own, y, residual=residual, relu_after=layer.relu)
@@ -315,6 +317,15 @@ def _residual(layer: QAdd | QMul, own: str, other: str, view: View, graph: QGrap
     _check_spread(layer, "Add", max(abs(a), abs(b)))
     right = max(0, -a, -b)
     return Residual(view, isa.Combine.ADD, a + right, b + right, right, layer.subtract, broadcast)
+
+
+def _from_phase(residual: Residual, phase: Phase | None) -> Residual:
+    """The operand from the first pixel on that a phase fills."""
+    if phase is None or residual.broadcast:
+        return residual
+    view = residual.view
+    moved = replace(view, top=view.top + phase.first[0], left=view.left + phase.first[1])
+    return replace(residual, view=moved)
 
 
 def _check_spread(layer: QAdd | QMul, op: str, spread: int) -> None:

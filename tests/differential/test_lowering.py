@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
 from proprune_cli.accel import interpret, isa
@@ -12,10 +13,11 @@ from proprune_cli.accel.array import Array, load_array
 from proprune_cli.accel.timing import Traffic
 from proprune_cli.compile.pipeline import lower
 from proprune_cli.errors import DoesNotFitError
-from proprune_cli.ir.quantized import ACCUMULATOR_LIMIT, QConv, QConvTranspose, QGraph
+from proprune_cli.ir.outputs import Output
+from proprune_cli.ir.quantized import ACCUMULATOR_LIMIT, QAdd, QConv, QConvTranspose, QGraph, QTensor
 from proprune_cli.ops.reference import run_reference
 from tests.executors import MEMORY, run_native
-from tests.qnetworks import arrays, quantised_networks
+from tests.qnetworks import ARRAYS, arrays, quantised_networks
 
 
 def _reduced(layer: QConv | QConvTranspose) -> tuple[int, ...]:
@@ -29,6 +31,30 @@ def accumulators_bounded(graph: QGraph) -> bool:
         for c in graph.layers
         if isinstance(c, QConv | QConvTranspose)
     )
+
+
+@pytest.mark.parametrize("array", ARRAYS)
+def test_an_addition_joins_a_transposed_convolution_that_comes_after_its_other_operand(array: str) -> None:
+    """Each phase takes the operand's pixels that it fills, as where a U-Net adds its skip connection."""
+    rng = np.random.default_rng(0)
+    sides = {"x": 9, "skip": 9, "narrow": 3, "wide": 9, "y": 9}
+    tensors = {name: QTensor(name, 8, side, side, -4) for name, side in sides.items()}
+    bias, multiplier = np.zeros(8, np.int32), np.full(8, 900, np.int32)
+    k, w, v = (rng.integers(-20, 21, (8, 8, 3, 3)).astype(np.int8) for _ in range(3))
+    layers = (
+        QConv("c", "x", "skip", k, bias, multiplier, pads=(1, 1, 1, 1)),
+        QConv("d", "skip", "narrow", v, bias, multiplier, stride=(3, 3)),
+        QConvTranspose("t", "narrow", "wide", w, bias, multiplier, stride=(3, 3)),
+        QAdd("a", "wide", "skip", "y"),
+    )
+    graph = QGraph("skip", tensors, layers, "x", (Output("y", "y", (8, 9, 9)),))
+    program, lowered = lower(graph, load_array(array), MEMORY)
+    assert sum(t.layer.residual is not None for t in lowered) == 9
+    x = rng.integers(-128, 128, (8, 9, 9)).astype(np.int8)
+    expected = run_reference(graph, x[None])["y"][0]
+    assert len(np.unique(expected)) > 50
+    for got in (interpret.run(program, x).outputs[0], run_native(program, x)[0][0]):
+        np.testing.assert_array_equal(got, expected)
 
 
 @settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
