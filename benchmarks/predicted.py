@@ -29,7 +29,7 @@ class Prediction:
     """One network on one array.
 
     Attributes:
-        cycles, latency_ms: of the whole network. macs: multiply-accumulates of the network as it was given.
+        cycles, latency_ms: of one start. macs: multiply-accumulates of the network as it was given, of all images.
         utilisation: share of the array's multiply-accumulates that are the network's.
         spatial_utilisation: the same over the layers that make more than one pixel (all but fully connected ones).
     """
@@ -48,12 +48,12 @@ def quantised(network: Network) -> QGraph:
     return quantise(canonicalise(import_onnx(network.onnx_model())), network.images(2))[0]
 
 
-def predict(graph: QGraph, array_name: str) -> Prediction:
-    """Lower ``graph`` and estimate the program, on the first board that has the array's part."""
+def predict(graph: QGraph, array_name: str, batch: int = 1) -> Prediction:
+    """Lower ``graph`` and estimate the program for ``batch`` images, on the first board that has the array's part."""
     array = load_array(array_name)
     board = next(b for b in map(load_board, board_names()) if b.part == array.part)
     memory = Memory.of(board, array)
-    program, layers = lower(graph, array, memory)
+    program, layers = lower(graph, array, memory, batch)
     timing = estimate(program, array, memory)
     macs = sum(t.layer.macs for t in layers)
     spatial = [

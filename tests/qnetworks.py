@@ -34,7 +34,7 @@ ARRAYS = ("z7020-256", "z7020-384", "zu-1024")
 CHANNELS = st.sampled_from([1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 24, 33, 40, 70])
 KINDS = (
     "conv", "conv", "depthwise", "grouped", "pool", "relu", "residual", "double", "difference", "table", "excite",
-    "product", "concat", "select", "pad", "upsample", "transpose", "host", "host",
+    "product", "concat", "select", "pad", "upsample", "transpose", "cover", "host", "host",
 )  # fmt: skip
 Quad = tuple[int, int, int, int]
 
@@ -230,8 +230,18 @@ class Builder:
         self.layers.append(QHost(name, tuple(xs), y, model.SerializeToString(), (kind,)))
         return y
 
-    def layer(self, x: str) -> str:
-        kind = self.draw(st.sampled_from(KINDS))
+    def cover(self, x: str) -> str:
+        """A fully connected layer: a window that covers the image, or all of it but a few rows and columns."""
+        t = self.tensors[x]
+        kernel = [n - self.draw(st.integers(0, min(1, n - 1))) for n in (t.height, t.width)]
+        if t.channels * kernel[0] * kernel[1] > 2000:
+            return self.table(x)
+        size = (t.height - kernel[0] + 1, t.width - kernel[1] + 1)
+        weight = self.rng.integers(-127, 128, (self.draw(CHANNELS), t.channels, *kernel)).astype(np.int8)
+        return self.add_conv(x, weight, size)
+
+    def layer(self, x: str, *, host: bool = True) -> str:
+        kind = self.draw(st.sampled_from(KINDS if host else KINDS[:-2]))
         source = self.tensors[x]
         same = (source.channels, source.height, source.width)
         if kind == "conv":
@@ -270,7 +280,7 @@ class Builder:
             others = [x] if self.draw(st.booleans()) else [self.select(x)]
             return self.concat([x, *others] if self.draw(st.booleans()) else [*others, x])
         simple = {"select": self.select, "pad": self.pad, "upsample": self.upsample, "transpose": self.conv_transpose}
-        simple["host"] = self.host
+        simple |= {"host": self.host, "cover": self.cover}
         if kind in simple:
             return simple[kind](x)
         weight = self.rng.integers(-127, 128, (source.channels, source.channels, 3, 3)).astype(np.int8)
@@ -279,13 +289,13 @@ class Builder:
 
 
 @st.composite
-def quantised_networks(draw: DrawFn) -> tuple[QGraph, np.ndarray]:
-    """A network of 1 to 5 steps and one image of codes, int8 [C, H, W]."""
+def quantised_networks(draw: DrawFn, *, host: bool = True) -> tuple[QGraph, np.ndarray]:
+    """A network of 1 to 5 steps and one image of codes, int8 [C, H, W]. ``host``: some may be the host's."""
     b = Builder(draw, np.random.default_rng(draw(st.integers(0, 2**32 - 1))))
     x = first = b.tensor(draw(CHANNELS), draw(st.integers(1, 20)), draw(st.integers(1, 20)))
     for _ in range(draw(st.integers(1, 5))):
         if b.tensors[x].channels * b.tensors[x].height * b.tensors[x].width < 20_000:
-            x = b.layer(x)
+            x = b.layer(x, host=host)
     if all(isinstance(layer, QHost | QSelect | QConcat) for layer in b.layers):
         x = b.table(x)
     s = b.tensors[first]

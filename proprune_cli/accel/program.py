@@ -21,6 +21,18 @@ def to_real(codes: NDArray[np.int8], exponent: int) -> NDArray[np.float32]:
     return np.ldexp(codes.astype(np.float32), exponent)
 
 
+def stack(images: NDArray[np.int8]) -> NDArray[np.int8]:
+    """int8 [N, C, H, W] → int8 [C, N * H, W]: the images of a batch below one another, as a program takes them."""
+    count, channels, height, width = images.shape
+    return np.ascontiguousarray(images.transpose(1, 0, 2, 3)).reshape(channels, count * height, width)
+
+
+def unstack(codes: NDArray[np.int8], count: int) -> NDArray[np.int8]:
+    """int8 [C, count * H, W] → int8 [count, C, H, W]; inverse of :func:`stack`."""
+    channels, rows, width = codes.shape
+    return np.ascontiguousarray(codes.reshape(channels, count, rows // count, width).transpose(1, 0, 2, 3))
+
+
 @dataclass(frozen=True)
 class Plane:
     """A feature tensor in DDR: channel groups of 8, each a plane of ``height * width`` words, one word per pixel.
@@ -83,7 +95,7 @@ class ProgramOutput:
 
     Attributes:
         name: the ONNX output's. plane: the tensor, which may be another output's too.
-        shape: the ONNX output's without the batch; as many elements as the tensor has.
+        shape: the ONNX output's without the batch; as many elements as the tensor has for one image.
     """
 
     name: str
@@ -102,6 +114,8 @@ class Program:
         layer_table, counters: addresses for the registers of those names.
         layer_names: one per LayerDescriptor.
         host_steps: what the processor computes between layers, in execution order; empty for most networks.
+        batch: images per start. Input and outputs hold them below one another: their planes have ``batch`` times an
+            image's rows.
     """
 
     array: str
@@ -114,6 +128,12 @@ class Program:
     input: Plane
     outputs: tuple[ProgramOutput, ...]
     host_steps: tuple[HostStep, ...] = ()
+    batch: int = 1
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one image."""
+        return self.input.channels, self.input.height // self.batch, self.input.width
 
     def unpack_outputs(self, buffer: Words) -> tuple[NDArray[np.int8], ...]:
         """The outputs' codes, int8 [channels, height, width] each, from the whole buffer after a run."""

@@ -69,12 +69,15 @@ def emit(graph: EngineGraph, layers: tuple[TiledLayer, ...], array: Array) -> Pr
     addresses, arena = allocate(_lifetimes(graph, layers))
     image = _Image()
     layer_table = image.add(np.zeros(len(layers) * isa.LayerDescriptor.WORDS, dtype=np.uint64))
-    tables = [_patterns(t, array) for t in layers]
-    streams = [
-        [_segment_stream(t, segment, headers, array) for segment in t.tiling.segments]
-        for t, (_, headers) in zip(layers, tables, strict=True)
-    ]
+    tables: list[tuple[NDArray[np.int64], TapTable]] = []
+    streams: list[list[Words]] = []
+    for t in layers:
+        # A twin has everything of the layer before it but where its tensors lie.
+        tables.append(_patterns(t, array) if t.layer.twin is None else tables[t.layer.twin])
+        new = t.tiling.segments if t.layer.twin is None else ()
+        streams.append([_segment_stream(t, segment, tables[-1][1], array) for segment in new])
     stream_addresses = [[image.add(s, array.weight_port_words) for s in segments] for segments in streams]
+    stream_addresses = [stream_addresses[i if t.layer.twin is None else t.layer.twin] for i, t in enumerate(layers)]
     # Tables hold arena addresses, and the arena follows the image: reserve the tables before their contents are known.
     sizes = [_table_words(t, patterns, array) for t, (patterns, _) in zip(layers, tables, strict=True)]
     table_addresses = [image.add(np.zeros(n, dtype=np.uint64)) for n in sizes]
@@ -118,6 +121,7 @@ def emit(graph: EngineGraph, layers: tuple[TiledLayer, ...], array: Array) -> Pr
             )
             for h in graph.host
         ),
+        batch=graph.batch,
     )
 
 
@@ -283,7 +287,11 @@ LOOKUP_WORDS = 256 // isa.WORD_BYTES
 
 def _plane_addresses(view: View, planes: dict[str, Plane]) -> Words:
     """Address of the first pixel of each group of ``view``."""
-    starts = [planes[n].address + g * planes[n].height * planes[n].width for n, g in view.groups]
+    rows = view.rows or (0,) * len(view.groups)
+    starts = [
+        planes[n].address + (g * planes[n].height + row) * planes[n].width
+        for (n, g), row in zip(view.groups, rows, strict=True)
+    ]
     return np.array(starts, dtype=np.uint64) + np.uint64(view.top * view.pitch + view.left)
 
 

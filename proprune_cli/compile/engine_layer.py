@@ -26,6 +26,7 @@ class View:
         groups: where each channel group lies.
         slots: int64 [channels], channel c is byte ``slots[c] % 8`` of group ``slots[c] // 8``.
         height, width: of the window. top, left: its origin in the stored planes. pitch: their width.
+        rows: by group, where the stored planes hold several images: rows before those of this view's; empty for none.
     """
 
     groups: tuple[GroupRef, ...]
@@ -35,6 +36,7 @@ class View:
     top: int
     left: int
     pitch: int
+    rows: tuple[int, ...] = ()
 
     @staticmethod
     def of(tensor: QTensor) -> View:
@@ -111,6 +113,7 @@ class EngineLayer:
         bias: int32 [out]; multiplier: int32 [out]; None for max.
         pads: (top, left, bottom, right); negative ones crop.
         macs: multiply-accumulates that the network asks for.
+        twin: number of an earlier pass with the same weights and shapes, for another image, whose stream it shares.
     """
 
     name: str
@@ -134,6 +137,7 @@ class EngineLayer:
     relu_after: bool = False
     phase: Phase | None = None
     macs: int = 0
+    twin: int | None = None
 
     @property
     def output(self) -> Phase:
@@ -162,7 +166,10 @@ class HostPass:
 
 @dataclass(frozen=True)
 class EngineGraph:
-    """The passes in execution order, what the processor computes between them, and the tensors that lie in memory."""
+    """The passes in execution order, what the processor computes between them, and the tensors that lie in memory.
+
+    ``batch``: images per start; those of the inputs and outputs lie below one another.
+    """
 
     name: str
     tensors: dict[str, QTensor]
@@ -170,3 +177,4 @@ class EngineGraph:
     input: str
     outputs: tuple[Output, ...]
     host: tuple[HostPass, ...] = ()
+    batch: int = 1

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from proprune_cli.accel import interpret
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.boards import Board
-from proprune_cli.accel.program import Program, to_codes
+from proprune_cli.accel.program import Program, stack, to_codes, unstack
 from proprune_cli.accel.timing import Memory, estimate
+from proprune_cli.compile.batch import batched
 from proprune_cli.compile.calibration import open_session, run_session
 from proprune_cli.compile.emit import TiledLayer, emit
 from proprune_cli.compile.engine_layer import EngineLayer
@@ -47,9 +48,9 @@ class Compiled:
         program: the engine's program.
         qdq: the same network as a serialised QDQ ONNX model.
         plan: the per-layer plan (JSON data).
-        golden_input: float32 [1, C, H, W], the first calibration image. golden_codes_in: int8 [C, H, W], its codes.
-        golden_codes_out: int8 [C, H, W] for each output, the program's answer, on which interpreter and ONNX Runtime
-            agree.
+        golden_input: float32 [batch, C, H, W], the first calibration images (again from the first where there are
+            fewer). golden_codes_in: int8 [C, batch * H, W], their codes. golden_codes_out: int8 [C, batch * H, W] for
+            each output, the program's answer, on which interpreter and ONNX Runtime agree.
         results: names of the network's outputs in their order: the program's and those of ``host``.
         report: the quantiser's report (JSON data).
         host: serialised ONNX model of what follows the engine's part on the host, empty where nothing does.
@@ -74,6 +75,7 @@ def compile_model(
     on_stage: OnStage | None = None,
     *,
     allow_host: bool = True,
+    batch: int = 1,
 ) -> Compiled:
     """Compile an ONNX model for ``array`` on ``board``.
 
@@ -82,6 +84,7 @@ def compile_model(
         on_stage: called with the name of each stage as it starts.
         allow_host: whether operators may run on the host, at the end or in between; else a network that has any is
             refused.
+        batch: images that the program takes per start.
 
     Raises:
         ProPruneError: the model or the images are wrong (exit 1), unsupported or too large (exit 3).
@@ -97,11 +100,11 @@ def compile_model(
     stage("quantise")
     quantised, report = quantise(graph, calibration)
     stage("schedule")
-    program, layers = lower(quantised, array, Memory.of(board, array))
+    program, layers = lower(quantised, array, Memory.of(board, array), batch)
     _check_memory(program, board)
     stage("verify")
-    image = np.ascontiguousarray(calibration[:1], dtype=np.float32)
-    codes_in = to_codes(image, program.input.exponent)[0]
+    image = np.ascontiguousarray(calibration[np.arange(batch) % len(calibration)], dtype=np.float32)
+    codes_in = stack(to_codes(image, program.input.exponent))
     codes_out = interpret.run(program, codes_in).outputs
     qdq = to_qdq(quantised).SerializeToString()
     # One thread: how work is divided may change the last bit of what the host computes.
@@ -142,16 +145,20 @@ def _refuse_host(graph: Graph, tail: list[str]) -> None:
         )
 
 
-def lower(graph: QGraph, array: Array, memory: Memory) -> tuple[Program, tuple[TiledLayer, ...]]:
-    """Taps, tiling, allocation and emission of a quantised network.
+def lower(graph: QGraph, array: Array, memory: Memory, batch: int = 1) -> tuple[Program, tuple[TiledLayer, ...]]:
+    """Taps, tiling, allocation and emission of a quantised network, for ``batch`` images per start.
 
     Raises:
+        UsageError: ``batch`` is less than 1. UnsupportedError: it is more, and there are steps of the host.
         DoesNotFitError: a layer fits no tile, or a table or field is too small.
     """
-    passes = fuse(graph)
+    passes = batched(fuse(graph), batch, array)
     known: Choices = {}
-    layers = tuple(_tile(layer, array, memory, known) for layer in passes.layers)
-    return emit(passes, layers, array), layers
+    layers: list[TiledLayer] = []
+    for layer in passes.layers:
+        twin = layers[layer.twin] if layer.twin is not None else None
+        layers.append(dataclasses.replace(twin, layer=layer) if twin else _tile(layer, array, memory, known))
+    return emit(passes, tuple(layers), array), tuple(layers)
 
 
 def _tile(layer: EngineLayer, array: Array, memory: Memory, known: Choices) -> TiledLayer:
@@ -176,8 +183,9 @@ def _check_agreement(
     session = open_session(qdq, threads=threads)
     answers = run_session(session, None, {session.get_inputs()[0].name: image})
     for output, real, mine in zip(program.outputs, answers, codes, strict=True):
-        expected = to_codes(real.astype(np.float32).reshape(mine.shape), output.plane.exponent)
-        differing = int((expected != mine).sum())
+        alone = unstack(mine, program.batch)
+        expected = to_codes(real.astype(np.float32).reshape(alone.shape), output.plane.exponent)
+        differing = int((expected != alone).sum())
         if not differing:
             continue
         raise ExecutorMismatchError(
