@@ -31,11 +31,13 @@ class CompileOptions:
     Attributes:
         board: board to plan for. array: array to compile for; None: the board's own.
         calibration: ``x.npy`` or a data set's name; None: the run directory's own images.
+        batch: images that the program takes per start.
     """
 
     board: str = "pynq-z2"
     array: str | None = None
     calibration: str | None = None
+    batch: int = 1
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ def disassemble(
     yield (
         f"program: array {program.array}, contract {program.digest[:16]}, image {len(program.image)} words, "
         f"buffer {program.size} words ({program.bytes / 2**20:.2f} MiB), {program.layer_count} layers"
+        + (f", {program.batch} images per start" if program.batch > 1 else "")
     )
     yield f"input  {_plane(program.input)}"
     several = len(program.outputs) > 1

@@ -19,8 +19,8 @@ def dequantise_output(codes: NDArray[np.int8], output: ProgramOutput) -> NDArray
     return to_real(codes, output.plane.exponent).reshape(len(codes), *output.shape)
 
 
-def check_images(array: NDArray[np.generic], plane: Plane, where: str, *, raw: bool = False) -> None:
-    """Refuse what is not a batch of images for this program.
+def check_images(array: NDArray[np.generic], want: tuple[int, int, int], where: str, *, raw: bool = False) -> None:
+    """Refuse what are not images of the shape ``want`` = (C, H, W).
 
     Args:
         array: what the user gave; float32 [N, C, H, W], or int8 where ``raw``.
@@ -29,7 +29,6 @@ def check_images(array: NDArray[np.generic], plane: Plane, where: str, *, raw: b
     Raises:
         InputError: wrong type or shape, no image, NaN or infinity.
     """
-    want = (plane.channels, plane.height, plane.width)
     kind = np.dtype(np.int8 if raw else np.float32)
     if array.dtype != kind:
         remedy = f"convert it with x.astype(numpy.{kind})"

@@ -66,6 +66,7 @@ class Manifest:
         outputs: the engine's, each with its tensor and the ONNX output's shape without the batch.
         results: names of the network's outputs in their order: the engine's and those of the host's end of it.
         members: every other file of the container.
+        batch: images per start; input and outputs hold them below one another.
         host_steps: what the host computes between the layers, in execution order; left out where there is nothing.
     """
 
@@ -80,6 +81,7 @@ class Manifest:
     outputs: tuple[ProgramOutput, ...]
     results: tuple[str, ...]
     members: dict[str, Member]
+    batch: int
     host_steps: tuple[Step, ...] = ()
 
     def to_json(self) -> dict[str, Any]:

@@ -30,8 +30,8 @@ class Golden:
     """One image and what the board must answer to it.
 
     Attributes:
-        image: float32 [1, C, H, W]. codes_in: its int8 codes [C, H, W].
-        codes_out: int8 codes [C, H, W] of each output, in the program's order.
+        image: float32 [N, C, H, W], the N images of one start. codes_in: their int8 codes [C, N * H, W].
+        codes_out: int8 codes [C, N * H, W] of each output, in the program's order.
     """
 
     image: NDArray[np.float32]
@@ -69,8 +69,7 @@ class Artifact:
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of one image."""
-        plane = self.program.input
-        return plane.channels, plane.height, plane.width
+        return self.program.image_shape
 
     def manifest(self) -> Manifest:
         """What `pack` writes as ``manifest.json``."""
@@ -86,6 +85,7 @@ class Artifact:
             input=p.input,
             outputs=p.outputs,
             results=self.results,
+            batch=p.batch,
             members={
                 name: Member(len(content), hashlib.sha256(content).hexdigest())
                 for name, content in self._members().items()
@@ -184,6 +184,7 @@ def _assemble(manifest: Manifest, members: dict[str, bytes]) -> Artifact:
                 HostStep(s.name, s.operators, s.after, s.inputs, s.output, members[s.model])
                 for s in manifest.host_steps
             ),
+            batch=manifest.batch,
         ),
         qdq=members["qdq.onnx"],
         golden=Golden(
@@ -230,12 +231,14 @@ def _check_layout(artifact: Artifact, image_words: int, where: str) -> None:
         for step in p.host_steps
         if not all(_inside(t, p.size) and t.address >= image_words for t in (*step.inputs, step.output))
     ]
-    if artifact.golden.image.shape != (1, *artifact.input_shape):
+    if p.batch < 1 or any(t.height % p.batch for _, t, _ in shapes):
+        raise InputError(f"the tensors do not hold {p.batch} images", where=where, remedy=REMEDY)
+    if artifact.golden.image.shape != (p.batch, *artifact.input_shape):
         faults.append(f"the golden image has shape {list(artifact.golden.image.shape)}")
     faults += [
         f"output shape {list(o.shape)} does not hold the output tensor"
         for o in p.outputs
-        if prod(o.shape) != o.plane.channels * o.plane.height * o.plane.width
+        if prod(o.shape) * p.batch != o.plane.channels * o.plane.height * o.plane.width
     ]
     if faults:
         raise InputError("the artifact contradicts itself: " + "; ".join(faults), where=where, remedy=REMEDY)

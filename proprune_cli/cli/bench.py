@@ -48,9 +48,11 @@ def command(
 def comparison(records: list[BenchRecord]) -> None:
     """One line for each artifact; with several, how they compare with the first."""
     first = records[0]
+    batches = any(r.batch > 1 for r in records)
     rows = [
         (
             r.artifact,
+            *((r.batch, None if r.start_ms is None else f"{r.start_ms:.3f}") if batches else ()),
             f"{r.latency_ms:.3f}",
             f"{r.throughput_per_s:.1f}",
             None if r.cycles is None else f"{r.cycles:,}",
@@ -66,6 +68,7 @@ def comparison(records: list[BenchRecord]) -> None:
     table(
         (
             "artifact",
+            *(("batch", "ms/start") if batches else ()),
             "ms/image",
             "images/s",
             "cycles",

@@ -32,6 +32,15 @@ def command(
             help="Example images, float32 NCHW, or a data set's name.  [default: the run's own]",
         ),
     ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            "--batch",
+            metavar="N",
+            min=1,
+            help="Images per start: fully connected layers read their weights once for all of them.  [default: 1]",
+        ),
+    ] = None,
     no_host: Annotated[
         bool, typer.Option("--no-host", help="Refuse networks of which a part (Softmax, LRN, …) would run on the host.")
     ] = False,
@@ -44,11 +53,12 @@ def command(
     Examples:
       proprune compile runs/digits -o net.ppr
       proprune compile model.onnx --calibration images.npy --array z7020-256 -o net.ppr
+      proprune compile model.onnx --calibration images.npy --batch 8 -o net.ppr
     """
     from proprune_cli.config import compile_options
     from proprune_cli.flow.build import build
 
-    options = compile_options(config, {"array": array, "board": board, "calibration": calibration})
+    options = compile_options(config, {"array": array, "board": board, "calibration": calibration, "batch": batch})
     with stages() as on_stage:
         artifact = build(source, options, on_stage, allow_host=not no_host)
         length = artifact.save(output)

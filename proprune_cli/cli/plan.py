@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,11 @@ def plan_table(artifact: Artifact) -> None:
     speed = f"{totals['latency_ms']:.3f} ms, {totals['cycles']:,} cycles at {totals['clock_mhz']:g} MHz"
     say()
     say(f"predicted for {artifact.board} by {totals['model']}:")
+    if (batch := artifact.program.batch) > 1:
+        say(
+            f"{batch} images per start, {totals['latency_ms'] / batch:.3f} ms each; a layer named @0–{batch - 1} runs once"
+        )
+        say("for each of them, and its row is of one; all other layers run once for all images together")
     say(f"{speed}, {totals['macs']:,} MACs, {used}, {totals['ddr_bytes'] / 1e6:.2f} MB of DDR traffic")
     if steps := artifact.program.host_steps:
         operators = ", ".join(dict.fromkeys(operator for step in steps for operator in step.operators))
@@ -33,11 +39,13 @@ def _rows(plan: dict[str, Any]) -> Iterator[tuple[object, ...]]:
     """The layers, and the host's steps where they run."""
     waiting = list(plan.get("host_steps", []))
     layers = plan["layers"]
+    twins = Counter(layer["twin"] for layer in layers)
     for number in range(len(layers) + 1):
         while waiting and waiting[0]["after"] <= number:
             yield _host_row(waiting.pop(0))
-        if number < len(layers):
-            yield _row(layers[number])
+        if number < len(layers) and layers[number]["twin"] is None:
+            row = _row(layers[number])
+            yield f"{row[0]}–{twins[number]}" if twins[number] else row[0], *row[1:]
 
 
 def _host_row(step: dict[str, Any]) -> tuple[object, ...]:

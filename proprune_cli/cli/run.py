@@ -47,7 +47,7 @@ def command(
 
     network = load_artifact(artifact)
     images = read_array(input)
-    check_images(images, network.program.input, str(input), raw=raw)
+    check_images(images, network.input_shape, str(input), raw=raw)
     names = [part.name for part in network.program.outputs] if raw else list(network.results)
     archive = output.suffix == ".npz"
     if len(names) > 1 and not archive:
@@ -60,7 +60,9 @@ def command(
     start = time.perf_counter()
     with counting("images", len(images)) as advance:
         if raw:
-            results: dict[str, Any] = dict(zip(names, run_codes(executor, images, advance), strict=True))
+            results: dict[str, Any] = dict(
+                zip(names, run_codes(executor, images, network.program.batch, advance), strict=True)
+            )
         else:
             results = run_images(network, executor, images, advance)
     seconds = time.perf_counter() - start

@@ -13,7 +13,8 @@ from proprune_cli.compile.emit import TiledLayer
 def make_plan(layers: tuple[TiledLayer, ...], program: Program, timing: Timing, array: Array) -> dict[str, Any]:
     """``{"layers": [...], "host_steps": [...], "totals": {...}}``; cycles are predicted by ``totals["model"]``.
 
-    The totals are the engine's alone: the time of the host's steps is measured, by ``proprune bench``.
+    A layer that repeats another for the next image of a batch names that one's number as its ``twin``. The totals are
+    of one start, and the engine's alone: the time of the host's steps is measured, by ``proprune bench``.
     """
     macs = sum(t.layer.macs for t in layers)
     return {
@@ -21,6 +22,7 @@ def make_plan(layers: tuple[TiledLayer, ...], program: Program, timing: Timing, 
         "host_steps": [_host_step(step) for step in program.host_steps],
         "totals": {
             "model": timing.model,
+            "batch": program.batch,
             "cycles": timing.cycles,
             "latency_ms": timing.latency_ms,
             "clock_mhz": timing.clock_mhz,
@@ -49,6 +51,7 @@ def _layer(tiled: TiledLayer, index: int, timing: Timing, array: Array) -> dict[
     possible = sum(u.keep.size for row in tiled.taps.units for u in row)
     return {
         "name": layer.name,
+        "twin": layer.twin,
         "kind": layer.kind,
         "input": [layer.view.channels, layer.view.height, layer.view.width],
         "output": [layer.channels, *layer.size],

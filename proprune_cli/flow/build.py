@@ -58,7 +58,7 @@ def build(
     on_stage("reading calibration images")
     images = _images(calibration)
     digest = hashlib.sha256(read_whole(model)).hexdigest()
-    compiled = compile_model(model, images, array, board, on_stage, allow_host=allow_host)
+    compiled = compile_model(model, images, array, board, on_stage, allow_host=allow_host, batch=options.batch)
     return Artifact(
         name=source.name if source.is_dir() else source.stem,
         board=board.name,

@@ -162,12 +162,12 @@ def _networks(result: PruneResult) -> list[tuple[str, str, NetworkFigures]]:
 
 def _compared(artifact: Artifact, codes: NDArray[np.int8], checked: int) -> tuple[NDArray[np.int8], list[Agreement]]:
     """Output codes of the emulated board, and how every executor compares with ONNX Runtime."""
-    (reference,) = run_codes(CpuExecutor(artifact), codes)
     where = f"{artifact.name}.ppr"
-    few = codes[:checked]
-    (answers,) = run_codes(open_executor(artifact, EMULATED, where), codes)
-    (interpreted,) = run_codes(open_executor(artifact, "interpreter", where), few)
-    (unoptimised,) = run_codes(CpuExecutor(artifact, optimise=False), few)
+    few, batch = codes[:checked], artifact.program.batch
+    (reference,) = run_codes(CpuExecutor(artifact), codes, batch)
+    (answers,) = run_codes(open_executor(artifact, EMULATED, where), codes, batch)
+    (interpreted,) = run_codes(open_executor(artifact, "interpreter", where), few, batch)
+    (unoptimised,) = run_codes(CpuExecutor(artifact, optimise=False), few, batch)
     outputs = {
         "C++ engine on the emulated board": answers,
         "NumPy interpreter": interpreted,

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from proprune_cli.accel.program import stack, unstack
 from proprune_cli.artifact import Artifact, check_contract
 from proprune_cli.artifact.codes import dequantise_output, quantise_images
 from proprune_cli.errors import BoardError, UsageError
@@ -27,7 +28,7 @@ class Executor(Protocol):
         ...
 
     def run(self, codes: NDArray[np.int8]) -> tuple[NDArray[np.int8], ...]:
-        """int8 [C, H, W] → int8 [C, H, W] of each of the program's outputs."""
+        """Codes of the images of one start, int8 [C, batch * H, W], to those of each of the program's outputs."""
         ...
 
 
@@ -78,14 +79,19 @@ def open_executor(artifact: Artifact, board: str, where: str) -> Executor:
 
 
 def run_codes(
-    executor: Executor, codes: NDArray[np.int8], advance: Callable[[], None] = lambda: None
+    executor: Executor, codes: NDArray[np.int8], batch: int, advance: Callable[[], None] = lambda: None
 ) -> tuple[NDArray[np.int8], ...]:
-    """int8 [N, C, H, W] → int8 [N, C, H, W] of each of the program's outputs, image by image."""
+    """int8 [N, C, H, W] → int8 [N, C, H, W] of each of the program's outputs, as many images at a time as it takes.
+
+    Where the images do not fill the last start, its last image stands there again, and the surplus is dropped.
+    """
     answers: list[tuple[NDArray[np.int8], ...]] = []
-    for image in codes:
-        answers.append(executor.run(image))
-        advance()
-    return tuple(np.stack(parts) for parts in zip(*answers, strict=True))
+    for first in range(0, len(codes), batch):
+        numbers = np.minimum(np.arange(first, first + batch), len(codes) - 1)
+        answers.append(tuple(unstack(part, batch) for part in executor.run(stack(codes[numbers]))))
+        for _ in range(min(batch, len(codes) - first)):
+            advance()
+    return tuple(np.concatenate(parts)[: len(codes)] for parts in zip(*answers, strict=True))
 
 
 def run_images(
@@ -93,7 +99,7 @@ def run_images(
 ) -> dict[str, NDArray[Any]]:
     """float32 [N, C, H, W] → the network's outputs [N, …]: float32, or what its host segment gives (ArgMax: int64)."""
     program = artifact.program
-    codes = run_codes(executor, quantise_images(images, program.input), advance)
+    codes = run_codes(executor, quantise_images(images, program.input), program.batch, advance)
     answers: dict[str, NDArray[Any]] = {
         output.name: dequantise_output(part, output) for output, part in zip(program.outputs, codes, strict=True)
     }

@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from proprune_cli.accel.program import to_real
+from proprune_cli.accel.program import stack, to_real, unstack
 from proprune_cli.artifact import Artifact
 from proprune_cli.artifact.codes import quantise_images
 from proprune_cli.errors import InputError
@@ -56,13 +56,17 @@ class CpuExecutor:
         return [np.asarray(answer, dtype=np.float32) for answer in answers]
 
     def run(self, codes: NDArray[np.int8]) -> tuple[NDArray[np.int8], ...]:
-        """int8 [C, H, W] → int8 [C, H, W] of each output: codes go through the exact power-of-two scales."""
+        """Codes in the program's layout, int8 [C, batch * H, W], to those of each output, image by image.
+
+        They go through the exact power-of-two scales.
+        """
         program = self._artifact.program
-        answers = self.run_float(to_real(codes, program.input.exponent)[np.newaxis])
+        images = to_real(unstack(codes, program.batch), program.input.exponent)
+        answers = [self.run_float(images[n : n + 1]) for n in range(program.batch)]
         planes = [output.plane for output in program.outputs]
         return tuple(
-            quantise_images(y.reshape(1, p.channels, p.height, p.width), p)[0]
-            for y, p in zip(answers, planes, strict=True)
+            stack(quantise_images(np.stack(ys).reshape(program.batch, p.channels, -1, p.width), p))
+            for p, ys in zip(planes, zip(*answers, strict=True), strict=True)
         )
 
 
@@ -73,7 +77,7 @@ def measure_cpu(artifact: Artifact, label: str) -> BenchRecord:
         label: the artifact's file name.
     """
     executor = CpuExecutor(artifact, threads=0)
-    image = artifact.golden.image
+    image = artifact.golden.image[:1]
     for _ in range(WARM_UP):
         executor.run_float(image)
     times: list[float] = []
@@ -100,7 +104,7 @@ def measure_cpu(artifact: Artifact, label: str) -> BenchRecord:
         latency_high_ms=high,
         repetitions=len(times),
         throughput_per_s=1e3 / median,
-        macs=int(artifact.plan["totals"]["macs"]),
+        macs=int(artifact.plan["totals"]["macs"]) // artifact.program.batch,
         notes=(
             f"{platform.machine()} host, {threads} logical cores, wall clock; other work shows in the spread",
             "no energy meter is attached, so no energy is given",

@@ -15,7 +15,7 @@ UNITS = {"static_w": "W", "mac_pj": "pJ per MAC", "slot_pj": "pJ per array slot"
 
 
 def predict(artifact: Artifact, label: str, board: Board, array: Array) -> BenchRecord:
-    """Predicted figures of one image.
+    """Predicted figures of one image; in a batch, its share of one start.
 
     Args:
         label: the artifact's file name.
@@ -28,12 +28,15 @@ def predict(artifact: Artifact, label: str, board: Board, array: Array) -> Bench
     macs = _macs(artifact, label)
     layers = tuple(_layer(t, m, array, timing.clock_mhz) for t, m in zip(timing.layers, macs, strict=True))
     total = sum(macs)
+    batch = artifact.program.batch
+    latency_ms = timing.latency_ms / batch
     energy = predict_energy(board, array, Work(timing.cycles, total, timing.ddr_bytes), timing.clock_mhz)
     memory = [
         Coefficient("DDR bandwidth", board.ddr_planned_gb_s, "GB/s", board.sources["ddr.planned_gb_s"]),
         Coefficient("DDR latency", board.ddr_latency_ns, "ns", board.sources["ddr.latency_ns"]),
     ]
-    notes = [f"engine clock {timing.clock_mhz:g} MHz; one image at a time; the host's share is not included"]
+    together = f"{batch} images per start" if batch > 1 else "one image at a time"
+    notes = [f"engine clock {timing.clock_mhz:g} MHz; {together}; the host's share is not included"]
     steps = [(s.operators, measure_step_ms(s)) for s in artifact.program.host_steps]
     if steps:
         names = ", ".join(dict.fromkeys(name for operators, _ in steps for name in operators))
@@ -52,21 +55,23 @@ def predict(artifact: Artifact, label: str, board: Board, array: Array) -> Bench
         array=array.name,
         source="predicted",
         model=f"{timing.model}, {energy.model}",
-        latency_ms=timing.latency_ms,
-        throughput_per_s=1e3 / timing.latency_ms,
-        macs=total,
+        latency_ms=latency_ms,
+        throughput_per_s=1e3 / latency_ms,
+        macs=total // batch,
         cycles=timing.cycles,
         mac_utilisation=total / (timing.cycles * array.macs_per_cycle),
-        ddr_bytes=timing.ddr_bytes,
-        energy_mj=energy.energy_mj,
-        energy_low_mj=energy.low_mj,
-        energy_high_mj=energy.high_mj,
+        ddr_bytes=round(timing.ddr_bytes / batch),
+        energy_mj=energy.energy_mj / batch,
+        energy_low_mj=energy.low_mj / batch,
+        energy_high_mj=energy.high_mj / batch,
         layers=layers,
         coefficients=(
             *memory,
             *(Coefficient(t.name, t.coefficient.value, UNITS[t.name], t.coefficient.source) for t in energy.terms),
         ),
         host_ms=host_ms,
+        batch=batch,
+        start_ms=timing.latency_ms,
         notes=tuple(notes),
     )
 

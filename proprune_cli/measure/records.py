@@ -13,7 +13,7 @@ class LayerRecord:
     """One layer on the engine.
 
     Attributes:
-        latency_ms: of this layer for one image. ddr_bytes: read and written.
+        latency_ms: of this layer. macs: as the network counts them. ddr_bytes: read and written.
         mac_utilisation: multiply-accumulates done ÷ those the array could have done in these cycles.
         bound: "compute", "memory" or "overhead": what most of the time goes to.
     """
@@ -45,11 +45,12 @@ class BenchRecord:
         artifact: file name. network: the network's name.
         board, array: where it ran, or for what it is predicted; array None off the engine.
         source: whether the figures are predicted or measured. model: by which model or meter.
-        latency_ms: of one image. latency_low_ms, latency_high_ms: 10th and 90th percentile of repetitions.
+        batch: images per start. start_ms: from one start to its end; latency_ms: of one image, a share of that.
+        latency_low_ms, latency_high_ms: 10th and 90th percentile of repetitions.
         repetitions: timed runs; 0 where predicted.
         throughput_per_s: images per second, one after the other.
-        cycles: of the engine clock. macs: multiply-accumulates of one image, as the network counts them.
-        mac_utilisation: ``macs / (cycles · MACs per cycle)``.
+        cycles: of the engine clock for one start. macs: multiply-accumulates of one image, as the network counts them.
+        mac_utilisation: ``batch · macs / (cycles · MACs per cycle)``.
         ddr_bytes: read and written for one image. energy_mj: of one image.
         energy_low_mj, energy_high_mj: what it is by the coefficients' lower and upper bounds.
         host_ms: of the host's part (steps between layers, and the end), measured where the bench ran and not part of
@@ -76,6 +77,8 @@ class BenchRecord:
     latency_high_ms: float | None = None
     repetitions: int = 0
     host_ms: float | None = None
+    batch: int = 1
+    start_ms: float | None = None
     layers: tuple[LayerRecord, ...] = ()
     coefficients: tuple[Coefficient, ...] = ()
     notes: tuple[str, ...] = ()

@@ -126,6 +126,8 @@ def repacked(**changes: object) -> bytes:
         ({"program__image_words": 41}, "the program has 40 words"),
         ({"program__layer_table": 900}, "a table lies outside the program"),
         ({"input__channels": 4}, "does not match its golden codes"),
+        ({"batch": 3}, "do not hold 3 images"),
+        ({"batch": 0}, "do not hold 0 images"),
         ({"outputs__0__plane__address": 119}, "the output tensor lies outside the buffer"),
         ({"outputs__0__plane__address": -1}, "the output tensor lies outside the buffer"),
         ({"outputs__0__shape": [3]}, "does not hold the output tensor"),
@@ -226,4 +228,4 @@ def test_dequantising_is_exact_and_takes_the_output_shape() -> None:
 )
 def test_what_is_not_a_batch_of_images_is_refused(array: np.ndarray, raw: bool, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        check_images(array, Plane(0, 3, 4, 5, -6), "x.npy", raw=raw)
+        check_images(array, (3, 4, 5), "x.npy", raw=raw)
