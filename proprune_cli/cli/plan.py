@@ -23,10 +23,8 @@ def plan_table(artifact: Artifact) -> None:
     say()
     say(f"predicted for {artifact.board} by {totals['model']}:")
     if (batch := artifact.program.batch) > 1:
-        say(
-            f"{batch} images per start, {totals['latency_ms'] / batch:.3f} ms each; a layer named @0–{batch - 1} runs once"
-        )
-        say("for each of them, and its row is of one; all other layers run once for all images together")
+        say(f"{batch} images per start, {totals['latency_ms'] / batch:.3f} ms each; a layer named @0–{batch - 1}")
+        say("runs once for each of them, and its row is of one; all other layers run for all images together")
     say(f"{speed}, {totals['macs']:,} MACs, {used}, {totals['ddr_bytes'] / 1e6:.2f} MB of DDR traffic")
     if steps := artifact.program.host_steps:
         operators = ", ".join(dict.fromkeys(operator for step in steps for operator in step.operators))

@@ -2,7 +2,7 @@
 
 What makes few pixels of an image (fully connected layers above all) runs once for all images, which are more pixels to
 it: its weights are read once per start, and the pixels that the array would compute in vain are another image's. Every
-other layer runs image by image, all with the one weight stream.
+other layer runs image by image, all with the one weight stream. ``compile/joining.py`` says which layers join.
 
 The engine knows nothing of it. A tensor that holds all images has image i in rows i·h to (i+1)·h−1 of its planes; a
 layer of one image reads a window of them and fills a part, as layers do after a crop and before an upsampling.
@@ -10,16 +10,13 @@ layer of one image reads a window of them and fills a part, as layers do after a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
-from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
 from proprune_cli.compile.engine_layer import EngineGraph, EngineLayer, Phase, Residual, View
+from proprune_cli.compile.joining import joined
 from proprune_cli.errors import UnsupportedError, UsageError
 from proprune_cli.ir.quantized import QTensor
-
-MAX_STRIDE = isa.LayerDescriptor.layout()["stride_y"].bounds[1]
 
 
 def batched(graph: EngineGraph, images: int, array: Array) -> EngineGraph:
@@ -47,8 +44,9 @@ def batched(graph: EngineGraph, images: int, array: Array) -> EngineGraph:
 class _Batch:
     def __init__(self, graph: EngineGraph, images: int, few: int) -> None:
         self._graph, self._images = graph, images
-        self._joint = {n for n, layer in enumerate(graph.layers) if _can_join(layer, graph.tensors, few)}
-        touched = (name for n in self._joint for name in (graph.layers[n].y, *graph.layers[n].reads))
+        passes = (joined(layer, graph.tensors, images, few) for layer in graph.layers)
+        self._joined = {number: found for number, found in enumerate(passes) if found}
+        touched = (name for n in self._joined for name in (graph.layers[n].y, *graph.layers[n].reads))
         # Tensors of all images; each of the others is there once for every image, and lives as shortly as it can.
         self._shared = {graph.input, *(output.tensor for output in graph.outputs), *touched}
         self._mark = "@"
@@ -59,10 +57,10 @@ class _Batch:
         layers: list[EngineLayer] = []
         alone: list[EngineLayer] = []
         for number, layer in enumerate(self._graph.layers):
-            if number in self._joint:
+            if number in self._joined:
                 self._image_by_image(alone, layers)
                 alone = []
-                layers.append(self._for_all(layer))
+                layers.extend(self._joined[number])
             else:
                 alone.append(layer)
         self._image_by_image(alone, layers)
@@ -74,25 +72,6 @@ class _Batch:
                 copies = (replace(t, name=self._named(name, image)) for image in range(self._images))
                 tensors |= {copy.name: copy for copy in copies}
         return replace(self._graph, tensors=tensors, layers=tuple(layers), batch=self._images)
-
-    def _for_all(self, layer: EngineLayer) -> EngineLayer:
-        """One pass over the pixels of all images."""
-        stride = _stride_over_images(layer)
-        assert stride is not None
-        residual = layer.residual
-        if residual is not None:
-            residual = replace(residual, view=self._taller(residual.view))
-        return replace(
-            layer,
-            view=self._taller(layer.view),
-            size=(layer.size[0] * self._images, layer.size[1]),
-            stride=(stride, layer.stride[1]),
-            residual=residual,
-            macs=layer.macs * self._images,
-        )
-
-    def _taller(self, view: View) -> View:
-        return replace(view, height=view.height * self._images)
 
     def _image_by_image(self, run: list[EngineLayer], layers: list[EngineLayer]) -> None:
         """Append the layers of ``run`` for the first image, then for the second, and so on."""
@@ -128,32 +107,3 @@ class _Batch:
             return layer.phase
         (height, width), (y, x) = layer.output.plane, layer.output.first
         return Phase((height * self._images, width), (y + image * height, x), layer.output.step)
-
-
-def _can_join(layer: EngineLayer, tensors: Mapping[str, QTensor], few: int) -> bool:
-    """Whether one pass can make the few pixels of every image."""
-    residual = layer.residual
-    return (
-        layer.size[0] * layer.size[1] <= few
-        and layer.phase is None
-        and _is_whole(layer.view, tensors)
-        and (residual is None or (not residual.broadcast and _is_whole(residual.view, tensors)))
-        and _stride_over_images(layer) is not None
-    )
-
-
-def _is_whole(view: View, tensors: Mapping[str, QTensor]) -> bool:
-    """Whether the view is of whole planes, so that those of several images can follow one another."""
-    return not view.windowed and all(tensors[name].height == view.height for name in view.storages)
-
-
-def _stride_over_images(layer: EngineLayer) -> int | None:
-    """The vertical stride with which the output rows of one image after the other follow, None where there is none.
-
-    No row may be read beyond those of its image: padding above or below would be another image.
-    """
-    rows, count = layer.view.height, layer.size[0]
-    stride = rows if count == 1 else layer.stride[0]
-    first = -layer.pads[0]
-    end = first + (count - 1) * layer.stride[0] + (layer.kernel[0] - 1) * layer.dilation[0] + 1
-    return stride if count * stride == rows and first >= 0 and end <= rows and stride <= MAX_STRIDE else None
