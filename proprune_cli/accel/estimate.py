@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
-from proprune_cli.accel.timing import LAYER_READS, PIPELINE_DEPTH, Memory
+from proprune_cli.accel.timing import PIPELINE_DEPTH, Memory
 
 MODEL = "proprune shape model 1"
 """Name under which its figures are reported."""
@@ -98,7 +98,7 @@ def estimate_cycles(s: Shapes, array: Array, memory: Memory) -> Ints:
     busy = np.maximum.reduce([compute, weight_cycles * tiles + memory.latency, store.astype(np.float64), fetch, shared])
     fill = load / np.maximum(steps, 1) + memory.latency
     drain = pixels / tiles * oc_groups + memory.latency
-    return np.rint(busy + fill + drain + LAYER_READS * memory.latency).astype(np.int64)
+    return np.rint(busy + fill + drain + 4 * memory.latency).astype(np.int64)
 
 
 def _cells(s: Shapes, rows: Ints) -> Floats:

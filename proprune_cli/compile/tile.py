@@ -264,6 +264,7 @@ def _build(
         iterations=per_step(beats) * per_segment(n_taps),
         emit_blocks=per_segment(blocks * emits),
         emit_groups=per_segment(emit_groups),
+        depends=np.ones(len(oy0) * len(segments), dtype=np.int64),
     )
     select = taps.layout.lane_select_words
     residual = layer.residual
