@@ -282,7 +282,7 @@ class _StepCosts:
         return _StepCosts(
             describe=latency + isa.StepDescriptor.WORDS + first * (latency + isa.LayerDescriptor.WORDS),
             tables=latency + groups + first * (lookup + patterns),
-            fill=np.maximum(cells, fetch) + np.where(traffic.ddr_fetch > 0, latency, ON_CHIP_LATENCY),
+            fill=np.maximum(cells, fetch) + np.where(traffic.ddr_fetch > 0, latency, float(ON_CHIP_LATENCY)),
             busy=np.maximum.reduce(paces),
             store=store,
             last_block=last_block,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
 from proprune_cli.compile.allocate import Lifetime, gap_for
 from proprune_cli.compile.engine_layer import EngineGraph
