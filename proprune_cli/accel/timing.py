@@ -274,8 +274,8 @@ class _StepCosts:
         shared = (traffic.ddr_bytes + (following - traffic.ddr_fetch) * isa.WORD_BYTES) / memory.bytes_per_cycle
         # The store of all blocks but the last overlaps the blocks after them.
         paces = [iterations + PIPELINE_DEPTH, weights + latency, residual + latency, shared, store - last_block]
-        first = np.zeros(len(iterations), dtype=np.bool_)
-        first[np.cumsum(counts) - counts] = True
+        first = np.zeros(len(iterations))
+        first[np.cumsum(counts) - counts] = 1.0
         lookup = np.where(np.asarray(layer.lookup) != isa.Lookup.NONE, latency + LOOKUP_WORDS, 0)
         patterns = latency + np.asarray(layer.pattern_count) * array.pattern_words
         fetch = traffic.fetch + traffic.bursts * latency + traffic.on_chip_bursts * ON_CHIP_LATENCY

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,9 @@ class Tiling:
         segments: run in this order at each tile.
         layer: descriptor with every field but the addresses.
         steps: step descriptors likewise, tile by tile, segment by segment.
-        timing: what the timing model predicts.
+        timing: what the timing model predicts for it among layers of its kind.
+        considered: tilings that fit. runner_up: cycles of the second best one that was estimated in full; none where
+            the others were ruled out by the cycles that their array alone needs.
     """
 
     tile: tuple[int, int]
@@ -50,10 +52,12 @@ class Tiling:
     layer: isa.LayerDescriptor
     steps: isa.StepDescriptor
     timing: LayerTiming
+    considered: int = 1
+    runner_up: int | None = None
 
 
-Choices = dict[Hashable, tuple[tuple[int, int], tuple[Segment, ...]]]
-"""Tile and segments chosen for each shape of layer met so far: networks repeat themselves."""
+Choices = dict[Hashable, Tiling]
+"""Tiling chosen for each shape of layer met so far: networks repeat themselves."""
 
 
 def choose_tiling(
@@ -68,15 +72,24 @@ def choose_tiling(
     """
     key = _shape(layer, taps)
     if known is not None and key in known:
-        return _build(layer, taps, *known[key], array, memory)
+        same = known[key]
+        built = _build(layer, taps, same.tile, same.segments, array, memory)
+        return replace(built, considered=same.considered, runner_up=same.runner_up)
     best: Tiling | None = None
+    considered, runner_up = 0, None
     for tile, segments in _candidates(layer, taps, array):
+        considered += 1
         floor = _iterations_floor(tile, segments, taps, layer.size, array)
         if best is not None and floor >= best.timing.cycles:
             continue
         tiling = _build(layer, taps, tile, segments, array, memory)
-        if best is None or (tiling.timing.cycles, len(segments)) < (best.timing.cycles, len(best.segments)):
+        second = tiling.timing.cycles
+        if best is None:
             best = tiling
+            continue
+        if (tiling.timing.cycles, len(segments)) < (best.timing.cycles, len(best.segments)):
+            best, second = tiling, best.timing.cycles
+        runner_up = second if runner_up is None else min(runner_up, second)
     if best is None:
         view = layer.view
         raise DoesNotFitError(
@@ -84,8 +97,9 @@ def choose_tiling(
             where=f"layer {layer.name!r}",
             remedy="choose an array with deeper banks, or a smaller kernel, stride or input",
         )
+    best = replace(best, considered=considered, runner_up=runner_up)
     if known is not None:
-        known[key] = best.tile, best.segments
+        known[key] = best
     return best
 
 
