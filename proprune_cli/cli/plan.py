@@ -14,21 +14,6 @@ COLUMNS = (
     *("layer", "kind", "in", "out", "kernel", "memory", "tile", "steps", "early", "taps", "MACs", "cycles"),
     *("utilisation", "bound"),
 )
-    "layer",
-    "kind",
-    "in",
-    "out",
-    "kernel",
-    "memory",
-    "tile",
-    "steps",
-    "early",
-    "taps",
-    "MACs",
-    "cycles",
-    "utilisation",
-    "bound",
-)
 
 
 def plan_table(artifact: Artifact) -> None:
