@@ -293,7 +293,7 @@ class _StepCosts:
 
     def twice(self) -> _StepCosts:
         """The same steps again after these."""
-        return _StepCosts(**{f.name: np.tile(getattr(self, f.name), 2) for f in fields(self)})
+        return _StepCosts(**{f.name: np.concatenate([x := getattr(self, f.name), x]) for f in fields(self)})
 
 
 def _chain(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
-from proprune_cli.accel.timing import LayerTiming, Memory, layer_timing
+from proprune_cli.accel.timing import PIPELINE_DEPTH, LayerTiming, Memory, layer_timing
 from proprune_cli.compile.engine_layer import EngineLayer
 from proprune_cli.compile.layer_taps import LayerTaps
 from proprune_cli.errors import DoesNotFitError
@@ -42,7 +42,7 @@ class Tiling:
         steps: step descriptors likewise, tile by tile, segment by segment.
         timing: what the timing model predicts for it among layers of its kind.
         considered: tilings that fit. runner_up: cycles of the second best one that was estimated in full; none where
-            the others were ruled out by the cycles that their array alone needs.
+            the others were ruled out by what one of their processes alone needs.
     """
 
     tile: tuple[int, int]
@@ -73,16 +73,18 @@ def choose_tiling(
     key = _shape(layer, taps)
     if known is not None and key in known:
         same = known[key]
-        built = _build(layer, taps, same.tile, same.segments, array, memory)
+        loads = _loads(same.segments, taps, array, {})
+        built = _build(layer, taps, same.tile, same.segments, loads, array, memory)
         return replace(built, considered=same.considered, runner_up=same.runner_up)
     best: Tiling | None = None
     considered, runner_up = 0, None
+    counted: dict[Segment, SegmentLoad] = {}
     for tile, segments in _candidates(layer, taps, array):
         considered += 1
-        floor = _iterations_floor(tile, segments, taps, layer.size, array)
-        if best is not None and floor >= best.timing.cycles:
+        loads = _loads(segments, taps, array, counted)
+        if best is not None and _floor(layer, taps, tile, segments, loads, array) >= best.timing.cycles:
             continue
-        tiling = _build(layer, taps, tile, segments, array, memory)
+        tiling = _build(layer, taps, tile, segments, loads, array, memory)
         second = tiling.timing.cycles
         if best is None:
             best = tiling
@@ -201,19 +203,39 @@ def segment_load(segment: Segment, taps: LayerTaps, array: Array) -> SegmentLoad
     return SegmentLoad(n_taps, words)
 
 
-def _iterations_floor(
+def _loads(
+    segments: tuple[Segment, ...], taps: LayerTaps, array: Array, counted: dict[Segment, SegmentLoad]
+) -> list[SegmentLoad]:
+    """Loads of ``segments``; those in ``counted`` are not counted again."""
+    for segment in segments:
+        if segment not in counted:
+            counted[segment] = segment_load(segment, taps, array)
+    return [counted[segment] for segment in segments]
+
+
+def _floor(
+    layer: EngineLayer,
+    taps: LayerTaps,
     tile: tuple[int, int],
     segments: tuple[Segment, ...],
-    taps: LayerTaps,
-    size: tuple[int, int],
+    loads: list[SegmentLoad],
     array: Array,
 ) -> int:
-    """Cycles that the accumulate loop alone needs, exactly."""
-    total = sum(segment_load(s, taps, array).taps for s in segments)
-    heights = np.diff([*range(0, size[0], tile[0]), size[0]])
-    widths = np.diff([*range(0, size[1], tile[1]), size[1]])
+    """Cycles below which a tiling cannot come: what each process does without ever waiting for another."""
+    heights = np.diff([*range(0, layer.size[0], tile[0]), layer.size[0]])
+    widths = np.diff([*range(0, layer.size[1], tile[1]), layer.size[1]])
     pixels = np.outer(heights, widths)
-    return int(np.maximum(-(-pixels // array.px), array.min_beats).sum()) * total
+    total_taps, words = sum(load.taps for load in loads), sum(load.words for load in loads)
+    steps = pixels.size * len(segments)
+    compute = int(np.maximum(-(-pixels // array.px), array.min_beats).sum()) * total_taps + PIPELINE_DEPTH * steps
+    store = int(pixels.sum()) * -(-layer.channels // isa.GROUP)
+    rows = (int(heights.sum()) - len(heights)) * layer.stride[0] + len(heights)
+    cols = int(((widths - 1) * layer.stride[1] + (layer.kernel[1] - 1) * layer.dilation[1] + 1).sum())
+    per_chunk = taps.layout.groups_per_chunk
+    groups = sum(min(s.chunks[1] * per_chunk, taps.layout.in_groups) - s.chunks[0] * per_chunk for s in segments)
+    # The first load may happen before the layer's turn.
+    fill = rows * cols * groups * (steps - 1) // steps
+    return max(compute, store, words // array.weight_port_words * pixels.size, fill)
 
 
 def _build(
@@ -221,6 +243,7 @@ def _build(
     taps: LayerTaps,
     tile: tuple[int, int],
     segments: tuple[Segment, ...],
+    loads: list[SegmentLoad],
     array: Array,
     memory: Memory,
 ) -> Tiling:
@@ -248,7 +271,7 @@ def _build(
                 (min(s.blocks[1] * array.oc_groups, out_groups) - s.blocks[0] * array.oc_groups) * s.emit,
                 load.words,
             )
-            for s, load in ((s, segment_load(s, taps, array)) for s in segments)
+            for s, load in zip(segments, loads, strict=True)
         ],
         dtype=np.int64,
     )
