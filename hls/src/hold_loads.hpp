@@ -6,19 +6,24 @@
 
 #include "types.hpp"
 
-inline void hold_loads(uint32_t index, stream<HoldJob>& jobs, stream<bool>& completions, stream<FetchJob>& held_fetches,
+// How many more completions must be seen before a step may load, when `outstanding` steps before it have not been seen
+// to be complete.
+constexpr uint32_t completions_missing(uint32_t outstanding, uint8_t depends) {
+    const uint32_t allowed = (depends == 0 ? isa::STEPS_IN_FLIGHT : (uint32_t)depends) - 1;
+    return outstanding > allowed ? outstanding - allowed : 0;
+}
+
+inline void hold_loads(stream<HoldJob>& jobs, stream<bool>& completions, stream<FetchJob>& held_fetches,
                        stream<ResidualJob>& held_residuals, stream<FetchJob>& fetches,
                        stream<ResidualJob>& residuals) {
     HLS_NOINLINE
-    // Steps let go whose completion has not been read. A run ends with some of them left in the stream; they are read
-    // before the next run's first step.
+    // A run ends with some completions unread; to the next run they are those of the steps before it. Both this count
+    // and the queue begin at nothing when the engine is reset.
     static uint32_t outstanding = 0;
     HLS_RESET(outstanding)
 
     const HoldJob job = jobs.read();
-    const uint32_t depends = job.depends == 0 ? isa::STEPS_IN_FLIGHT : job.depends;
-    const uint32_t allowed = index == 0 ? 0u : depends - 1;
-    const uint32_t missing = outstanding > allowed ? outstanding - allowed : 0u;
+    const uint32_t missing = completions_missing(outstanding, job.depends);
 completions:
     for (uint32_t i = 0; i < missing; ++i) {
         HLS_TRIPCOUNT(0, 8, 1)

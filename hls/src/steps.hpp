@@ -123,7 +123,7 @@ steps:
         read_step<A>(descriptors, layer_table, counters, s, hold_jobs, held_fetches, planes, fill_jobs, walk_jobs,
                      weight_jobs, assemble_jobs, accumulate_jobs, pattern_words, requantise_jobs, table_words_before,
                      held_residuals, combine_jobs, table_words_after, store_jobs, collect_jobs);
-        hold_loads(s, hold_jobs, completions, held_fetches, held_residuals, fetch_jobs, residual_jobs);
+        hold_loads(hold_jobs, completions, held_fetches, held_residuals, fetch_jobs, residual_jobs);
         fetch_input<A>(features, scratch, fetch_jobs, planes, input_words, fetch_counts);
         fill_banks<A>(fill_jobs, input_words, bank);
         walk_pixels<A>(walk_jobs, walk);

@@ -23,6 +23,7 @@ uint32_t test_digest();
 uint32_t test_bursts();
 uint32_t test_combination();
 uint32_t test_lookup();
+uint32_t test_waiting();
 uint32_t test_convolution();
 uint32_t test_convolution_on_chip();
 uint32_t replay(const char* path);

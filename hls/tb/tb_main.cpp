@@ -40,6 +40,7 @@ int main(int count, char** arguments) {
         differences += report("bursts", test_bursts());
         differences += report("combination", test_combination());
         differences += report("lookup", test_lookup());
+        differences += report("waiting", test_waiting());
         differences += report("convolution", test_convolution());
         differences += report("two layers", test_convolution_on_chip());
     }
