@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from step_order import distances, with_depends
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.program import Plane, Program
+from tests.step_order import distances, with_depends
 
 Int8 = NDArray[np.int8]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from interpret_build import Network
-from step_order import with_depends
 from test_interpret import one_layer
 from test_interpret_faults import edit_step
 from test_interpret_order import copying
@@ -13,6 +12,7 @@ from test_interpret_order import copying
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import load_array
 from proprune_cli.accel.disassemble import disassemble
+from tests.step_order import with_depends
 
 TABLE = np.arange(256, dtype=np.uint8).view(np.int8)
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from interpret_build import Network
-from step_order import step_count
 from test_interpret import convolutions, one_layer
 from test_interpret_order import chains
 
@@ -14,6 +13,7 @@ from proprune_cli.accel.array import load_array
 from proprune_cli.accel.interpret import InterpreterEngine
 from proprune_cli.accel.program import Program
 from proprune_cli.board.native import NativeEngine
+from tests.step_order import step_count
 
 
 def buffer_of(program: Program, x: np.ndarray) -> np.ndarray:

@@ -8,11 +8,11 @@ import numpy as np
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from interpret_build import Conv, Network, references
-from step_order import distances, step_count, steps_in_order, with_depends
 
 from proprune_cli.accel import interpret, isa
 from proprune_cli.accel.array import load_array
 from proprune_cli.accel.program import Program
+from tests.step_order import distances, step_count, steps_in_order, with_depends
 
 ARRAYS = ("z7020-256", "z7020-384", "zu-1024")
 IN_FLIGHT = isa.STEPS_IN_FLIGHT

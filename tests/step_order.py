@@ -66,10 +66,18 @@ def emitting(program: Program, array: Array, s: isa.StepDescriptor) -> Iterator[
 
 
 def distances(program: Program, array: Array) -> list[int]:
-    """For each step, how many steps before it the newest one is that wrote something it reads; 0: none wrote any."""
+    """For each step, how many steps before it the newest one is that wrote something it reads; 0: none wrote any.
+
+    Where the host computes something, the engine starts anew and everything before is complete.
+    """
     writer = {0: np.full(program.size, -1), isa.ON_CHIP: np.full(array.scratch_words, -1)}
+    ends = np.cumsum([0, *np.asarray(program.layers().step_count).tolist()])
+    starts = {int(ends[host.after]) for host in program.host_steps}
     found: list[int] = []
     for number, (layer, s, _) in enumerate(steps_in_order(program)):
+        if number in starts:
+            for last in writer.values():
+                last[...] = -1
         read, written = (words(program, array, layer, s) for words in (words_read, words_written))
         newest = -1
         for place, last in writer.items():
