@@ -99,7 +99,7 @@ struct LayerDescriptor {
     // height of the input planes
     constexpr uint16_t in_height() const { return (uint16_t)((word[2] >> 16) & UINT64_C(0xffff)); }
     constexpr void set_in_height(uint16_t value) { word[2] = (word[2] & UINT64_C(0xffffffff0000ffff)) | (((uint64_t)value & UINT64_C(0xffff)) << 16); }
-    // address of the input planes' addresses, one word per channel group; these may be ON_CHIP
+    // address of the input planes' addresses, a word per channel group
     constexpr uint32_t group_table() const { return (uint32_t)((word[2] >> 32) & UINT64_C(0xffffffff)); }
     constexpr void set_group_table(uint32_t value) { word[2] = (word[2] & UINT64_C(0xffffffff)) | (((uint64_t)value & UINT64_C(0xffffffff)) << 32); }
     // bank cells from one tile row to the next
@@ -111,7 +111,7 @@ struct LayerDescriptor {
     // address of the lane patterns, IC/4 words each
     constexpr uint32_t pattern_table() const { return (uint32_t)((word[3] >> 32) & UINT64_C(0xffffffff)); }
     constexpr void set_pattern_table(uint32_t value) { word[3] = (word[3] & UINT64_C(0xffffffff)) | (((uint64_t)value & UINT64_C(0xffffffff)) << 32); }
-    // address of the first output plane's first pixel; may be ON_CHIP
+    // address of the first output plane's first pixel
     constexpr uint32_t out_base() const { return (uint32_t)((word[4]) & UINT64_C(0xffffffff)); }
     constexpr void set_out_base(uint32_t value) { word[4] = (word[4] & UINT64_C(0xffffffff00000000)) | (((uint64_t)value & UINT64_C(0xffffffff)) << 0); }
     // words from one output plane to the next
@@ -252,7 +252,7 @@ struct TapHeader {
 struct LayerCounters {
     static constexpr uint32_t WORDS = 4;
     uint64_t word[4];
-    // clock ticks from the last write of the layer before, or the start, to its own; 0 without a clock
+    // clock ticks since the last write of the layer before, or the start
     constexpr uint32_t cycles() const { return (uint32_t)((word[0]) & UINT64_C(0xffffffff)); }
     constexpr void set_cycles(uint32_t value) { word[0] = (word[0] & UINT64_C(0xffffffff00000000)) | (((uint64_t)value & UINT64_C(0xffffffff)) << 0); }
     // clock ticks inside the accumulate process; minus iterations = its stalls

@@ -82,13 +82,13 @@ class LayerDescriptor(Record):
 
     in_width: Value = bits(2, 0, 16, "width of the input planes in pixels")
     in_height: Value = bits(2, 16, 16, "height of the input planes")
-    group_table: Value = bits(2, 32, 32, "address of the input planes' addresses, one word per channel group; these may be ON_CHIP")
+    group_table: Value = bits(2, 32, 32, "address of the input planes' addresses, a word per channel group")
 
     pitch: Value = bits(3, 0, 16, "bank cells from one tile row to the next")
     chunk_cells: Value = bits(3, 16, 16, "bank cells from one chunk to the next")
     pattern_table: Value = bits(3, 32, 32, "address of the lane patterns, IC/4 words each")
 
-    out_base: Value = bits(4, 0, 32, "address of the first output plane's first pixel; may be ON_CHIP")
+    out_base: Value = bits(4, 0, 32, "address of the first output plane's first pixel")
     out_plane: Value = bits(4, 32, 32, "words from one output plane to the next")
 
     out_pitch: Value = bits(5, 0, 16, "words from one row of an output plane to the next")
@@ -169,7 +169,7 @@ class LayerCounters(Record):
 
     WORDS: ClassVar[int] = 4
 
-    cycles: Value = bits(0, 0, 32, "clock ticks from the last write of the layer before, or the start, to its own; 0 without a clock")
+    cycles: Value = bits(0, 0, 32, "clock ticks since the last write of the layer before, or the start")
     accumulate_span: Value = bits(0, 32, 32, "clock ticks inside the accumulate process; minus iterations = its stalls")
     iterations: Value = bits(1, 0, 32, "iterations of the accumulate loop")
     taps: Value = bits(1, 32, 32, "taps walked")
