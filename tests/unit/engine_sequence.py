@@ -73,7 +73,7 @@ def join(parts: list[Built], array: Array) -> Sequence:
         buffer[start : start + part.buffer.size] = part.buffer
         buffer[moved["group_table"] : moved["lookup_table"]] += np.uint64(start)  # input and residual planes
         for step in range(part.steps):
-            weights = read(isa.StepDescriptor, part.buffer, int(old.step_table), step).weights
+            weights = int(read(isa.StepDescriptor, part.buffer, int(old.step_table), step).weights)
             change(isa.StepDescriptor, buffer, moved["step_table"], step, weights=weights + start)
         words = isa.LayerDescriptor(**{**old.__dict__, **moved}).encode()[0]
         at = layer_table + number * isa.LayerDescriptor.WORDS

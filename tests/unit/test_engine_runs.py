@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from test_engine_programs import ARRAYS, cases, engine
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array, load_array
+from proprune_cli.accel.bitfield import Words
 from proprune_cli.accel.interpret import InterpreterEngine
 from proprune_cli.board.native import counters_of
 from proprune_cli.errors import InputError
@@ -43,8 +46,7 @@ def check(sequence: Sequence, parts: list[Built]) -> None:
 @settings(max_examples=40, deadline=None)
 def test_layers_of_any_kind_run_in_one_go(drawn: list[tuple[str, Case]], name: str, depends: list[int]) -> None:
     array = load_array(name)
-    fitting = {"groups_per_chunk": 1}
-    parts = [build(Case(**{**case.__dict__, **fitting}), array) for _, case in drawn]
+    parts = [build(replace(case, groups_per_chunk=1), array) for _, case in drawn]
     sequence = join(parts, array)
     choice = itertools.cycle(depends)
     for layer, part in enumerate(parts):
@@ -60,7 +62,7 @@ def chain(array: Array, between: list[int], depends: list[int]) -> tuple[Sequenc
 
     Returns the sequence and the address of the last output; ``depends`` are those of a layer's steps but the first's.
     """
-    parts = [build(Case(**{**SAME_SIZE.__dict__, "seed": seed}), array) for seed in range(3)]
+    parts = [build(replace(SAME_SIZE, seed=seed), array) for seed in range(3)]
     sequence = join(parts, array)
     words = SAME_SIZE.height * SAME_SIZE.width
     for layer, address in enumerate(between):
@@ -72,7 +74,7 @@ def chain(array: Array, between: list[int], depends: list[int]) -> tuple[Sequenc
     return sequence, int(sequence.layer(2).out_base)
 
 
-def one_by_one(array: Array, free: int) -> np.ndarray:
+def one_by_one(array: Array, free: int) -> Words:
     """What the last layer of the chain writes when every layer is a run of its own and all planes lie in DDR."""
     sequence, output = chain(array, [free, free + 100], [1, 2, 3, 4])
     buffer = np.concatenate([sequence.buffer, np.zeros(200, dtype="<u8")])
@@ -82,7 +84,7 @@ def one_by_one(array: Array, free: int) -> np.ndarray:
     return buffer[output : output + 84].copy()
 
 
-ON_CHIP = {
+PLACES: dict[str, Callable[[Array, int], list[int]]] = {
     "in DDR": lambda array, free: [free, free + 100],
     "on chip": lambda array, free: [isa.ON_CHIP, isa.ON_CHIP + array.scratch_words - 84],
     "on chip, then in DDR": lambda array, free: [isa.ON_CHIP + 5, free],
@@ -92,8 +94,10 @@ ON_CHIP = {
 
 @pytest.mark.parametrize("name", ARRAYS)
 @pytest.mark.parametrize("interpreted", [False, True], ids=["C++", "interpreter"])
-@pytest.mark.parametrize("place", ON_CHIP.values(), ids=ON_CHIP.keys())
-def test_a_layer_reads_what_the_one_before_it_wrote(place, interpreted: bool, name: str) -> None:
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES.keys())
+def test_a_layer_reads_what_the_one_before_it_wrote(
+    place: Callable[[Array, int], list[int]], interpreted: bool, name: str
+) -> None:
     """With depends as large as they may be: step k waits for the last step of the layer before, k + 1 steps back."""
     array = load_array(name)
     sequence, output = chain(array, [0, 0], [])
@@ -131,7 +135,7 @@ def test_runs_of_any_length_follow_each_other_also_after_refused_ones(depends: i
     array, run = load_array("z7020-256"), engine("z7020-256").run
     case = Case(height=9, width=8, kernel=(3, 3), tile=(1, 1))
     for rows in (1, 2, 7, 1, 3):
-        part = build(Case(**{**case.__dict__, "height": rows + 2}), array)
+        part = build(replace(case, height=rows + 2), array)
         buffer = part.buffer
         step_table = part.layer_table + isa.LayerDescriptor.WORDS
         for step in range(part.steps):
