@@ -15,9 +15,15 @@ from engine_sequence import Sequence, join
 from engine_threads import build as build_threads
 from test_engine_programs import engine
 
+from benchmarks.networks import network as named
+from benchmarks.predicted import quantised
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array, array_names, load_array
+from proprune_cli.accel.program import to_codes
+from proprune_cli.accel.segments import segments
 from proprune_cli.board.native import save_case
+from proprune_cli.compile.pipeline import lower
+from tests.executors import MEMORY
 
 SECONDS = 120
 """After which a run is taken to hang; one takes a second or two."""
@@ -121,6 +127,20 @@ def test_a_difference_is_found(testbench: Bench, tmp_path: Path) -> None:
     registers = (sequence.layer_table, 1, sequence.counters)
     save_case(tmp_path / "case", testbench[0], before, sequence.buffer, registers, (0, before.size))
     assert status(testbench[1], str(tmp_path / "case")) == 1
+
+
+def test_a_compiled_network(testbench: Bench, tmp_path: Path) -> None:
+    """Residual additions, tensors on chip, and waits as the compiler chose them."""
+    array, network = testbench[0], named("resnet20-32")
+    program, _ = lower(quantised(network), array, MEMORY)
+    buffer = np.zeros(program.size, dtype=np.uint64)
+    buffer[: program.image.size] = program.image
+    codes = to_codes(network.images(1), program.input.exponent)[0]
+    buffer[program.input.address :][: program.input.words] = program.input.pack(codes)
+    (whole,) = segments(program)
+    assert (np.asarray(program.layers().out_base) & isa.ON_CHIP).any()
+    sequence = Sequence(buffer, whole.layer_table, whole.counters, whole.step_count, [])
+    assert replay(testbench, sequence, tmp_path) == 0
 
 
 def test_runs_follow_each_other(testbench: Bench) -> None:
