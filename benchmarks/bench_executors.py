@@ -43,7 +43,9 @@ def main() -> None:
 
         def on_engine(program=program, buffer=buffer, codes=codes) -> None:
             buffer[program.input.address :][: program.input.words] = program.input.pack(codes)
-            run_segments(program, buffer, lambda part: engine.run(buffer, part.layer_table, part.layers, part.counters))
+            run_segments(
+                program, buffer, lambda part: engine.run(buffer, part.layer_table, part.step_count, part.counters)
+            )
 
         runs: dict[str, Callable[[], object]] = {
             "engine": on_engine,

@@ -30,7 +30,7 @@ def run_native(program: Program, x: Codes) -> tuple[tuple[Codes, ...], isa.Layer
     engine = NativeEngine(load_array(program.array))
 
     def run_layers(part: Segment) -> None:
-        assert engine.run(buffer, part.layer_table, part.layers, part.counters) == part.layers
+        assert engine.run(buffer, part.layer_table, part.step_count, part.counters) == part.step_count
 
     run_segments(program, buffer, run_layers)
     words = program.layer_count * isa.LayerCounters.WORDS

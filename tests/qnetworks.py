@@ -46,7 +46,10 @@ def arrays(draw: DrawFn) -> Array:
     if draw(st.booleans()):
         return array
     return dataclasses.replace(
-        array, bank_depth=draw(st.sampled_from([64, 130, 300])), acc_depth=draw(st.sampled_from([16, 24, 40]))
+        array,
+        bank_depth=draw(st.sampled_from([64, 130, 300])),
+        acc_depth=draw(st.sampled_from([16, 24, 40])),
+        scratch_words=draw(st.sampled_from([1, 64, 1024])),
     )
 
 

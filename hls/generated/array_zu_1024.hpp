@@ -13,6 +13,7 @@
 #define ARRAY_WEIGHT_PORT_BITS 128
 #define ARRAY_MIN_BEATS 8
 #define ARRAY_MAX_PATTERNS 64
+#define ARRAY_SCRATCH_WORDS 32768
 #define ARRAY_IC_GROUPS 4
 #define ARRAY_OC_GROUPS 2
 #define ARRAY_BLOCK_WORDS 14
@@ -24,7 +25,7 @@
 #define ARRAY_DSP_PORT_BITS 27
 #define ARRAY_WORD_FIFO 1024
 #define ARRAY_STREAM_FIFO 512
-#define ARRAY_DIGEST 0x4480e7cbu
+#define ARRAY_DIGEST 0x616a5a2cu
 
 struct Array {
     static constexpr uint32_t PX = ARRAY_PX;
@@ -36,6 +37,7 @@ struct Array {
     static constexpr uint32_t WEIGHT_PORT_BITS = ARRAY_WEIGHT_PORT_BITS;
     static constexpr uint32_t MIN_BEATS = ARRAY_MIN_BEATS;
     static constexpr uint32_t MAX_PATTERNS = ARRAY_MAX_PATTERNS;
+    static constexpr uint32_t SCRATCH_WORDS = ARRAY_SCRATCH_WORDS;
     static constexpr uint32_t IC_GROUPS = ARRAY_IC_GROUPS;
     static constexpr uint32_t OC_GROUPS = ARRAY_OC_GROUPS;
     static constexpr uint32_t BLOCK_WORDS = ARRAY_BLOCK_WORDS;

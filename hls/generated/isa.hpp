@@ -11,16 +11,20 @@
 #define REGISTER_DESCRIPTORS 0x34 // 64 bits, rw: the same address, as read for descriptors
 #define REGISTER_RESULTS 0x40 // 64 bits, rw: the same address, as written for outputs and counters
 #define REGISTER_LAYER_TABLE 0x4c // 32 bits, rw: address of the LayerDescriptors
-#define REGISTER_LAYER_COUNT 0x54 // 32 bits, rw: layers to run; 0 reports the digest and returns
+#define REGISTER_STEP_COUNT 0x54 // 32 bits, rw: steps to run, those of whole layers; 0 reports the digest and returns
 #define REGISTER_COUNTERS 0x5c // 32 bits, rw: address of the LayerCounters
 #define REGISTER_DIGEST 0x64 // 32 bits, r: first 32 bits of the contract digest
-#define REGISTER_COMPLETED 0x74 // 32 bits, r: layers completed
+#define REGISTER_COMPLETED 0x74 // 32 bits, r: steps completed
 
 namespace isa {
 
-constexpr uint32_t VERSION = 2;
+constexpr uint32_t VERSION = 3;
 constexpr uint32_t GROUP = 8;
 constexpr uint32_t WORD_BYTES = 8;
+// Set in the address of a plane that lies in the engine's own memory.
+constexpr uint32_t ON_CHIP = 0x80000000;
+// A step never starts to load before all but this many of the steps before it are complete.
+constexpr uint32_t STEPS_IN_FLIGHT = 8;
 
 // What a layer's taps do to the accumulator.
 namespace Mode {
@@ -95,7 +99,7 @@ struct LayerDescriptor {
     // height of the input planes
     constexpr uint16_t in_height() const { return (uint16_t)((word[2] >> 16) & UINT64_C(0xffff)); }
     constexpr void set_in_height(uint16_t value) { word[2] = (word[2] & UINT64_C(0xffffffff0000ffff)) | (((uint64_t)value & UINT64_C(0xffff)) << 16); }
-    // address of the input planes' addresses, one word per channel group
+    // address of the input planes' addresses, a word per channel group
     constexpr uint32_t group_table() const { return (uint32_t)((word[2] >> 32) & UINT64_C(0xffffffff)); }
     constexpr void set_group_table(uint32_t value) { word[2] = (word[2] & UINT64_C(0xffffffff)) | (((uint64_t)value & UINT64_C(0xffffffff)) << 32); }
     // bank cells from one tile row to the next
@@ -200,6 +204,9 @@ struct StepDescriptor {
     // output groups they emit together
     constexpr uint16_t emit_groups() const { return (uint16_t)((word[5] >> 16) & UINT64_C(0xffff)); }
     constexpr void set_emit_groups(uint16_t value) { word[5] = (word[5] & UINT64_C(0xffffffff0000ffff)) | (((uint64_t)value & UINT64_C(0xffff)) << 16); }
+    // n > 0: loads only when the step n before it, and all before that, are complete; 0: STEPS_IN_FLIGHT
+    constexpr uint8_t depends() const { return (uint8_t)((word[5] >> 32) & UINT64_C(0xff)); }
+    constexpr void set_depends(uint8_t value) { word[5] = (word[5] & UINT64_C(0xffffff00ffffffff)) | (((uint64_t)value & UINT64_C(0xff)) << 32); }
 };
 
 // Head of a block of taps in the weight stream; OC biases (int32) and OC multipliers (uint16) follow it.
@@ -245,7 +252,7 @@ struct TapHeader {
 struct LayerCounters {
     static constexpr uint32_t WORDS = 4;
     uint64_t word[4];
-    // clock ticks from the layer's start to its last write; 0 where no clock is attached
+    // clock ticks since the last write of the layer before, or the start
     constexpr uint32_t cycles() const { return (uint32_t)((word[0]) & UINT64_C(0xffffffff)); }
     constexpr void set_cycles(uint32_t value) { word[0] = (word[0] & UINT64_C(0xffffffff00000000)) | (((uint64_t)value & UINT64_C(0xffffffff)) << 0); }
     // clock ticks inside the accumulate process; minus iterations = its stalls

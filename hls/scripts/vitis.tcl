@@ -32,7 +32,7 @@ if {![file exists $hls/generated/array_$option(array).hpp]} {
 open_project -reset engine_$option(array)
 set_top engine
 add_files $hls/src/engine.cpp -cflags $flags
-foreach source {tb_main.cpp tb_dot.cpp tb_output.cpp tb_program.cpp tb_replay.cpp} {
+foreach source {tb_main.cpp tb_dot.cpp tb_order.cpp tb_output.cpp tb_program.cpp tb_replay.cpp} {
     add_files -tb $hls/tb/$source -cflags "$flags -I$hls/tb -Wno-unused-label"
 }
 

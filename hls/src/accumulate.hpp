@@ -1,6 +1,7 @@
 // Process: the array. One loop of `iterations` trips, one beat of one tap per cycle.
 #pragma once
 
+#include "receive_patterns.hpp"
 #include "types.hpp"
 
 // Maximum of the codes of the lanes l with l mod OC = o.
@@ -27,7 +28,7 @@ pixels:
 template <typename A, typename Dot>
 void accumulate(stream<AccumulateJob>& jobs, stream<Block<A>>& blocks, stream<Tap>& taps, stream<Weights<A>>& weights,
                 const int8_t bank[A::IC][A::BANK_DEPTH], const uint16_t walk[A::ACC_DEPTH][A::PX],
-                const uint16_t patterns[A::MAX_PATTERNS][A::IC], volatile const uint32_t* clock,
+                stream<uint64_t>& pattern_words, volatile const uint32_t* clock,
                 stream<Sums<A>>& sums, stream<AccumulateCount>& counts) {
     HLS_NOINLINE
     static_assert((A::BANK_DEPTH & (A::BANK_DEPTH - 1)) == 0 && (A::ACC_DEPTH & (A::ACC_DEPTH - 1)) == 0 &&
@@ -38,8 +39,13 @@ void accumulate(stream<AccumulateJob>& jobs, stream<Block<A>>& blocks, stream<Ta
     HLS_PARTITION(acc, 2)
     HLS_PARTITION(acc, 3)
     HLS_RAM_READ_WRITE(acc)
+    // A layer's patterns come with its first step.
+    static uint16_t patterns[A::MAX_PATTERNS][A::IC];
+    HLS_PARTITION(patterns, 2)
+    HLS_RAM_SMALL(patterns)
 
     const AccumulateJob job = jobs.read();
+    receive_patterns<A>(pattern_words, job.pattern_count, patterns);
     const uint32_t started = *clock;
     Block<A> block{};
     HLS_PARTITION(block.bias, 1)

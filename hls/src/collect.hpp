@@ -1,13 +1,14 @@
-// Process: adds up what the others counted in each step of a layer.
+// Process: adds up what the others counted in each step of a layer, and hands the sums on with the layer's last step.
 #pragma once
 
 #include "types.hpp"
 
-inline void collect(uint32_t step, stream<AccumulateCount>& accumulated, stream<uint32_t>& fetched,
-                    stream<uint32_t>& weights, stream<uint32_t>& residuals, stream<uint32_t>& stored, Totals& totals) {
+inline void collect(stream<CollectJob>& jobs, stream<AccumulateCount>& accumulated, stream<uint32_t>& fetched,
+                    stream<uint32_t>& weights, stream<uint32_t>& residuals, stream<Totals>& totals) {
     HLS_NOINLINE
     static Totals sum;
-    if (step == 0) {
+    const CollectJob job = jobs.read();
+    if (job.first) {
         sum = Totals{};
     }
     const AccumulateCount count = accumulated.read();
@@ -17,6 +18,7 @@ inline void collect(uint32_t step, stream<AccumulateCount>& accumulated, stream<
     sum.fetch_words += fetched.read();
     sum.weight_words += weights.read();
     sum.residual_words += residuals.read();
-    sum.store_words += stored.read();
-    totals = sum;
+    if (job.last) {
+        totals.write(sum);
+    }
 }

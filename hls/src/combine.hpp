@@ -20,9 +20,16 @@ inline int8_t combine_codes(int8_t q, int8_t r, const CombineJob& job) {
 
 template <typename A>
 void combine(stream<CombineJob>& jobs, stream<Emit>& emits, stream<uint64_t> (&words)[A::OC_GROUPS],
-             stream<uint64_t>& residual, const uint64_t table[isa::GROUP][TABLE_WORDS], stream<uint64_t>& results) {
+             stream<uint64_t>& residual, stream<uint64_t>& table_words, stream<uint64_t>& results) {
     HLS_NOINLINE
+    static uint64_t table[isa::GROUP][TABLE_WORDS];
+    HLS_PARTITION(table, 1)
+    HLS_RAM_SMALL(table)
+
     const CombineJob job = jobs.read();
+    if (job.new_table) {
+        receive_table(table_words, table);
+    }
     const bool combines = job.combine != isa::Combine::NONE;
 blocks:
     for (uint32_t b = 0; b < job.emit_blocks; ++b) {

@@ -25,10 +25,11 @@ using stream = hls::stream<T>;
 #define HLS_DISTANCE(name, iterations) \
     HLS_PRAGMA(HLS dependence variable = name type = inter direction = RAW distance = iterations dependent = true)
 
-// Functions.
+// Functions. A variable that outlives a call is set back to its initial value with the engine only where it says so.
 #define HLS_DATAFLOW HLS_PRAGMA(HLS dataflow)
 #define HLS_INLINE HLS_PRAGMA(HLS inline)
 #define HLS_NOINLINE HLS_PRAGMA(HLS inline off)
+#define HLS_RESET(name) HLS_PRAGMA(HLS reset variable = name)
 
 // Storage. Every element of dimension `axis` becomes a memory (or register) of its own.
 #define HLS_PARTITION(name, axis) HLS_PRAGMA(HLS array_partition variable = name type = complete dim = axis)
@@ -39,6 +40,11 @@ using stream = hls::stream<T>;
     HLS_PRAGMA(HLS stream variable = name depth = words) HLS_PRAGMA(HLS bind_storage variable = name type = fifo impl = bram)
 #define HLS_FIFO(name, words) \
     HLS_PRAGMA(HLS stream variable = name depth = words) HLS_PRAGMA(HLS bind_storage variable = name type = fifo impl = srl)
+// A memory that one process writes and another reads while both run; what keeps them in order is in the source.
+#define HLS_SHARED(name) HLS_PRAGMA(HLS stream variable = name type = unsync)
+// A memory that is handed to its reader when its writer has ended, and not before.
+#define HLS_HANDED_OVER(name) \
+    HLS_PRAGMA(HLS stream variable = name type = pipo) HLS_PRAGMA(HLS bind_storage variable = name type = ram_s2p impl = lutram)
 
 // A multiplication that is not worth a DSP: address arithmetic, once per burst or step.
 #define HLS_FABRIC_MULTIPLY(name) HLS_PRAGMA(HLS bind_op variable = name op = mul impl = fabric)

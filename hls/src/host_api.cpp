@@ -12,20 +12,20 @@ static thread_local char last_fault[200];
 HOST_EXPORT const char* proprune_fault() { return last_fault; }
 
 // Runs a program in a buffer of `words` words. Returns 0, or how many faults were found.
-HOST_EXPORT uint32_t proprune_run(uint64_t* buffer, uint64_t words, uint32_t layer_table, uint32_t layer_count,
+HOST_EXPORT uint32_t proprune_run(uint64_t* buffer, uint64_t words, uint32_t layer_table, uint32_t step_count,
                                   uint32_t counters, uint32_t* digest, uint32_t* completed) {
     last_fault[0] = 0;
     *digest = Array::DIGEST;
     *completed = 0;
     ProgramCheck check(buffer, words);
-    if (!check.run(layer_table, layer_count, counters)) {
+    if (!check.run(layer_table, step_count, counters)) {
         std::snprintf(last_fault, sizeof last_fault, "%s", check.fault());
         return 1;
     }
     const uint32_t clock = 0;
     host_stream_faults = 0;
     engine(buffer, reinterpret_cast<const WeightBeat<Array>*>(buffer), buffer, buffer, buffer, layer_table,
-           layer_count, counters, digest, completed, &clock, &clock);
+           step_count, counters, digest, completed, &clock, &clock);
     if (host_stream_faults != 0) {
         // A stream ran dry or kept words: on hardware each of them would hang the engine.
         std::snprintf(last_fault, sizeof last_fault, "%u streams ran dry or kept words; its counts contradict each other",

@@ -14,15 +14,23 @@ class ProgramCheck {
 
     const char* fault() const { return fault_; }
 
-    bool run(uint32_t layer_table, uint32_t layer_count, uint32_t counters) {
-        if (!inside("layer table", layer_table, (uint64_t)layer_count * isa::LayerDescriptor::WORDS) ||
-            !inside("counters", counters, (uint64_t)layer_count * isa::LayerCounters::WORDS)) {
+    bool run(uint32_t layer_table, uint32_t step_count, uint32_t counters) {
+        if (!at_most("words of the buffer", words_, isa::ON_CHIP)) {
             return false;
         }
-        for (layer_ = 0; layer_ < layer_count; ++layer_) {
-            if (!check_layer(record<isa::LayerDescriptor>(layer_table, layer_))) {
+        uint32_t left = step_count;
+        for (layer_ = 0; left > 0; ++layer_) {
+            step_ = 0;
+            if (!inside("end of the layer table", layer_table, (layer_ + 1ull) * isa::LayerDescriptor::WORDS) ||
+                !inside("end of the counters", counters, (layer_ + 1ull) * isa::LayerCounters::WORDS)) {
                 return false;
             }
+            const isa::LayerDescriptor layer = record<isa::LayerDescriptor>(layer_table, layer_);
+            if (!at_least("steps of a layer", layer.step_count(), 1) ||
+                !at_most("steps of a layer", layer.step_count(), left) || !check_layer(layer)) {
+                return false;
+            }
+            left -= layer.step_count();
         }
         return true;
     }
@@ -56,8 +64,15 @@ class ProgramCheck {
 
     bool inside(const char* what, uint64_t address, uint64_t length) { return at_most(what, address + length, words_); }
 
+    // Where a plane may lie on chip. Hardware would cut an address that passes the end of that memory to its width.
+    bool plane_inside(const char* what, const char* what_on_chip, uint32_t base, uint64_t length) {
+        if ((base & isa::ON_CHIP) != 0) {
+            return at_most(what_on_chip, (base & ~isa::ON_CHIP) + length, Array::SCRATCH_WORDS);
+        }
+        return inside(what, base, length);
+    }
+
     bool check_layer(const isa::LayerDescriptor& layer) {
-        step_ = 0;
         if (!inside("end of the step table", layer.step_table(), (uint64_t)layer.step_count() * isa::StepDescriptor::WORDS) ||
             !inside("end of the pattern table", layer.pattern_table(), (uint64_t)layer.pattern_count() * Array::PATTERN_WORDS) ||
             !at_most("pattern count", layer.pattern_count(), Array::MAX_PATTERNS) ||
@@ -97,12 +112,14 @@ class ProgramCheck {
 
     bool check_step(const isa::LayerDescriptor& layer, const isa::StepDescriptor& step) {
         const uint64_t table = (uint64_t)layer.group_table() + step.first_group();
-        if (!inside("end of the group table", table, step.groups())) {
+        if (!at_most("steps that a step depends on", step.depends(), isa::STEPS_IN_FLIGHT) ||
+            !inside("end of the group table", table, step.groups())) {
             return false;
         }
         const uint64_t plane = extent(layer.in_height(), layer.in_pitch(), layer.in_width(), 1);
         for (uint32_t g = 0; g < step.groups(); ++g) {
-            if (!inside("end of an input plane", (uint32_t)buffer_[table + g], plane)) {
+            if (!plane_inside("end of an input plane", "end of an input plane on chip", (uint32_t)buffer_[table + g],
+                              plane)) {
                 return false;
             }
         }
@@ -166,7 +183,8 @@ class ProgramCheck {
             return false;
         }
         for (uint64_t g = block.out_group(); g < (uint64_t)block.out_group() + block.groups(); ++g) {
-            if (!inside("end of an output plane", layer.out_base() + g * layer.out_plane(), reach)) {
+            if (!plane_inside("end of an output plane", "end of an output plane on chip", layer.out_base(),
+                              g * layer.out_plane() + reach)) {
                 return false;
             }
             if (layer.combine() != isa::Combine::NONE &&

@@ -1,5 +1,5 @@
 // The layer's table of codes. A lane reads at any of 256 places in each cycle, so every lane of a word has a copy, and
-// both processes that may look codes up have one of their own. A copy is 32 words: it is filled in 32 cycles.
+// both processes that may look codes up have tables of their own. A copy is 32 words: it is filled in 32 cycles.
 #pragma once
 
 #include <cstdint>
@@ -9,19 +9,17 @@
 
 constexpr uint32_t TABLE_WORDS = 256 / isa::WORD_BYTES;
 
-inline void read_table(const uint64_t* descriptors, uint32_t address, uint64_t before[isa::GROUP][TABLE_WORDS],
-                       uint64_t after[isa::GROUP][TABLE_WORDS]) {
-    HLS_NOINLINE
+inline void receive_table(stream<uint64_t>& words, uint64_t table[isa::GROUP][TABLE_WORDS]) {
+    HLS_INLINE
 words:
     for (uint32_t i = 0; i < TABLE_WORDS; ++i) {
         HLS_PIPELINE(1)
         HLS_TRIPCOUNT(32, 32, 32)
-        const uint64_t word = descriptors[address + i];
+        const uint64_t word = words.read();
     copies:
         for (uint32_t k = 0; k < isa::GROUP; ++k) {
             HLS_UNROLL
-            before[k][i] = word;
-            after[k][i] = word;
+            table[k][i] = word;
         }
     }
 }

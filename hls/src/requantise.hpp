@@ -16,9 +16,16 @@ inline int8_t requantise_code(int32_t sum, uint16_t multiplier, bool max, bool r
 
 template <typename A>
 void requantise(stream<RequantiseJob>& jobs, stream<Scales<A>>& scales, stream<Sums<A>>& sums,
-                const uint64_t table[isa::GROUP][TABLE_WORDS], stream<uint64_t> (&words)[A::OC_GROUPS]) {
+                stream<uint64_t>& table_words, stream<uint64_t> (&words)[A::OC_GROUPS]) {
     HLS_NOINLINE
+    static uint64_t table[isa::GROUP][TABLE_WORDS];
+    HLS_PARTITION(table, 1)
+    HLS_RAM_SMALL(table)
+
     const RequantiseJob job = jobs.read();
+    if (job.new_table) {
+        receive_table(table_words, table);
+    }
 blocks:
     for (uint32_t b = 0; b < job.emit_blocks; ++b) {
         HLS_TRIPCOUNT(0, 512, 8)

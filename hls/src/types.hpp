@@ -1,4 +1,5 @@
-// What travels between the processes: one job per step for each process, and the records of the weight stream.
+// What travels between the processes: one job per step for each process, and the records of the weight stream. Lane
+// patterns and a lookup table follow the first job of their layer, on streams of their own.
 #pragma once
 
 #include <cstdint>
@@ -60,6 +61,11 @@ struct Bursts {
     uint32_t pitch;
 };
 
+// For hold_loads: the step loads when the one `depends` before it, and all before that, are complete.
+struct HoldJob {
+    uint8_t depends;
+};
+
 struct FetchJob {
     Bursts bursts;
     uint16_t groups;
@@ -95,7 +101,8 @@ struct AssembleJob {
 struct AccumulateJob {
     uint32_t iterations;
     uint16_t beats;
-    uint16_t real_beats; // beats with at least one pixel of the tile
+    uint16_t real_beats;    // beats with at least one pixel of the tile
+    uint16_t pattern_count; // lane patterns that come with the job: those of a new layer
     bool max;
 };
 
@@ -103,6 +110,7 @@ struct RequantiseJob {
     uint32_t pixels;
     uint16_t emit_blocks;
     bool max, relu, look_up;
+    bool new_table; // comes with the job
 };
 
 struct ResidualJob {
@@ -119,6 +127,7 @@ struct CombineJob {
     uint8_t combine; // isa::Combine
     uint8_t shift_a, shift_b, shift_y;
     bool subtract, broadcast, relu, look_up;
+    bool new_table; // comes with the job
 };
 
 struct StoreJob {
@@ -126,16 +135,23 @@ struct StoreJob {
     uint32_t out_base, out_plane;
     uint16_t emit_blocks;
     uint8_t step; // words from one pixel to the next
+    bool on_chip; // out_base counts words of the scratch memory
+    bool first, last; // step of its layer
+    uint32_t counters; // address of the layer's counters
+};
+
+struct CollectJob {
+    bool first, last; // step of its layer
 };
 
 struct AccumulateCount {
     uint32_t iterations, taps, span;
 };
 
-// What a layer's processes counted.
+// What the processes counted in a layer, but for the store's own words.
 struct Totals {
     uint32_t iterations, taps, span;
-    uint32_t fetch_words, weight_words, residual_words, store_words;
+    uint32_t fetch_words, weight_words, residual_words;
 };
 
 // v as a signed number of `width` bits: on a host what a wire of that width would carry.

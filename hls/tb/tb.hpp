@@ -12,8 +12,8 @@ inline std::vector<uint64_t> ddr_buffer(uint64_t words) {
     return std::vector<uint64_t>(words > least ? words : least);
 }
 
-// Runs a program and returns the layers completed; says so when the digest register is wrong.
-uint32_t run_engine(std::vector<uint64_t>& buffer, uint32_t layer_table, uint32_t layer_count, uint32_t counters);
+// Runs a program and returns the steps completed; says so when the digest register is wrong.
+uint32_t run_engine(std::vector<uint64_t>& buffer, uint32_t layer_table, uint32_t step_count, uint32_t counters);
 
 // Each returns the number of differences found.
 uint32_t test_packed_products();
@@ -23,5 +23,7 @@ uint32_t test_digest();
 uint32_t test_bursts();
 uint32_t test_combination();
 uint32_t test_lookup();
+uint32_t test_waiting();
 uint32_t test_convolution();
+uint32_t test_convolution_on_chip();
 uint32_t replay(const char* path);

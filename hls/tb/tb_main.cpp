@@ -3,11 +3,11 @@
 
 #include "tb.hpp"
 
-uint32_t run_engine(std::vector<uint64_t>& buffer, uint32_t layer_table, uint32_t layer_count, uint32_t counters) {
+uint32_t run_engine(std::vector<uint64_t>& buffer, uint32_t layer_table, uint32_t step_count, uint32_t counters) {
     const uint32_t clock = 0;
     uint32_t digest = 0, completed = 0;
     engine(buffer.data(), reinterpret_cast<const WeightBeat<Array>*>(buffer.data()), buffer.data(), buffer.data(),
-           buffer.data(), layer_table, layer_count, counters, &digest, &completed, &clock, &clock);
+           buffer.data(), layer_table, step_count, counters, &digest, &completed, &clock, &clock);
     if (digest != Array::DIGEST) {
         std::printf("digest register: %08x, expected %08x\n", digest, Array::DIGEST);
     }
@@ -40,7 +40,9 @@ int main(int count, char** arguments) {
         differences += report("bursts", test_bursts());
         differences += report("combination", test_combination());
         differences += report("lookup", test_lookup());
+        differences += report("waiting", test_waiting());
         differences += report("convolution", test_convolution());
+        differences += report("two layers", test_convolution_on_chip());
     }
     return differences == 0 ? 0 : 1;
 }

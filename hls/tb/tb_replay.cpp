@@ -1,6 +1,6 @@
 // Replays a case that the toolchain exported: a buffer before the run, and a range of it after.
 //
-// The file holds little-endian 64-bit words: "PPRCASE1", digest, buffer words, layer_table, layer_count, counters,
+// The file holds little-endian 64-bit words: "PPRCASE1", digest, buffer words, layer_table, step_count, counters,
 // address and length of the result; then the buffer; then the result.
 #include <cstdio>
 

@@ -26,6 +26,7 @@ class Array:
         weight_port_words: 64-bit words per beat of the weight port.
         min_beats: shortest tap in cycles: the accumulate loop's read-to-write distance.
         max_patterns: lane patterns held on chip.
+        scratch_words: words of the engine's own memory for tensors that need not visit DDR, a power of two.
         dsp: "dsp48e1" or "dsp48e2".
         part: the FPGA part the array is sized for.
         clock_mhz: clock the array is planned for.
@@ -40,6 +41,7 @@ class Array:
     weight_port_words: int
     min_beats: int
     max_patterns: int
+    scratch_words: int
     dsp: str
     part: str
     clock_mhz: float
@@ -89,6 +91,7 @@ class Array:
             },
             "registers": {r.name: [r.offset, r.width] for r in isa.REGISTERS},
             "values": {e.__name__: {m.name: int(m) for m in e} for e in (isa.Mode, isa.Combine, isa.Lookup)},
+            "constants": {"on_chip": isa.ON_CHIP, "steps_in_flight": isa.STEPS_IN_FLIGHT},
             "array": {k: v for k, v in asdict(self).items() if k not in ("part", "clock_mhz")},
         }
         return hashlib.sha256(json.dumps(contract, sort_keys=True).encode()).hexdigest()

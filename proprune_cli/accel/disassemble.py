@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
@@ -56,7 +57,7 @@ def disassemble(
     for number in chosen:
         yield from _host_steps(program, number)
         yield ""
-        yield from _layer(program, array, table.row(number), number, shown)
+        yield from _layer(program, array, table, number, shown)
     if layer is None:
         yield from _host_steps(program, program.layer_count)
 
@@ -85,8 +86,9 @@ def _host_steps(program: Program, after: int) -> Iterator[str]:
             yield f"  writes {_plane(step.output)}"
 
 
-def _layer(program: Program, array: Array, d: Any, number: int, limits: Limits) -> Iterator[str]:
+def _layer(program: Program, array: Array, table: isa.LayerDescriptor, number: int, limits: Limits) -> Iterator[str]:
     name = program.layer_names[number]
+    d: Any = table.row(number)
     flags = [
         "relu" if d.relu_before else "",
         f"table at {_at(d.lookup_table)}" if d.lookup == isa.Lookup.BEFORE else "",
@@ -114,9 +116,35 @@ def _layer(program: Program, array: Array, d: Any, number: int, limits: Limits) 
     yield from _more(d.pattern_count, limits.taps, "patterns", 4)
     _words(program, d.step_table, d.step_count * isa.StepDescriptor.WORDS, f"the steps of {name}")
     steps = program.steps(d)
+    yield from _inputs(program, d, steps, limits)
+    ends = np.cumsum(table.step_count)
     for index in range(min(d.step_count, limits.steps)):
-        yield from _step(program, array, steps.row(index), index, name, limits)
+        s: Any = steps.row(index)
+        awaited = _awaited(program, ends, number, index, s.depends)
+        yield from _step(program, array, s, index, awaited, name, limits)
     yield from _more(d.step_count, limits.steps, "steps", 2)
+
+
+def _inputs(program: Program, d: Any, steps: isa.StepDescriptor, limits: Limits) -> Iterator[str]:
+    """Where the input planes lie."""
+    count = int(np.max(np.asarray(steps.first_group) + np.asarray(steps.groups), initial=0))
+    planes = _words(program, d.group_table, count, "the input planes") & np.uint64(0xFFFFFFFF)
+    yield f"  reads planes {' '.join(_at(plane) for plane in planes[: limits.taps].tolist())}"
+    yield from _more(count, limits.taps, "planes", 4)
+
+
+def _awaited(program: Program, ends: NDArray[np.int64], layer: int, step: int, depends: int) -> str:
+    """What a step waits for, from its ``depends``. ``ends``: int64 [layers], steps up to the end of each layer."""
+    if depends > isa.STEPS_IN_FLIGHT:
+        return f"waits for the step {depends} before it, which no engine allows"
+    starts = ends - np.diff(ends, prepend=0)
+    wanted = int(starts[layer]) + step - (depends or isa.STEPS_IN_FLIGHT)
+    # The engine is started anew after a step of the host, and everything before is complete then.
+    run = max((host.after for host in program.host_steps if host.after <= layer), default=0)
+    if wanted < starts[run]:
+        return "waits for nothing"
+    of = int(np.searchsorted(ends, wanted, side="right"))
+    return f"waits for step {wanted - starts[of]}" + (f" of {program.layer_names[of]!r}" if of != layer else "")
 
 
 def _combination(d: Any) -> str:
@@ -130,14 +158,16 @@ def _combination(d: Any) -> str:
     return ""
 
 
-def _step(program: Program, array: Array, s: Any, number: int, name: str, limits: Limits) -> Iterator[str]:
+def _step(
+    program: Program, array: Array, s: Any, number: int, awaited: str, name: str, limits: Limits
+) -> Iterator[str]:
     yield (
         f"  step {number}: load groups {_span(s.first_group, s.groups)}, rows {_span(s.y0, s.rows)}, "
         f"columns {_span(s.x0, s.cols)}; make rows {_span(s.oy0, s.tile_height)}, columns {_span(s.ox0, s.tile_width)}"
     )
     yield (
         f"    {s.taps} taps × {s.beats} beats = {s.iterations} iterations; {s.blocks} blocks, {s.emit_blocks} emit "
-        f"{s.emit_groups} groups; weights at {_at(s.weights)}, {s.weight_words} words"
+        f"{s.emit_groups} groups; weights at {_at(s.weights)}, {s.weight_words} words; {awaited}"
     )
     where = f"layer {name}, step {number}"
     stream = _words(program, s.weights, s.weight_words, where)
@@ -201,6 +231,8 @@ def _plane(plane: Plane) -> str:
 
 
 def _at(address: int) -> str:
+    if address & isa.ON_CHIP:
+        return f"chip:0x{address ^ isa.ON_CHIP:04x}"
     return f"0x{address:06x}"
 
 

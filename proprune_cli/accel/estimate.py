@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
-from proprune_cli.accel.timing import LAYER_READS, PIPELINE_DEPTH, Memory
+from proprune_cli.accel.timing import PIPELINE_DEPTH, Memory
 
-MODEL = "proprune shape model 1"
+MODEL = "proprune shape model 2"
 """Name under which its figures are reported."""
+
+EXPOSED = 0.5
+"""Share of a layer's first load and last store that its neighbours do not hide; fitted to the timing model."""
 
 DENSE, DIAGONAL, MAX = 0, 1, 2
 """Kinds of layer: convolution or fully connected; depthwise or average pooling; max pooling, or no weights at all."""
@@ -77,14 +80,14 @@ def estimate_cycles(s: Shapes, array: Array, memory: Memory) -> Ints:
     by_banks = np.ceil(s.in_height * s.in_width * halo * per_step / array.bank_depth)
     tiles = np.maximum(by_accumulators, by_banks)
 
-    # More tiles hide more of the first load and cost a restart each.
+    # More tiles hide more of the first load and the last store, and cost a restart each.
     load = s.in_height * s.in_width * halo * in_groups
     words_per_tap = np.where(s.kind == MAX, array.reuse_tap_words, array.tap_words)
     fresh = np.where(s.constant == 1, 2 * blocks, taps)
     stream = blocks * array.block_words + fresh * words_per_tap + (taps - fresh) * array.reuse_tap_words
     weight_cycles = stream / array.weight_port_words
     widest = np.maximum(pixels / array.px * taps / np.maximum(weight_cycles, 1), 1)
-    wished = np.clip(np.sqrt(load / PIPELINE_DEPTH), 1, np.minimum(widest, s.out_height))
+    wished = np.clip(np.sqrt(load / PIPELINE_DEPTH) / 2, 1, np.minimum(widest, s.out_height))
     tiles = np.maximum(tiles, np.where(s.kind == DENSE, wished, 1))
     steps = np.where(s.kind == DENSE, tiles, np.maximum(tiles, np.minimum(chunks, 8)))
 
@@ -98,7 +101,7 @@ def estimate_cycles(s: Shapes, array: Array, memory: Memory) -> Ints:
     busy = np.maximum.reduce([compute, weight_cycles * tiles + memory.latency, store.astype(np.float64), fetch, shared])
     fill = load / np.maximum(steps, 1) + memory.latency
     drain = pixels / tiles * oc_groups + memory.latency
-    return np.rint(busy + fill + drain + LAYER_READS * memory.latency).astype(np.int64)
+    return np.rint(busy + EXPOSED * (fill + drain) + 2 * memory.latency).astype(np.int64)
 
 
 def _cells(s: Shapes, rows: Ints) -> Floats:

@@ -88,6 +88,10 @@ namespace isa {{
 constexpr uint32_t VERSION = {isa.VERSION};
 constexpr uint32_t GROUP = {isa.GROUP};
 constexpr uint32_t WORD_BYTES = {isa.WORD_BYTES};
+// Set in the address of a plane that lies in the engine's own memory.
+constexpr uint32_t ON_CHIP = {isa.ON_CHIP:#x};
+// A step never starts to load before all but this many of the steps before it are complete.
+constexpr uint32_t STEPS_IN_FLIGHT = {isa.STEPS_IN_FLIGHT};
 
 {enumerations}
 {records}
@@ -108,6 +112,7 @@ def array_macros(array: Array) -> dict[str, int]:
         "WEIGHT_PORT_BITS": 64 * array.weight_port_words,
         "MIN_BEATS": array.min_beats,
         "MAX_PATTERNS": array.max_patterns,
+        "SCRATCH_WORDS": array.scratch_words,
         "IC_GROUPS": array.ic_groups,
         "OC_GROUPS": array.oc_groups,
         "BLOCK_WORDS": array.block_words,

@@ -17,8 +17,14 @@ GROUP = 8
 
 WORD_BYTES = 8
 
-VERSION = 2
+VERSION = 3
 """Raised when the meaning of a record changes without its fields changing."""
+
+ON_CHIP = 1 << 31
+"""Set in the address of a plane that lies in the engine's own memory: the other bits count words from its start."""
+
+STEPS_IN_FLIGHT = 8
+"""A step never starts to load before all but this many of the steps before it are complete."""
 
 
 class Mode(IntEnum):
@@ -76,7 +82,7 @@ class LayerDescriptor(Record):
 
     in_width: Value = bits(2, 0, 16, "width of the input planes in pixels")
     in_height: Value = bits(2, 16, 16, "height of the input planes")
-    group_table: Value = bits(2, 32, 32, "address of the input planes' addresses, one word per channel group")
+    group_table: Value = bits(2, 32, 32, "address of the input planes' addresses, a word per channel group")
 
     pitch: Value = bits(3, 0, 16, "bank cells from one tile row to the next")
     chunk_cells: Value = bits(3, 16, 16, "bank cells from one chunk to the next")
@@ -127,6 +133,9 @@ class StepDescriptor(Record):
 
     emit_blocks: Value = bits(5, 0, 16, "blocks that emit")
     emit_groups: Value = bits(5, 16, 16, "output groups they emit together")
+    depends: Value = bits(
+        5, 32, 8, "n > 0: loads only when the step n before it, and all before that, are complete; 0: STEPS_IN_FLIGHT"
+    )
 
 
 @dataclass(frozen=True)
@@ -160,7 +169,7 @@ class LayerCounters(Record):
 
     WORDS: ClassVar[int] = 4
 
-    cycles: Value = bits(0, 0, 32, "clock ticks from the layer's start to its last write; 0 where no clock is attached")
+    cycles: Value = bits(0, 0, 32, "clock ticks since the last write of the layer before, or the start")
     accumulate_span: Value = bits(0, 32, 32, "clock ticks inside the accumulate process; minus iterations = its stalls")
     iterations: Value = bits(1, 0, 32, "iterations of the accumulate loop")
     taps: Value = bits(1, 32, 32, "taps walked")
@@ -194,8 +203,8 @@ REGISTERS: tuple[Register, ...] = (
     Register("descriptors", 0x34, 64, "rw", "the same address, as read for descriptors"),
     Register("results", 0x40, 64, "rw", "the same address, as written for outputs and counters"),
     Register("layer_table", 0x4C, 32, "rw", "address of the LayerDescriptors"),
-    Register("layer_count", 0x54, 32, "rw", "layers to run; 0 reports the digest and returns"),
+    Register("step_count", 0x54, 32, "rw", "steps to run, those of whole layers; 0 reports the digest and returns"),
     Register("counters", 0x5C, 32, "rw", "address of the LayerCounters"),
     Register("digest", 0x64, 32, "r", "first 32 bits of the contract digest"),
-    Register("completed", 0x74, 32, "r", "layers completed"),
+    Register("completed", 0x74, 32, "r", "steps completed"),
 )

@@ -105,7 +105,7 @@ def tally(array: Array) -> Tally:
             raise DoesNotFitError(
                 f"array {array.name} takes {demand:g} {what}, {array.part} has {bound:g} ({demand - bound:g} too many)",
                 where=f"configs/arrays/{array.name}.yaml",
-                remedy="make ic, oc, bank_depth or acc_depth smaller, or choose a larger part",
+                remedy="make ic, oc, bank_depth, acc_depth or scratch_words smaller, or choose a larger part",
             )
     return result
 
@@ -118,6 +118,7 @@ def _buffers(array: Array) -> tuple[Buffer, ...]:
     rows = [
         Buffer("bank", "input lanes, ping and pong", 2 * array.ic, array.bank_depth, 8, two_reads=True),
         Buffer("acc", "accumulators", array.px * array.oc, array.acc_depth, 32),
+        Buffer("scratch", "planes that stay on chip", 1, array.scratch_words, 64),
         Buffer("walk", "pixel table, ping and pong", 2 * array.px, array.acc_depth, 16),
         Buffer("sums", "sums on their way to the requantiser", 1, array.acc_depth, sums),
         Buffer("input_words", "input words before the banks", 1, STREAM_FIFO, 64),

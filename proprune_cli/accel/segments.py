@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from proprune_cli.accel import isa
 from proprune_cli.accel.bitfield import Words
 from proprune_cli.accel.host import run_host_model
@@ -20,15 +22,17 @@ class Segment:
 
     Attributes:
         first: number of the first layer. layers: how many; may be 0, and then the engine is not rung.
+        step_count: steps of the engine that these layers have together.
         layer_table, counters: addresses of this range's descriptors and counters.
-        steps: in order.
+        host_steps: in order.
     """
 
     first: int
     layers: int
+    step_count: int
     layer_table: int
     counters: int
-    steps: tuple[HostStep, ...]
+    host_steps: tuple[HostStep, ...]
 
 
 def segments(program: Program) -> tuple[Segment, ...]:
@@ -36,10 +40,12 @@ def segments(program: Program) -> tuple[Segment, ...]:
     stops = sorted({step.after for step in program.host_steps})
     if not stops or stops[-1] < program.layer_count:
         stops.append(program.layer_count)
+    counts = np.asarray(program.layers().step_count)
     return tuple(
         Segment(
             first,
             last - first,
+            int(counts[first:last].sum()),
             program.layer_table + first * isa.LayerDescriptor.WORDS,
             program.counters + first * isa.LayerCounters.WORDS,
             tuple(step for step in program.host_steps if step.after == last),
@@ -57,7 +63,7 @@ def run_segments(program: Program, buffer: Words, run_layers: Callable[[Segment]
     for segment in segments(program):
         if segment.layers:
             run_layers(segment)
-        for step in segment.steps:
+        for step in segment.host_steps:
             read = tuple(buffer[plane.address : plane.address + plane.words] for plane in step.inputs)
             buffer[step.output.address : step.output.address + step.output.words] = run_host_step(step, read)
 

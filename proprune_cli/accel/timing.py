@@ -13,12 +13,15 @@ and FIFOs; a step's tile loads while the step before computes. Assumptions, each
 - stores move one word per cycle, or one in ``STRIDED_STORE_CYCLES`` where pixels are not neighbours in DDR; the FIFO
   before them holds one block, so a later block waits for an earlier one;
 - a word that is not read or written together with its neighbour costs DDR a burst of ``DDR_BURST_BYTES``;
-- all ports share the planned DDR bandwidth; a layer waits for its last write before the next one starts.
+- planes of the engine's own memory cost no DDR traffic, and ``ON_CHIP_LATENCY`` instead of a read latency;
+- descriptors and tables of a step are read while the steps before it are at work; it loads once the step it depends on
+  has been stored, one latency for the write's response included;
+- all ports share the planned DDR bandwidth.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import numpy as np
@@ -29,14 +32,14 @@ from proprune_cli.accel.array import Array
 from proprune_cli.accel.boards import Board
 from proprune_cli.accel.program import Program
 
-MODEL = "proprune loop model 2"
+MODEL = "proprune loop model 3"
 """Name under which its figures are reported."""
 
 PIPELINE_DEPTH = 24
 """Cycles from the first read of a bank to the write-back of an accumulator, and the loop's restart, per step."""
 
-LAYER_READS = 4
-"""Dependent reads before a layer's first step: descriptor, group table, patterns, first step descriptor."""
+ON_CHIP_LATENCY = 4
+"""Cycles from the start of a burst of the engine's own memory to its first word."""
 
 LOOKUP_WORDS = 256 // isa.WORD_BYTES
 """Words of a lookup table, read before the first step of a layer that has one."""
@@ -120,19 +123,26 @@ class Timing:
 class Traffic:
     """DDR words of each step of a layer, int64 [steps]; what the engine's counters report, summed.
 
-    ``bursts`` are those of ``fetch``. ``lone`` counts the residual and output words that move without a neighbour.
+    ``ddr_fetch`` is the part of ``fetch`` that is in DDR, read in ``bursts``, and ``ddr_store`` that of ``store``; the
+    rest is on chip. ``lone`` counts the residual and output words that DDR moves without a neighbour.
     """
 
     fetch: NDArray[np.int64]
+    ddr_fetch: NDArray[np.int64]
     bursts: NDArray[np.int64]
+    on_chip_bursts: NDArray[np.int64]
     weights: NDArray[np.int64]
     residual: NDArray[np.int64]
     store: NDArray[np.int64]
+    ddr_store: NDArray[np.int64]
     lone: NDArray[np.int64]
 
     @staticmethod
-    def of(layer: isa.LayerDescriptor, steps: isa.StepDescriptor) -> Traffic:
-        """Traffic of steps (columns); ``layer`` is one row for all of them, or one row for each."""
+    def of(layer: isa.LayerDescriptor, steps: isa.StepDescriptor, on_chip_groups: NDArray[np.int64]) -> Traffic:
+        """Traffic of steps (columns); ``layer`` is one row for all of them, or one row for each.
+
+        ``on_chip_groups``: how many of the groups that a step loads lie on chip.
+        """
         y0, x0 = np.asarray(steps.y0), np.asarray(steps.x0)
         top, left = np.maximum(y0, 0), np.maximum(x0, 0)
         rows = np.maximum(np.minimum(y0 + steps.rows, layer.in_height) - top, 0)
@@ -144,53 +154,94 @@ class Traffic:
         has_residual = np.asarray(layer.combine) != isa.Combine.NONE
         residual = np.where(layer.broadcast, steps.emit_groups, store) * has_residual
         single = np.asarray(layer.out_step_x) > 1
+        bursts = np.where(whole, 1, rows) * (rows * cols > 0)
+        ddr_store = store * ((np.asarray(layer.out_base) & isa.ON_CHIP) == 0)
         return Traffic(
             fetch=rows * cols * groups,
-            bursts=groups * np.where(whole, 1, rows) * (rows * cols > 0),
+            ddr_fetch=rows * cols * (groups - on_chip_groups),
+            bursts=bursts * (groups - on_chip_groups),
+            on_chip_bursts=bursts * on_chip_groups,
             weights=np.asarray(steps.weight_words),
             residual=residual,
             store=store,
-            lone=store * single + residual * (single | np.asarray(layer.broadcast, dtype=np.bool_)),
+            ddr_store=ddr_store,
+            lone=ddr_store * single + residual * (single | np.asarray(layer.broadcast, dtype=np.bool_)),
         )
 
     @property
     def ddr_bytes(self) -> NDArray[np.int64]:
         """Bytes that DDR is kept busy for: those moved, and the unused rest of the bursts of lone words."""
-        words = self.fetch + self.weights + self.residual + self.store
+        words = self.ddr_fetch + self.weights + self.residual + self.ddr_store
         return words * isa.WORD_BYTES + self.lone * (DDR_BURST_BYTES - isa.WORD_BYTES)
 
 
 def layer_timing(
     name: str, layer: isa.LayerDescriptor, steps: isa.StepDescriptor, array: Array, memory: Memory
 ) -> LayerTiming:
-    """Predict one layer: ``layer`` is one row, ``steps`` its columnar step descriptors (addresses are not used)."""
+    """Predict one layer among others: what it adds after a layer of its own kind.
+
+    Two of it run one after the other, the second one waiting for the rows of the first one's output that correspond to
+    those it reads; the second one's time is the answer. Nothing lies on chip.
+
+    Args:
+        layer: one row. steps: its columnar step descriptors; addresses are not used.
+    """
     count = np.size(steps.iterations)
-    costs = _StepCosts.of(layer, steps, np.array([count]), array, memory)
-    return costs.layer(name, slice(0, count), looks_up=bool(layer.lookup), memory=memory)
+    alone = _StepCosts.of(layer, steps, np.array([count]), array, memory, np.zeros(count, dtype=np.int64))
+    waits = np.concatenate([np.zeros(count, dtype=np.int64), _waits_for_like(layer, steps)])
+    return _chain((name, name), np.array([count, count]), alone.twice(), waits, (), memory)[1]
+
+
+def _waits_for_like(layer: isa.LayerDescriptor, steps: isa.StepDescriptor) -> NDArray[np.int64]:
+    """Steps back that each step waits for when a layer with the same steps came just before."""
+    index = np.arange(np.size(steps.iterations))
+    ends = np.asarray(steps.oy0) + np.asarray(steps.tile_height)
+    last_row = np.minimum(np.asarray(steps.y0) + np.asarray(steps.rows), layer.in_height)
+    wanted = np.ceil(np.maximum(last_row, 0) * (int(ends.max()) / int(layer.in_height)))
+    # The last step that begins above the wanted row completes it.
+    needed = np.searchsorted(np.asarray(steps.oy0), wanted, side="left")
+    return np.minimum(len(index) + index + 1 - needed, isa.STEPS_IN_FLIGHT)
 
 
 def estimate(program: Program, array: Array, memory: Memory) -> Timing:
-    """Predict every layer of an encoded program; the steps of all layers are worked on together."""
+    """Predict every layer of an encoded program, one after the other as the engine runs them."""
     layers = program.layers()
     counts = np.asarray(layers.step_count)
     steps = program.all_steps(layers)
     columns = {name: np.repeat(np.asarray(getattr(layers, name)), counts) for name in layers.layout()}
-    costs = _StepCosts.of(isa.LayerDescriptor(**columns), steps, counts, array, memory)
-    ends = np.cumsum(counts)
-    lookups = np.asarray(layers.lookup).tolist()
-    return Timing(
-        tuple(
-            costs.layer(name, slice(int(end - count), int(end)), looks_up=bool(lookup), memory=memory)
-            for name, end, count, lookup in zip(program.layer_names, ends, counts, lookups, strict=True)
-        ),
-        memory.clock_mhz,
-    )
+    per_step = isa.LayerDescriptor(**columns)
+    costs = _StepCosts.of(per_step, steps, counts, array, memory, _on_chip_groups(program, layers, counts, steps))
+    depends = np.asarray(steps.depends)
+    waits = np.where(depends > 0, depends, isa.STEPS_IN_FLIGHT)
+    stops = tuple(step.after for step in program.host_steps)
+    return Timing(tuple(_chain(program.layer_names, counts, costs, waits, stops, memory)), memory.clock_mhz)
+
+
+def _on_chip_groups(
+    program: Program, layers: isa.LayerDescriptor, counts: NDArray[np.int64], steps: isa.StepDescriptor
+) -> NDArray[np.int64]:
+    """How many of the groups that each step loads lie on chip, int64 [steps]."""
+    first, groups = np.asarray(steps.first_group), np.asarray(steps.groups)
+    found = np.zeros(len(groups), dtype=np.int64)
+    begin = 0
+    for table, count in zip(np.asarray(layers.group_table).tolist(), counts.tolist(), strict=True):
+        part = slice(begin, begin + count)
+        begin += count
+        planes = program.image[table : table + int((first[part] + groups[part]).max())]
+        before = np.concatenate([[0], np.cumsum((planes & np.uint64(isa.ON_CHIP)) > 0)])
+        found[part] = before[first[part] + groups[part]] - before[first[part]]
+    return found
 
 
 @dataclass(frozen=True)
 class _StepCosts:
-    """Cycles of each step's processes, [steps] of one layer or of several one after the other."""
+    """Cycles of each step's processes, [steps] of one layer or of several one after the other.
 
+    ``describe`` comes before a step's wait for others, ``tables`` after it.
+    """
+
+    describe: NDArray[np.float64]
+    tables: NDArray[np.float64]
     fill: NDArray[np.float64]
     busy: NDArray[np.float64]
     store: NDArray[np.int64]
@@ -206,24 +257,32 @@ class _StepCosts:
         counts: NDArray[np.int64],
         array: Array,
         memory: Memory,
+        on_chip_groups: NDArray[np.int64],
     ) -> _StepCosts:
         """``layer`` is one row, or one row for each step; ``counts`` are the steps of each layer."""
-        traffic, latency = Traffic.of(layer, steps), memory.latency
-        iterations = np.asarray(steps.iterations)
-        cells = np.asarray(steps.rows) * np.asarray(steps.cols) * np.asarray(steps.groups)
+        traffic, latency = Traffic.of(layer, steps, on_chip_groups), memory.latency
+        iterations, groups = np.asarray(steps.iterations), np.asarray(steps.groups)
+        cells = np.asarray(steps.rows) * np.asarray(steps.cols) * groups
         pixels = np.asarray(steps.tile_height) * np.asarray(steps.tile_width)
-        per_word = np.where(np.asarray(layer.out_step_x) > 1, STRIDED_STORE_CYCLES, 1)
+        ddr = (np.asarray(layer.out_base) & isa.ON_CHIP) == 0
+        per_word = np.where((np.asarray(layer.out_step_x) > 1) & ddr, STRIDED_STORE_CYCLES, 1)
         store, residual = traffic.store * per_word, traffic.residual * per_word
         last_block = pixels * array.oc_groups * (np.asarray(steps.emit_groups) > 0) * per_word
         weights = traffic.weights / array.weight_port_words
         # While a step computes, the next one's input is fetched.
-        following = np.append(traffic.fetch[1:], 0)
-        following[np.cumsum(counts) - 1] = 0
-        shared = (traffic.ddr_bytes + (following - traffic.fetch) * isa.WORD_BYTES) / memory.bytes_per_cycle
+        following = np.append(traffic.ddr_fetch[1:], 0)
+        shared = (traffic.ddr_bytes + (following - traffic.ddr_fetch) * isa.WORD_BYTES) / memory.bytes_per_cycle
         # The store of all blocks but the last overlaps the blocks after them.
         paces = [iterations + PIPELINE_DEPTH, weights + latency, residual + latency, shared, store - last_block]
+        first = np.zeros(len(iterations))
+        first[np.cumsum(counts) - counts] = 1.0
+        lookup = np.where(np.asarray(layer.lookup) != isa.Lookup.NONE, latency + LOOKUP_WORDS, 0)
+        patterns = latency + np.asarray(layer.pattern_count) * array.pattern_words
+        fetch = traffic.fetch + traffic.bursts * latency + traffic.on_chip_bursts * ON_CHIP_LATENCY
         return _StepCosts(
-            fill=np.maximum(cells, traffic.fetch + traffic.bursts * latency) + latency,
+            describe=latency + isa.StepDescriptor.WORDS + first * (latency + isa.LayerDescriptor.WORDS),
+            tables=latency + groups + first * (lookup + patterns),
+            fill=np.maximum(cells, fetch) + np.where(traffic.ddr_fetch > 0, latency, float(ON_CHIP_LATENCY)),
             busy=np.maximum.reduce(paces),
             store=store,
             last_block=last_block,
@@ -232,23 +291,66 @@ class _StepCosts:
             ddr_bytes=traffic.ddr_bytes,
         )
 
-    def layer(self, name: str, steps: slice, *, looks_up: bool, memory: Memory) -> LayerTiming:
-        """Chain a layer's steps: loads, computations and stores overlap as the double buffers allow."""
-        columns = (self.fill, self.busy, self.store, self.last_block)
-        loaded = computed = stored = before = 0.0
-        for fill, busy, store, last in zip(*(c[steps].tolist() for c in columns), strict=True):
-            loaded = max(loaded, before) + fill  # the bank it writes is free once the step before the last has computed
+    def twice(self) -> _StepCosts:
+        """The same steps again after these."""
+        return _StepCosts(**{f.name: np.concatenate([x := getattr(self, f.name), x]) for f in fields(self)})
+
+
+def _chain(
+    names: tuple[str, ...],
+    counts: NDArray[np.int64],
+    costs: _StepCosts,
+    waits: NDArray[np.int64],
+    stops: tuple[int, ...],
+    memory: Memory,
+) -> list[LayerTiming]:
+    """Chain the steps of layers: loads, computations and stores overlap as double buffers and waits allow.
+
+    Args:
+        waits: steps back to the latest one that must be complete before a step loads; 0: none.
+        stops: numbers of layers before which the engine stops for the processor.
+    """
+    latency = memory.latency
+    columns = (costs.describe, costs.tables, costs.fill, costs.busy, costs.store, costs.last_block, waits)
+    rows = list(zip(*(c.tolist() for c in columns), strict=True))
+    ends = np.cumsum(counts).tolist()
+    moved = np.concatenate([[0], np.cumsum(costs.ddr_bytes)])
+    ready = loaded = computed = before = stored = end = 0.0
+    done: list[float] = []
+    timings: list[LayerTiming] = []
+    for number, (name, last_step) in enumerate(zip(names, ends, strict=True)):
+        begin, started = len(done), end
+        if number in stops:
+            ready = loaded = computed = before = stored = end
+        for index in range(begin, last_step):
+            describe, tables, fill, busy, store, last, wait = rows[index]
+            go = ready + describe
+            if 0 < wait <= index:
+                go = max(go, done[index - wait])
+            ready = go + tables
+            # The bank it writes is free once the step before the last has computed.
+            loaded = max(loaded, before, go + latency) + fill
             before = computed
             computed = max(loaded, computed, stored - last) + busy
-            stored = max(stored + store, computed + last) if store else stored
-        ddr_bytes = int(self.ddr_bytes[steps].sum())
+            if store:
+                stored = max(stored + store, computed + last)
+            done.append(max(stored, end - latency) + latency if store else end)
+            end = done[-1]
+        end = max(end, computed)
+        part = slice(begin, last_step)
+        ddr_bytes = int(moved[last_step] - moved[begin])
         memory_cycles = ddr_bytes / memory.bytes_per_cycle
-        start = LAYER_READS * memory.latency + (memory.latency + LOOKUP_WORDS if looks_up else 0)
-        cycles = max(max(computed, stored) + memory.latency, memory_cycles) + start
-        compute = int(self.iterations[steps].sum())
-        others = (float(c[steps].sum()) for c in (self.weights, self.fill, self.store))
-        waiting = max(memory_cycles, *others)
+        # However the layers overlap, DDR has moved all that came so far.
+        floor = float(moved[last_step]) / memory.bytes_per_cycle
+        if floor > end:
+            ready, loaded, computed, before, stored = (
+                t + floor - end for t in (ready, loaded, computed, before, stored)
+            )
+            end = done[-1] = floor
+        cycles, compute = end - started, int(costs.iterations[part].sum())
+        waiting = max(memory_cycles, *(float(c[part].sum()) for c in (costs.weights, costs.fill, costs.store)))
         bound: Bound = (
             "compute" if compute >= max(waiting, cycles / 2) else "memory" if waiting >= cycles / 2 else "overhead"
         )
-        return LayerTiming(name, round(cycles), compute, round(memory_cycles), ddr_bytes, bound)
+        timings.append(LayerTiming(name, round(end) - round(started), compute, round(memory_cycles), ddr_bytes, bound))
+    return timings

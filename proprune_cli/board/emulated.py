@@ -30,8 +30,8 @@ class Engine(Protocol):
         """First 32 bits of the contract digest."""
         ...
 
-    def run(self, buffer: Words, layer_table: int, layer_count: int, counters: int) -> int:
-        """Run a program in place; returns the layers completed."""
+    def run(self, buffer: Words, layer_table: int, step_count: int, counters: int) -> int:
+        """Run a program in place; returns the steps completed."""
         ...
 
 
@@ -79,7 +79,7 @@ class EmulatedRegisters:
             self._words[offset] = driver.IDLE | driver.DONE
 
     def _run(self) -> None:
-        count = self._value("layer_count")
+        count = self._value("step_count")
         self._words[_REGISTERS["digest"].offset] = self._engine.digest()
         self._words[_REGISTERS["completed"].offset] = 0
         if count == 0:
@@ -182,9 +182,9 @@ def _ranges(program: Program) -> tuple[driver.Range, ...]:
     return tuple(
         driver.Range(
             s.layer_table,
-            s.layers,
+            s.step_count,
             s.counters,
-            tuple(driver.HostTensors(tuple(map(_place, step.inputs)), _place(step.output)) for step in s.steps),
+            tuple(driver.HostTensors(tuple(map(_place, step.inputs)), _place(step.output)) for step in s.host_steps),
         )
         for s in segments(program)
     )

@@ -77,15 +77,15 @@ class NativeEngine:
         digest, _completed = self._run(0, 0, 0, 0, 0)
         return digest
 
-    def run(self, buffer: Words, layer_table: int, layer_count: int, counters: int) -> int:
+    def run(self, buffer: Words, layer_table: int, step_count: int, counters: int) -> int:
         """Run a program in place; one run at a time, since the accumulators are the library's own.
 
         Args:
             buffer: uint64 [words], contiguous and writable: the DDR buffer with the program's image and input.
-            layer_table, layer_count, counters: the registers of those names.
+            layer_table, step_count, counters: the registers of those names.
 
         Returns:
-            Layers completed.
+            Steps completed.
 
         Raises:
             InputError: the buffer is not one, or the program reaches outside it, or its counts contradict each other.
@@ -96,7 +96,7 @@ class NativeEngine:
                 where="NativeEngine.run",
                 remedy="allocate it with numpy.zeros(words, dtype='<u8')",
             )
-        _digest, completed = self._run(buffer.ctypes.data, buffer.size, layer_table, layer_count, counters)
+        _digest, completed = self._run(buffer.ctypes.data, buffer.size, layer_table, step_count, counters)
         return completed
 
     def _run(self, address: int, words: int, table: int, count: int, counters: int) -> tuple[int, int]:
@@ -234,7 +234,7 @@ def save_case(
     """Write a case that the C++ testbench replays (``make -C hls run-<array> CASE=…``, or an HLS tool's simulation).
 
     Args:
-        before, after: the buffer before and after a run. registers: layer_table, layer_count, counters.
+        before, after: the buffer before and after a run. registers: layer_table, step_count, counters.
         result: address and length in words of what the testbench compares.
     """
     address, length = result

@@ -11,7 +11,10 @@ from proprune_cli.cli.output import say, table
 if TYPE_CHECKING:
     from proprune_cli.artifact import Artifact
 
-COLUMNS = ("layer", "kind", "in", "out", "kernel", "tile", "steps", "taps", "MACs", "cycles", "utilisation", "bound")
+COLUMNS = (
+    *("layer", "kind", "in", "out", "kernel", "memory", "tile", "steps", "early", "taps", "MACs", "cycles"),
+    *("utilisation", "bound"),
+)
 
 
 def plan_table(artifact: Artifact) -> None:
@@ -26,6 +29,10 @@ def plan_table(artifact: Artifact) -> None:
         say(f"{batch} images per start, {totals['latency_ms'] / batch:.3f} ms each; a layer named @0–{batch - 1}")
         say("runs once for each of them, and its row is of one; all other layers run for all images together")
     say(f"{speed}, {totals['macs']:,} MACs, {used}, {totals['ddr_bytes'] / 1e6:.2f} MB of DDR traffic")
+    say(
+        "each tile is the fastest of those that fit, by that model; early: steps that start before the layer before is "
+        "complete; memory: where input and output lie"
+    )
     if steps := artifact.program.host_steps:
         operators = ", ".join(dict.fromkeys(operator for step in steps for operator in step.operators))
         say(f"{len(steps)} steps between them on the host: {operators} (by ONNX Runtime; their time is not included)")
@@ -62,8 +69,10 @@ def _row(layer: dict[str, Any]) -> tuple[object, ...]:
         by(layer["input"]),
         by(layer["output"]),
         by(layer["kernel"]) + (f" /{by(layer['stride'])}" if max(layer["stride"]) > 1 else ""),
+        f"{_place(layer['input_groups_on_chip'], layer['input_groups'])} → {_place(int(layer['output_on_chip']), 1)}",
         by(layer["tile"]),
         layer["steps"],
+        layer["early_steps"],
         f"{layer['taps']:,}",
         f"{layer['macs']:,}",
         f"{layer['cycles']:,}",
@@ -79,6 +88,10 @@ def quantisation(artifact: Artifact) -> str:
     limited, channels = sum(layer["limited_channels"] for layer in layers), sum(layer["channels"] for layer in layers)
     error = "no error" if quality is None else f"signal {quality:.1f} dB above the error"
     return f"{error} at the output, {report['images']} images, {limited} of {channels} channels with a widened scale"
+
+
+def _place(on_chip: int, planes: int) -> str:
+    return "DDR" if not on_chip else "chip" if on_chip == planes else "both"
 
 
 def _output_stage(layer: dict[str, Any]) -> list[str]:

@@ -14,13 +14,15 @@ from proprune_cli.accel.program import HostStep, Plane, Program, ProgramOutput
 from proprune_cli.compile.allocate import Lifetime, allocate
 from proprune_cli.compile.engine_layer import EngineGraph, EngineLayer, View
 from proprune_cli.compile.layer_taps import LayerTaps, Unit
+from proprune_cli.compile.on_chip import choose
+from proprune_cli.compile.order import waits
 from proprune_cli.compile.tile import Segment, Tiling, segment_load
 from proprune_cli.errors import DoesNotFitError, UnsupportedError
 from proprune_cli.ops.host_step import codes_model
 from proprune_cli.ops.taps import lane_positions
 
-MAX_WORDS = 1 << 32
-"""Addresses are 32-bit word offsets."""
+MAX_WORDS = isa.ON_CHIP
+"""Addresses in DDR are 31-bit word offsets."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,10 @@ def emit(graph: EngineGraph, layers: tuple[TiledLayer, ...], array: Array) -> Pr
             where=f"network {graph.name!r}",
             remedy="give a network with layers that compute something",
         )
-    addresses, arena = allocate(_lifetimes(graph, layers))
+    lifetimes, tilings = _lifetimes(graph, layers), [t.tiling for t in layers]
+    on_chip = choose(graph, tilings, lifetimes, array)
+    addresses, arena = allocate([t for t in lifetimes if t.name not in on_chip])
+    depends = waits(graph, tilings)
     image = _Image()
     layer_table = image.add(np.zeros(len(layers) * isa.LayerDescriptor.WORDS, dtype=np.uint64))
     tables: list[tuple[NDArray[np.int64], TapTable]] = []
@@ -85,18 +90,24 @@ def emit(graph: EngineGraph, layers: tuple[TiledLayer, ...], array: Array) -> Pr
     base = -(-(counters + len(layers) * isa.LayerCounters.WORDS) // 8) * 8
     if base + arena >= MAX_WORDS:
         raise DoesNotFitError(
-            f"the program needs {(base + arena) * isa.WORD_BYTES >> 20} MiB; addresses reach 32 GiB",
+            f"the program needs {(base + arena) * isa.WORD_BYTES >> 20} MiB; addresses reach 16 GiB",
             where=f"network {graph.name!r}",
             remedy="use a smaller network",
         )
     words = image.join()
     planes = {
-        name: Plane(base + addresses[name], t.channels, t.height, t.width, t.exponent)
+        name: Plane(
+            isa.ON_CHIP + on_chip[name] if name in on_chip else base + addresses[name],
+            t.channels,
+            t.height,
+            t.width,
+            t.exponent,
+        )
         for name, t in graph.tensors.items()
     }
     for index, tiled in enumerate(layers):
         at, (patterns, _) = table_addresses[index], tables[index]
-        descriptor, encoded = _encode_layer(tiled, planes, at, stream_addresses[index], patterns)
+        descriptor, encoded = _encode_layer(tiled, planes, at, stream_addresses[index], patterns, depends[index])
         words[at : at + len(encoded)] = encoded
         offset = layer_table + index * isa.LayerDescriptor.WORDS
         words[offset : offset + isa.LayerDescriptor.WORDS] = descriptor
@@ -296,12 +307,18 @@ def _plane_addresses(view: View, planes: dict[str, Plane]) -> Words:
 
 
 def _encode_layer(
-    tiled: TiledLayer, planes: dict[str, Plane], at: int, streams: list[int], patterns: NDArray[np.int64]
+    tiled: TiledLayer,
+    planes: dict[str, Plane],
+    at: int,
+    streams: list[int],
+    patterns: NDArray[np.int64],
+    depends: NDArray[np.int64],
 ) -> tuple[Words, Words]:
     """The layer's descriptor (WORDS words) and its tables, which stand at address ``at``."""
     layer, tiling = tiled.layer, tiled.tiling
     count = int(tiling.layer.step_count)
-    steps = replace(tiling.steps, weights=np.tile(np.array(streams, dtype=np.int64), count // len(streams)))
+    weights = np.tile(np.array(streams, dtype=np.int64), count // len(streams))
+    steps = replace(tiling.steps, weights=weights, depends=depends)
     tables = {
         "step_table": steps.encode().reshape(-1),
         "group_table": _plane_addresses(layer.view, planes),

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
+from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.program import HostStep, Program
 from proprune_cli.accel.timing import Timing
@@ -18,7 +22,10 @@ def make_plan(layers: tuple[TiledLayer, ...], program: Program, timing: Timing, 
     """
     macs = sum(t.layer.macs for t in layers)
     return {
-        "layers": [_layer(t, index, timing, array) for index, t in enumerate(layers)],
+        "layers": [
+            {**_layer(t, index, timing, array), **flow}
+            for index, (t, flow) in enumerate(zip(layers, _flows(program), strict=True))
+        ],
         "host_steps": [_host_step(step) for step in program.host_steps],
         "totals": {
             "model": timing.model,
@@ -33,6 +40,27 @@ def make_plan(layers: tuple[TiledLayer, ...], program: Program, timing: Timing, 
             "buffer_bytes": program.bytes,
         },
     }
+
+
+def _flows(program: Program) -> Iterator[dict[str, Any]]:
+    """For each layer, where its tensors lie, and how many of its steps may start before the layer before is done."""
+    layers = program.layers()
+    begin = 0
+    for index in range(program.layer_count):
+        layer = layers.row(index)
+        steps = program.steps(layer)
+        groups = int((np.asarray(steps.first_group) + np.asarray(steps.groups)).max())
+        planes = program.image[int(layer.group_table) : int(layer.group_table) + groups]
+        depends = np.asarray(steps.depends)
+        distance = np.where(depends > 0, depends, isa.STEPS_IN_FLIGHT)
+        must_be_complete = begin + np.arange(len(distance)) + 1 - distance
+        yield {
+            "input_groups": groups,
+            "input_groups_on_chip": int(((planes & np.uint64(isa.ON_CHIP)) > 0).sum()),
+            "output_on_chip": bool(int(layer.out_base) & isa.ON_CHIP),
+            "early_steps": int((must_be_complete < begin).sum()),
+        }
+        begin += len(distance)
 
 
 def _host_step(step: HostStep) -> dict[str, Any]:
@@ -67,6 +95,8 @@ def _layer(tiled: TiledLayer, index: int, timing: Timing, array: Array) -> dict[
         "tile": list(tiling.tile),
         "steps": int(tiling.layer.step_count),
         "segments": len(tiling.segments),
+        "tilings_considered": tiling.considered,
+        "cycles_of_next_best_tiling": tiling.runner_up,
         "chunks_per_step": tiling.segments[0].chunks[1] - tiling.segments[0].chunks[0],
         "cycles": predicted.cycles,
         "iterations": predicted.iterations,

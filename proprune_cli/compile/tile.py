@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
-from proprune_cli.accel.timing import LayerTiming, Memory, layer_timing
+from proprune_cli.accel.timing import PIPELINE_DEPTH, LayerTiming, Memory, layer_timing
 from proprune_cli.compile.engine_layer import EngineLayer
 from proprune_cli.compile.layer_taps import LayerTaps
 from proprune_cli.errors import DoesNotFitError
@@ -40,7 +40,9 @@ class Tiling:
         segments: run in this order at each tile.
         layer: descriptor with every field but the addresses.
         steps: step descriptors likewise, tile by tile, segment by segment.
-        timing: what the timing model predicts.
+        timing: what the timing model predicts for it among layers of its kind.
+        considered: tilings that fit. runner_up: cycles of the second best one that was estimated in full; none where
+            the others were ruled out by what one of their processes alone needs.
     """
 
     tile: tuple[int, int]
@@ -50,10 +52,12 @@ class Tiling:
     layer: isa.LayerDescriptor
     steps: isa.StepDescriptor
     timing: LayerTiming
+    considered: int = 1
+    runner_up: int | None = None
 
 
-Choices = dict[Hashable, tuple[tuple[int, int], tuple[Segment, ...]]]
-"""Tile and segments chosen for each shape of layer met so far: networks repeat themselves."""
+Choices = dict[Hashable, Tiling]
+"""Tiling chosen for each shape of layer met so far: networks repeat themselves."""
 
 
 def choose_tiling(
@@ -68,15 +72,26 @@ def choose_tiling(
     """
     key = _shape(layer, taps)
     if known is not None and key in known:
-        return _build(layer, taps, *known[key], array, memory)
+        same = known[key]
+        loads = _loads(same.segments, taps, array, {})
+        built = _build(layer, taps, same.tile, same.segments, loads, array, memory)
+        return replace(built, considered=same.considered, runner_up=same.runner_up)
     best: Tiling | None = None
+    considered, runner_up = 0, None
+    counted: dict[Segment, SegmentLoad] = {}
     for tile, segments in _candidates(layer, taps, array):
-        floor = _iterations_floor(tile, segments, taps, layer.size, array)
-        if best is not None and floor >= best.timing.cycles:
+        considered += 1
+        loads = _loads(segments, taps, array, counted)
+        if best is not None and _floor(layer, taps, tile, segments, loads, array) >= best.timing.cycles:
             continue
-        tiling = _build(layer, taps, tile, segments, array, memory)
-        if best is None or (tiling.timing.cycles, len(segments)) < (best.timing.cycles, len(best.segments)):
+        tiling = _build(layer, taps, tile, segments, loads, array, memory)
+        second = tiling.timing.cycles
+        if best is None:
             best = tiling
+            continue
+        if (tiling.timing.cycles, len(segments)) < (best.timing.cycles, len(best.segments)):
+            best, second = tiling, best.timing.cycles
+        runner_up = second if runner_up is None else min(runner_up, second)
     if best is None:
         view = layer.view
         raise DoesNotFitError(
@@ -84,8 +99,9 @@ def choose_tiling(
             where=f"layer {layer.name!r}",
             remedy="choose an array with deeper banks, or a smaller kernel, stride or input",
         )
+    best = replace(best, considered=considered, runner_up=runner_up)
     if known is not None:
-        known[key] = best.tile, best.segments
+        known[key] = best
     return best
 
 
@@ -187,19 +203,39 @@ def segment_load(segment: Segment, taps: LayerTaps, array: Array) -> SegmentLoad
     return SegmentLoad(n_taps, words)
 
 
-def _iterations_floor(
+def _loads(
+    segments: tuple[Segment, ...], taps: LayerTaps, array: Array, counted: dict[Segment, SegmentLoad]
+) -> list[SegmentLoad]:
+    """Loads of ``segments``; those in ``counted`` are not counted again."""
+    for segment in segments:
+        if segment not in counted:
+            counted[segment] = segment_load(segment, taps, array)
+    return [counted[segment] for segment in segments]
+
+
+def _floor(
+    layer: EngineLayer,
+    taps: LayerTaps,
     tile: tuple[int, int],
     segments: tuple[Segment, ...],
-    taps: LayerTaps,
-    size: tuple[int, int],
+    loads: list[SegmentLoad],
     array: Array,
 ) -> int:
-    """Cycles that the accumulate loop alone needs, exactly."""
-    total = sum(segment_load(s, taps, array).taps for s in segments)
-    heights = np.diff([*range(0, size[0], tile[0]), size[0]])
-    widths = np.diff([*range(0, size[1], tile[1]), size[1]])
+    """Cycles below which a tiling cannot come: what each process does without ever waiting for another."""
+    heights = np.diff([*range(0, layer.size[0], tile[0]), layer.size[0]])
+    widths = np.diff([*range(0, layer.size[1], tile[1]), layer.size[1]])
     pixels = np.outer(heights, widths)
-    return int(np.maximum(-(-pixels // array.px), array.min_beats).sum()) * total
+    total_taps, words = sum(load.taps for load in loads), sum(load.words for load in loads)
+    steps = pixels.size * len(segments)
+    compute = int(np.maximum(-(-pixels // array.px), array.min_beats).sum()) * total_taps + PIPELINE_DEPTH * steps
+    store = int(pixels.sum()) * -(-layer.channels // isa.GROUP)
+    rows = (int(heights.sum()) - len(heights)) * layer.stride[0] + len(heights)
+    cols = int(((widths - 1) * layer.stride[1] + (layer.kernel[1] - 1) * layer.dilation[1] + 1).sum())
+    per_chunk = taps.layout.groups_per_chunk
+    groups = sum(min(s.chunks[1] * per_chunk, taps.layout.in_groups) - s.chunks[0] * per_chunk for s in segments)
+    # The first load may happen before the layer's turn.
+    fill = rows * cols * groups * (steps - 1) // steps
+    return max(compute, store, words // array.weight_port_words * pixels.size, fill)
 
 
 def _build(
@@ -207,6 +243,7 @@ def _build(
     taps: LayerTaps,
     tile: tuple[int, int],
     segments: tuple[Segment, ...],
+    loads: list[SegmentLoad],
     array: Array,
     memory: Memory,
 ) -> Tiling:
@@ -234,7 +271,7 @@ def _build(
                 (min(s.blocks[1] * array.oc_groups, out_groups) - s.blocks[0] * array.oc_groups) * s.emit,
                 load.words,
             )
-            for s, load in ((s, segment_load(s, taps, array)) for s in segments)
+            for s, load in zip(segments, loads, strict=True)
         ],
         dtype=np.int64,
     )
@@ -264,6 +301,7 @@ def _build(
         iterations=per_step(beats) * per_segment(n_taps),
         emit_blocks=per_segment(blocks * emits),
         emit_groups=per_segment(emit_groups),
+        depends=np.ones(len(oy0) * len(segments), dtype=np.int64),
     )
     select = taps.layout.lane_select_words
     residual = layer.residual

@@ -192,7 +192,7 @@ def test_register_accesses_that_a_board_would_not_answer_are_bus_errors() -> Non
 def test_an_engine_pointed_elsewhere_is_a_bus_error() -> None:
     memory = ContiguousMemory(PAGE_BYTES, "test")
     registers = EmulatedRegisters(InterpreterEngine(ARRAY), memory)
-    registers.write(REGISTERS["layer_count"], 1)
+    registers.write(REGISTERS["step_count"], 1)
     with pytest.raises(BoardError, match="where no buffer starts"):
         registers.write(REGISTERS["control"], driver.START)
     registers.write(REGISTERS["results"], memory.allocate(8).physical_address)
@@ -228,7 +228,7 @@ class Stuck:
     [
         (Stuck([driver.IDLE, 0]), "not done after 0.01 s"),
         (Stuck([0]), "busy"),
-        (Stuck([driver.IDLE, driver.DONE], completed=3), "completed 3 of 5 layers"),
+        (Stuck([driver.IDLE, driver.DONE], completed=3), "completed 3 of 5 steps"),
     ],
 )
 def test_an_engine_that_fails_is_reported(registers: Stuck, message: str) -> None:
@@ -242,12 +242,12 @@ def test_an_engine_that_fails_is_reported(registers: Stuck, message: str) -> Non
 
 def test_a_driver_error_reaches_the_user_as_a_board_error() -> None:
     class Lazy(InterpreterEngine):
-        def run(self, buffer: np.ndarray, layer_table: int, layer_count: int, counters: int) -> int:
+        def run(self, buffer: np.ndarray, layer_table: int, step_count: int, counters: int) -> int:
             return 0
 
     board = EmulatedBoard(BOARD, ARRAY, Lazy(ARRAY))
     board.load(doubling_program())
-    with pytest.raises(BoardError, match="completed 0 of 1 layers") as caught:
+    with pytest.raises(BoardError, match="completed 0 of 1 steps") as caught:
         board.run(X)
     assert caught.value.where == "emulated:pynq-z2"
 

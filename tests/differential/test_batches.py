@@ -18,7 +18,7 @@ from proprune_cli.compile.pipeline import lower
 from proprune_cli.errors import DoesNotFitError, UsageError
 from proprune_cli.ir.quantized import QGraph
 from proprune_cli.ops.reference import run_reference
-from tests.differential.test_lowering import accumulators_bounded
+from tests.differential.test_lowering import accumulators_bounded, check_waits
 from tests.executors import MEMORY, run_native
 from tests.qnetworks import arrays, quantised_networks
 
@@ -36,6 +36,7 @@ def test_a_batch_gives_what_its_images_give_alone(case: tuple[QGraph, np.ndarray
     # What fits alone fits in a batch.
     program, layers = lower(graph, array, MEMORY, count)
     program = dataclasses.replace(program, digest=load_array(array.name).digest)
+    check_waits(program, array)
     images = np.stack([np.roll(x, n, axis=-1) ^ np.int8(n) for n in range(count)])
     assert program.image_shape == x.shape
     expected = run_reference(graph, images)

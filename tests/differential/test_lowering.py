@@ -7,17 +7,20 @@ import dataclasses
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
+from onnx import TensorProto, helper
 
 from proprune_cli.accel import interpret, isa
 from proprune_cli.accel.array import Array, load_array
+from proprune_cli.accel.program import Program
 from proprune_cli.accel.timing import Traffic
 from proprune_cli.compile.pipeline import lower
 from proprune_cli.errors import DoesNotFitError
 from proprune_cli.ir.outputs import Output
-from proprune_cli.ir.quantized import ACCUMULATOR_LIMIT, QAdd, QConv, QConvTranspose, QGraph, QTensor
+from proprune_cli.ir.quantized import ACCUMULATOR_LIMIT, QAdd, QConcat, QConv, QConvTranspose, QGraph, QHost, QTensor
 from proprune_cli.ops.reference import run_reference
 from tests.executors import MEMORY, run_native
 from tests.qnetworks import ARRAYS, arrays, quantised_networks
+from tests.step_order import distances, steps_in_order
 
 
 def _reduced(layer: QConv | QConvTranspose) -> tuple[int, ...]:
@@ -57,6 +60,12 @@ def test_an_addition_joins_a_transposed_convolution_that_comes_after_its_other_o
         np.testing.assert_array_equal(got, expected)
 
 
+def check_waits(program: Program, array: Array) -> None:
+    """Every step waits for the newest step that wrote a word it reads, whatever the words are."""
+    for (_, step, _), distance in zip(steps_in_order(program), distances(program, array), strict=True):
+        assert not distance or (int(step.depends) or isa.STEPS_IN_FLIGHT) <= distance
+
+
 @settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(quantised_networks(), arrays())
 def test_three_executors_agree(network: tuple[QGraph, np.ndarray], array: Array) -> None:
@@ -69,6 +78,7 @@ def test_three_executors_agree(network: tuple[QGraph, np.ndarray], array: Array)
         raise
     # Tighter buffers than the build's are still within its contract.
     program = dataclasses.replace(program, digest=load_array(array.name).digest)
+    check_waits(program, array)
     expected = run_reference(graph, x[None])
     interpreted = interpret.run(program, x)
     native, counters = run_native(program, x)
@@ -80,7 +90,35 @@ def test_three_executors_agree(network: tuple[QGraph, np.ndarray], array: Array)
     layers = program.layers()
     for i in range(program.layer_count):
         layer = layers.row(i)
-        traffic = Traffic.of(layer, program.steps(layer))
+        nowhere = np.zeros(int(layer.step_count), dtype=np.int64)  # where tensors lie is no part of the counters
+        traffic = Traffic.of(layer, program.steps(layer), on_chip_groups=nowhere)
         modelled = [int(t.sum()) for t in (traffic.fetch, traffic.weights, traffic.residual, traffic.store)]
         names = ("fetch_words", "weight_words", "residual_words", "store_words")
         assert modelled == [int(np.asarray(getattr(counters, n))[i]) for n in names]
+
+
+def test_a_tensor_read_again_after_the_host_does_not_stay_on_chip() -> None:
+    """The engine's own memory is undefined when the engine starts again."""
+    tensors = {name: QTensor(name, 8, 6, 6, -4) for name in ("x", "a", "h", "b", "c")} | {
+        "y": QTensor("y", 16, 6, 6, -4)
+    }
+    rng = np.random.default_rng(3)
+    k, w = (rng.integers(-20, 21, (8, 8, 3, 3)).astype(np.int8) for _ in range(2))
+    bias, multiplier = np.zeros(8, np.int32), np.full(8, 900, np.int32)
+    node = helper.make_node("LRN", ["x0"], ["y"], size=3, alpha=0.4)
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 8, 6, 6]) for name in ("x0", "y")]
+    body = helper.make_graph([node], "host", values[:1], values[1:])
+    model = helper.make_model(body, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
+    layers = (
+        QConv("before", "x", "a", k, bias, multiplier, pads=(1, 1, 1, 1)),
+        QConv("alone", "a", "b", w, bias, multiplier, pads=(1, 1, 1, 1)),
+        QHost("norm", ("b",), "h", model, ("LRN",)),
+        QConv("after", "h", "c", k, bias, multiplier, pads=(1, 1, 1, 1)),
+        QConcat("both", ("a", "c"), "y"),
+    )
+    graph = QGraph("again", tensors, layers, "x", (Output("y", "y", (16, 6, 6)),))
+    program, _ = lower(graph, load_array("z7020-256"), MEMORY)
+    x = rng.integers(-128, 128, (8, 6, 6)).astype(np.int8)
+    expected = run_reference(graph, x[None])["y"][0]
+    for got in (interpret.run(program, x).outputs[0], run_native(program, x)[0][0]):
+        np.testing.assert_array_equal(got, expected)

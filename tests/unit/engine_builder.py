@@ -38,6 +38,7 @@ class Built:
     fetch_words: int
     residual_words: int
     store_words: int
+    steps: int
 
 
 def _zeros_behind(values: NDArray[Any], groups: int) -> NDArray[Any]:
@@ -263,4 +264,5 @@ def build(case: Case, array: Array) -> Built:
         fetch_words=fetch_words,
         residual_words=0 if not case.combine else sum(s["emit_groups"] for s in steps) if case.broadcast else emitted,
         store_words=emitted,
+        steps=len(steps),
     )

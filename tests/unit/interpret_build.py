@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.program import Plane, Program, ProgramOutput
+from tests.step_order import distances, with_depends
 
 Int8 = NDArray[np.int8]
 
@@ -76,13 +77,17 @@ class Conv:
 
 @dataclass
 class Network:
-    """Layers over named tensors (channels, height, width); ``build`` encodes them."""
+    """Layers over named tensors (channels, height, width); ``build`` encodes them.
+
+    Tensors named in ``on_chip`` lie in the engine's own memory. Every step waits for what it reads and nothing more.
+    """
 
     array: Array
     tensors: dict[str, tuple[int, int, int]]
     layers: list[Conv]
     input: str
     output: str
+    on_chip: tuple[str, ...] = ()
 
     def build(self) -> Program:
         image = Image()
@@ -95,8 +100,8 @@ class Network:
             image.words[0] = np.concatenate([d.encode()[0] for d in descriptors])
         counters = image.size
         last = planes[self.output]
-        end = max(p.address + p.words for p in planes.values())
-        return Program(
+        end = max(p.address + p.words for name, p in planes.items() if name not in self.on_chip)
+        program = Program(
             array=self.array.name,
             digest=self.array.digest,
             image=np.concatenate(image.words),
@@ -107,13 +112,18 @@ class Network:
             input=planes[self.input],
             outputs=(ProgramOutput("y", last, (last.channels, last.height, last.width)),),
         )
+        return with_depends(program, distances(program, self.array))
 
     def _planes(self, image_size: int) -> dict[str, Plane]:
         at = image_size + len(self.layers) * isa.LayerCounters.WORDS
+        on_chip = isa.ON_CHIP
         planes: dict[str, Plane] = {}
-        for name, (channels, height, width) in self.tensors.items():
-            planes[name] = Plane(at, channels, height, width, 0)
-            at += planes[name].words
+        for name, shape in self.tensors.items():
+            planes[name] = Plane(on_chip if name in self.on_chip else at, *shape, 0)
+            if name in self.on_chip:
+                on_chip += planes[name].words
+            else:
+                at += planes[name].words
         return planes
 
 

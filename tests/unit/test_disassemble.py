@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from interpret_build import Network
 from test_interpret import one_layer
+from test_interpret_faults import edit_step
+from test_interpret_order import copying
 
 from proprune_cli.accel import isa
+from proprune_cli.accel.array import load_array
 from proprune_cli.accel.disassemble import disassemble
+from tests.step_order import with_depends
 
 TABLE = np.arange(256, dtype=np.uint8).view(np.int8)
 
@@ -50,3 +55,38 @@ def test_pitches_and_steps_are_shown() -> None:
     text = listing(window=(0, 1, 4, 4), out_step=(2, 3), out_at=(1, 1))
     assert "in 4×4, rows of 8 words, planes at" in text
     assert "64 words a plane, rows of 8, every 2×3 pixels" in text
+
+
+def two_layers(depends: list[int], on_chip: tuple[str, ...] = ()) -> str:
+    """Four steps that copy x to m, four that copy m to y."""
+    layers = [copying("x", "m", 8, (1, 4)), copying("m", "y", 8, (1, 4))]
+    network = Network(load_array("z7020-256"), dict.fromkeys("xmy", (8, 4, 4)), layers, "x", "y", on_chip)
+    return "\n".join(disassemble(with_depends(network.build(), depends), network.array))
+
+
+def test_the_step_that_is_waited_for_is_named() -> None:
+    text = two_layers([0, 1, 0, 0, 3, 5, 0, 5])
+    waits = [line.rpartition("; ")[2] for line in text.splitlines() if "iterations;" in line]
+    assert waits == [
+        "waits for nothing",
+        "waits for step 0",
+        "waits for nothing",
+        "waits for nothing",
+        "waits for step 1 of 'm'",
+        "waits for step 0 of 'm'",
+        "waits for nothing",
+        "waits for step 2 of 'm'",
+    ]
+
+
+def test_a_wait_for_more_steps_than_are_in_flight_is_shown_as_such() -> None:
+    network, _ = one_layer()
+    text = "\n".join(disassemble(edit_step(network.build(), 3, depends=9), network.array))
+    assert "waits for the step 9 before it, which no engine allows" in text
+
+
+def test_planes_of_the_engines_own_memory_are_marked() -> None:
+    text = two_layers([0] * 8, on_chip=("m",))
+    assert "out at chip:0x0000, 16 words a plane" in text
+    assert "reads planes chip:0x0000" in text
+    assert two_layers([0] * 8).count("chip") == 0

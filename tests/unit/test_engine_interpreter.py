@@ -9,6 +9,7 @@ from engine_case import Case
 from hypothesis import given, settings
 from test_engine_programs import ARRAYS, PROGRAMS, cases, engine
 
+from proprune_cli.accel import isa
 from proprune_cli.accel.array import load_array
 from proprune_cli.accel.interpret import InterpreterEngine
 
@@ -17,8 +18,10 @@ def compare(case: Case, name: str) -> None:
     array = load_array(name)
     built = build(case, array)
     other = built.buffer.copy()
-    assert engine(name).run(built.buffer, built.layer_table, 1, built.counters) == 1
-    assert InterpreterEngine(array).run(other, built.layer_table, 1, built.counters) == 1
+    layer = built.buffer[built.layer_table :][: isa.LayerDescriptor.WORDS]
+    steps = int(isa.LayerDescriptor.decode(layer).row(0).step_count)
+    assert engine(name).run(built.buffer, built.layer_table, steps, built.counters) == steps
+    assert InterpreterEngine(array).run(other, built.layer_table, steps, built.counters) == steps
     np.testing.assert_array_equal(built.buffer, other)
 
 

@@ -28,7 +28,7 @@ def test_digest_is_the_arrays() -> None:
     assert NativeEngine(ARRAY).digest() == int(ARRAY.digest[:8], 16)
 
 
-def test_no_layers_completes_none_and_touches_nothing() -> None:
+def test_no_steps_completes_none_and_touches_nothing() -> None:
     buffer = np.arange(20, dtype="<u8")
     assert NativeEngine(ARRAY).run(buffer, 0, 0, 0) == 0
     np.testing.assert_array_equal(buffer, np.arange(20))
@@ -109,6 +109,10 @@ FAULTS = [
     ("accumulators", {"block slot": 255}),
     ("iterations", {"iterations": 2**31}),
     ("length of the blocks", {"weight_words": 30}),
+    ("steps of a layer is 0, at least 1", {"step_count": 0}),
+    ("steps of a layer is 2, at most 1", {"step_count": 2}),
+    ("steps that a step depends on is 9, at most 8", {"depends": 9}),
+    ("end of an output plane on chip is 8193, at most 8192", {"out_base": isa.ON_CHIP + 8193 - 20}),
     ("streams ran dry or kept words", {"iterations": 8}),
 ]
 
@@ -204,9 +208,9 @@ def test_testbench_passes_and_replays_an_exported_case(name: str, tmp_path: Path
     array = load_array(name)
     built = build(Case(channels=24, outputs=24, kernel=(3, 3), pads=(1, 1, 1, 1), groups_per_step=2), array)
     before = built.buffer.copy()
-    NativeEngine(array).run(built.buffer, built.layer_table, 1, built.counters)
+    NativeEngine(array).run(built.buffer, built.layer_table, built.steps, built.counters)
     case = tmp_path / "case"
-    registers = (built.layer_table, 1, built.counters)
+    registers = (built.layer_table, built.steps, built.counters)
     result = (built.output, built.output_words)
     save_case(case, array, before, built.buffer, registers, result)
 
@@ -214,7 +218,7 @@ def test_testbench_passes_and_replays_an_exported_case(name: str, tmp_path: Path
     hls = str(resource_dir("hls"))
     make = ["make", "-C", hls, f"BUILD={tmp_path}", flags, f"run-{identifier(name)}"]
     output = subprocess.run(make, check=True, capture_output=True, text=True).stdout
-    assert output.count(" ok ") == 8
+    assert output.count(" ok ") == 10
     subprocess.run([*make, f"CASE={case}"], check=True, capture_output=True)
 
     # One wrong byte must be found.

@@ -31,7 +31,7 @@ def run(case: Case, name: str, *, packed: bool = False) -> Built:
     """Runs a case; the whole buffer must be as it was but for the counters and what the layer fills."""
     built = build(case, load_array(name))
     expected = built.buffer.copy()
-    assert engine(name, packed).run(built.buffer, built.layer_table, 1, built.counters) == 1
+    assert engine(name, packed).run(built.buffer, built.layer_table, built.steps, built.counters) == built.steps
     after = built.buffer.copy()
     expected[built.output : built.output + built.output_words] = built.expected
     expected[built.counters : built.counters + isa.LayerCounters.WORDS] = after[
@@ -182,7 +182,7 @@ def test_each_layer_has_its_own_table(place: isa.Lookup, name: str) -> None:
         changed = {"lookup": int(lookup), "lookup_table": table, "out_base": at}
         start = layer_table + index * words
         buffer[start : start + words] = isa.LayerDescriptor(**{**layer.__dict__, **changed}).encode()[0]
-    assert engine(name).run(buffer, layer_table, 3, counters) == 3
+    assert engine(name).run(buffer, layer_table, 3 * built.steps, counters) == 3 * built.steps
     plain = built.expected.view(np.int8)
     for index, want in enumerate([tables[0][plain.view(np.uint8)], plain, tables[1][plain.view(np.uint8)]]):
         at = outputs + index * built.output_words

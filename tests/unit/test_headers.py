@@ -72,6 +72,13 @@ def test_enumerations_have_the_values_of_the_contract(tmp_path: Path) -> None:
     assert declared == set(headers.ENUMERATIONS)
 
 
+def test_constants_have_the_values_of_the_contract(tmp_path: Path) -> None:
+    names = ("VERSION", "GROUP", "WORD_BYTES", "ON_CHIP", "STEPS_IN_FLIGHT")
+    shows = "".join(f'std::printf("%u\\n", isa::{name});' for name in names)
+    source = f'#include <cstdio>\n#include "isa.hpp"\nint main() {{ {shows} }}'
+    assert compile_and_run(source, tmp_path) == [getattr(isa, name) for name in names]
+
+
 @pytest.mark.parametrize("name", array_names())
 def test_array_header_carries_the_array(name: str, tmp_path: Path) -> None:
     array = load_array(name)

@@ -81,7 +81,9 @@ def test_a_fault_names_its_line() -> None:
 @pytest.mark.parametrize("path", SYNTHESISED, ids=lambda p: p.name)
 def test_every_pragma_names_something_in_scope(path: Path) -> None:
     text = re.sub(r"//.*", "", path.read_text())
-    for name in re.findall(r"HLS_(?:PARTITION|RAM_\w+|FIFO\w*|DISTANCE|\w+_MULTIPLY|AXI_\w+|WIRE)\((\w+)", text):
+    for name in re.findall(
+        r"HLS_(?:PARTITION|RAM_\w+|SHARED|HANDED_OVER|RESET|FIFO\w*|DISTANCE|\w+_MULTIPLY|AXI_\w+|WIRE)\((\w+)", text
+    ):
         assert len(re.findall(rf"\b{name}\b", text)) >= 2, f"{path.name}: a pragma names {name!r}, nothing else does"
 
 
@@ -104,3 +106,6 @@ def test_the_form_for_an_hls_compiler_parses_and_its_pragmas_carry_literals(name
     assert "#pragma HLS dependence variable=acc type=inter direction=RAW distance=8 dependent=true" in flat
     assert "#pragma HLS interface mode=s_axilite port=weights bundle=control offset=0x1c" in flat
     assert flat.count("#pragma HLS dataflow") == 1
+    assert "#pragma HLS stream variable=scratch type=unsync" in flat
+    assert "#pragma HLS stream variable=receipt type=pipo" in flat
+    assert "#pragma HLS reset variable=outstanding" in flat

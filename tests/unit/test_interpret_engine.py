@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given, settings
 from interpret_build import Network
 from test_interpret import convolutions, one_layer
+from test_interpret_order import chains
 
 from proprune_cli.accel.array import load_array
 from proprune_cli.accel.interpret import InterpreterEngine
 from proprune_cli.accel.program import Program
 from proprune_cli.board.native import NativeEngine
+from tests.step_order import step_count
 
 
 def buffer_of(program: Program, x: np.ndarray) -> np.ndarray:
@@ -26,8 +28,8 @@ def compare(network: Network, x: np.ndarray) -> None:
     buffers = []
     for engine in (InterpreterEngine(network.array), NativeEngine(network.array)):
         buffers.append(buffer_of(program, x))
-        done = engine.run(buffers[-1], program.layer_table, program.layer_count, program.counters)
-        assert done == program.layer_count
+        steps = step_count(program)
+        assert engine.run(buffers[-1], program.layer_table, steps, program.counters) == steps
     np.testing.assert_array_equal(buffers[0], buffers[1])
 
 
@@ -36,6 +38,13 @@ def compare(network: Network, x: np.ndarray) -> None:
 def test_random_convolutions(case: tuple[Network, int]) -> None:
     network, seed = case
     compare(network, np.random.default_rng(seed).integers(-128, 128, network.tensors["x"]).astype(np.int8))
+
+
+@settings(max_examples=100, deadline=None)
+@given(chains())
+def test_layers_that_overlap(case: tuple[Network, np.ndarray]) -> None:
+    """The C++ writes as early as it can, the interpreter as late as it may: a wait that is too short would show."""
+    compare(*case)
 
 
 @pytest.mark.parametrize("repeat", [False, True])

@@ -53,6 +53,19 @@ def edit_first_steps(program: Program, **fields: int) -> Program:
     return program
 
 
+def on_chip_input(program: Program, word: int) -> Program:
+    """The first input plane lies at ``word`` of the engine's own memory."""
+    image = program.image.copy()
+    image[int(program.layers().row(0).group_table)] = isa.ON_CHIP + word
+    return replace(program, image=image)
+
+
+def on_chip_residual(program: Program) -> Program:
+    """The layer adds a plane of the engine's own memory; its input's table stands for the operand's."""
+    program = on_chip_input(program, 0)
+    return edit_layer(program, combine=isa.Combine.ADD, residual_table=int(program.layers().row(0).group_table))
+
+
 CASES: dict[str, tuple[Callable[[Program], Program], str, str]] = {
     "mode": (lambda p: edit_layer(p, mode=3), "mode 3 is unknown", "layer 0 'y'"),
     "chunk": (lambda p: edit_layer(p, groups_per_chunk=3), "3 channel groups in a chunk", "layer 0 'y'"),
@@ -85,6 +98,16 @@ CASES: dict[str, tuple[Callable[[Program], Program], str, str]] = {
     "no groups": (lambda p: edit_step(p, 0, groups=0), "an empty input tile", "step 0"),
     "bank": (lambda p: edit_step(p, 0, rows=2000), "the input tile needs", "step 0"),
     "pitch": (lambda p: edit_layer(p, pitch=3), "different codes on one cell", "step 0"),
+    "depends": (lambda p: edit_step(p, 3, depends=9), "depends is 9", "step 3"),
+    "no steps": (lambda p: edit_layer(p, step_count=0), "their steps are those of 0", "table"),
+    "input beyond the chip": (lambda p: on_chip_input(p, 8129), r"\[8129, 8193\) reaches beyond the eng", "step 0"),
+    "input far on the chip": (lambda p: on_chip_input(p, 8192), "beyond the engine's own memory of 8192", "step 0"),
+    "output beyond the chip": (
+        lambda p: edit_layer(p, out_base=isa.ON_CHIP + 8192 - 100),
+        "output address 8.* is beyond the engine's own memory",
+        "step 5, block 1",
+    ),
+    "residual on chip": (lambda p: on_chip_residual(p), "a residual plane lies in the engine's own", "step 1, block 0"),
     "empty block": (lambda p: edit_block(p, taps=0), "no taps", "step 0, block 0"),
     "slot": (lambda p: edit_block(p, slot=64), "slot 64 of 8 beats ends beyond", "step 0, block 0"),
     "never started": (lambda p: edit_block(p, init=0), "never started", "step 1, block 0"),
@@ -210,6 +233,25 @@ def test_reuse_without_weights_before_it_is_a_fault() -> None:
     broken = edit(program, head + network.array.block_words, isa.TapHeader, reuse=1)
     with pytest.raises(InputError):
         interpret.run(broken, x)
+
+
+def test_steps_that_end_inside_a_layer_are_a_fault() -> None:
+    network, x = one_layer()
+    program = network.build()
+    buffer = np.concatenate([program.image, np.zeros(program.size - program.image.size, dtype=np.uint64)])
+    buffer[program.input.address :][: program.input.words] = program.input.pack(x)
+    engine = interpret.InterpreterEngine(network.array)
+    assert engine.run(buffer, program.layer_table, 0, program.counters) == 0
+    with pytest.raises(InputError, match="7 steps are to run, but layer 0 of the run ends at step 8"):
+        engine.run(buffer, program.layer_table, 7, program.counters)
+
+
+def test_steps_that_lead_through_a_layer_without_any_are_a_fault() -> None:
+    network, _ = one_layer()
+    program = edit_layer(network.build(), step_count=0)
+    buffer = np.concatenate([program.image, np.zeros(program.size - program.image.size, dtype=np.uint64)])
+    with pytest.raises(InputError, match="layer 0 of the run has no steps"):
+        interpret.InterpreterEngine(network.array).run(buffer, program.layer_table, 8, program.counters)
 
 
 def test_a_program_for_another_contract_is_refused() -> None:

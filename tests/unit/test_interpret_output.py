@@ -164,6 +164,7 @@ def test_the_timing_model_counts_the_words_that_are_moved(case: tuple[Network, i
     counters = interpret.run(program, x).counters
     for number in range(program.layer_count):
         layer = program.layers().row(number)
-        traffic = Traffic.of(layer, program.steps(layer))
+        steps = program.steps(layer)
+        traffic = Traffic.of(layer, steps, on_chip_groups=np.zeros(int(layer.step_count), dtype=np.int64))
         for counter, modelled in COUNTED.items():
             assert int(getattr(traffic, modelled).sum()) == getattr(counters.row(number), counter)

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.interpret.faults import Site
-from proprune_cli.accel.interpret.machine import Layer, Memory, decode_layer
+from proprune_cli.accel.interpret.machine import Layer, decode_layer
+from proprune_cli.accel.interpret.memory import Memory
+from proprune_cli.accel.interpret.order import Turn, turn_of
 from proprune_cli.accel.interpret.output import emit
 from proprune_cli.accel.interpret.stream import TapList, decode_stream
 from proprune_cli.accel.interpret.taps import Contribution, Tile, contribute
@@ -52,21 +54,23 @@ class Accumulators:
         self.valid = np.zeros(shape, dtype=np.bool_)
 
 
-def run_layer(array: Array, descriptor: isa.LayerDescriptor, memory: Memory, site: Site) -> Counts:
+def run_layer(array: Array, descriptor: isa.LayerDescriptor, memory: Memory, done: int, site: Site) -> Counts:
     """Run one layer on ``memory``.
 
     Args:
         descriptor: with plain integers (a row).
+        done: steps of the run before this layer.
 
     Raises:
         InputError: the layer is inconsistent; the error names step and block.
     """
     layer = decode_layer(array, descriptor, memory, site)
-    memory.start_layer()
+    memory.start_layer(done + 1, int(descriptor.step_count))
     words = isa.StepDescriptor.WORDS * int(descriptor.step_count)
     steps = isa.StepDescriptor.decode(memory.table(int(descriptor.step_table), words, site, "the step table"))
     rows = [steps.row(i) for i in range(int(descriptor.step_count))]
-    runner = _Runner(layer, memory, Accumulators(array), Counts(), rows, site)
+    turns = [turn_of(s, done + 1 + number, site.at_step(number)) for number, s in enumerate(rows)]
+    runner = _Runner(layer, memory, Accumulators(array), Counts(), rows, turns, site)
     for number in range(len(rows)):
         runner.step(number)
     return runner.counts
@@ -100,6 +104,7 @@ class _Runner:
     accumulators: Accumulators
     counts: Counts
     steps: list[isa.StepDescriptor]
+    turns: list[Turn]
     site: Site
     ready: dict[int, _Ready] = field(default_factory=dict[int, _Ready])
 
@@ -112,7 +117,8 @@ class _Runner:
         taps, banks = ready.taps, ready.tile.banks
         banks.check_unwritten(self.layer, self.memory, site)
         for block in range(taps.block_count):
-            self._block(s, taps, block, ready.given.values[block], ready.given.valid[block], site.at_block(block))
+            given = ready.given.values[block], ready.given.valid[block]
+            self._block(s, taps, block, *given, self.turns[number], site.at_block(block))
         counts = self.counts
         counts.fetch_words += banks.fetch_words
         counts.weight_words += int(s.weight_words)
@@ -123,7 +129,8 @@ class _Runner:
         """Load step ``first``, and later steps with the same weight stream, and work through their taps.
 
         Loading ahead is right because a step may not read what another step of its layer wrote, which is checked when
-        its turn comes; accumulators and output are dealt with then.
+        its turn comes, and of other layers' words it sees those that it waits for, whenever it is loaded; accumulators
+        and output are dealt with when its turn comes.
         """
         key = _stream_key(self.steps[first])
         taps = self._decode(key, self.site.at_step(first))
@@ -136,7 +143,8 @@ class _Runner:
                 continue
             _check_geometry(self.layer, s, site)
             _check_redundant(taps, s, site)
-            tile = Tile(load_tile(self.layer, s, self.memory, site), _pixel_cells(self.layer, s), site)
+            banks = load_tile(self.layer, s, self.memory, self.turns[number].complete, site)
+            tile = Tile(banks, _pixel_cells(self.layer, s), site)
             numbers.append(number)
             tiles.append(tile)
             pixels += tile.pixel.size
@@ -160,6 +168,7 @@ class _Runner:
         number: int,
         given: NDArray[np.int64],
         valid: NDArray[np.bool_],
+        turn: Turn,
         site: Site,
     ) -> None:
         """Add one block's contribution, int64 [OC, P], to its accumulators and emit if it says so."""
@@ -184,7 +193,8 @@ class _Runner:
         if max(int(sums.max()), -int(sums.min())) >= ACCUMULATOR_LIMIT:
             raise site.fault(f"an accumulator reaches {ACCUMULATOR_LIMIT}, past which results are not exact")
         if block.emit:
-            self._emit(s, taps, number, block, sums[:, :pixels], self.accumulators.valid[:, entries][:, :pixels], site)
+            started = self.accumulators.valid[:, entries][:, :pixels]
+            self._emit(s, taps, number, block, sums[:, :pixels], started, turn, site)
 
     def _emit(
         self,
@@ -194,6 +204,7 @@ class _Runner:
         block: isa.BlockHeader,
         sums: NDArray[np.int64],
         valid: NDArray[np.bool_],
+        turn: Turn,
         site: Site,
     ) -> None:
         groups = int(block.groups)
@@ -201,7 +212,7 @@ class _Runner:
             raise site.fault(f"the block emits {groups} groups; the array can emit 1 to {self.layer.array.oc_groups}")
         if not valid[: groups * isa.GROUP].all():
             raise site.fault("the block emits accumulators that were never started or come from cells never loaded")
-        stored, residual = emit(self.layer, s, block, taps.multiplier[number], sums, self.memory, site)
+        stored, residual = emit(self.layer, s, block, taps.multiplier[number], sums, self.memory, turn, site)
         self.counts.store_words += stored
         self.counts.residual_words += residual
 

@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.interpret.faults import Site
-from proprune_cli.accel.interpret.machine import Layer, Memory
+from proprune_cli.accel.interpret.machine import Layer
+from proprune_cli.accel.interpret.memory import Memory
+from proprune_cli.accel.interpret.order import Turn
 
 REQUANT_SHIFT = 16
 """Sums are multiplied by an integer and divided by ``2**REQUANT_SHIFT``."""
@@ -28,6 +30,7 @@ def emit(
     multiplier: NDArray[np.int64],
     sums: NDArray[np.int64],
     memory: Memory,
+    turn: Turn,
     site: Site,
 ) -> tuple[int, int]:
     """Finish the sums of one block and store them.
@@ -45,8 +48,8 @@ def emit(
     lanes = groups * isa.GROUP
     pixel = _pixel_offsets(layer, s)
     group = int(block.out_group) + np.arange(groups, dtype=np.int64)[:, None]
-    addresses = int(d.out_base) + group * int(d.out_plane) + pixel
-    if _meet(layer, s, groups) and np.unique(addresses).size < addresses.size:
+    offsets = group * int(d.out_plane) + pixel
+    if _meet(layer, s, groups) and np.unique(offsets).size < offsets.size:
         raise site.fault(
             f"two outputs of the block fall on one word: planes of {d.out_plane} words, rows of {d.out_pitch}, "
             f"steps of {d.out_step_y} rows and {d.out_step_x} pixels"
@@ -58,13 +61,13 @@ def emit(
     if d.relu_before:
         q = np.maximum(q, 0)
     q = _look_up(layer, q, isa.Lookup.BEFORE)
-    q, residual_words = _combine(layer, block, q, pixel, memory, site)
+    q, residual_words = _combine(layer, block, q, pixel, memory, turn, site)
     if d.relu_after:
         q = np.maximum(q, 0)
     q = _look_up(layer, q, isa.Lookup.AFTER)
     codes = q.astype(np.int8).reshape(groups, isa.GROUP, pixel.size).transpose(0, 2, 1)
-    memory.scatter(addresses.reshape(-1), codes.reshape(-1, isa.GROUP), site)
-    return addresses.size, residual_words
+    memory.scatter(int(d.out_base), offsets, codes, turn.step, site)
+    return offsets.size, residual_words
 
 
 def _look_up(layer: Layer, q: NDArray[np.int64], place: isa.Lookup) -> NDArray[np.int64]:
@@ -79,6 +82,7 @@ def _combine(
     q: NDArray[np.int64],
     pixel: NDArray[np.int64],
     memory: Memory,
+    turn: Turn,
     site: Site,
 ) -> tuple[NDArray[np.int64], int]:
     """``q`` (int64 [lanes, P]) with the residual operand, and the words read for it."""
@@ -87,7 +91,7 @@ def _combine(
         return q, 0
     table = memory.table(int(d.residual_table) + int(block.out_group), groups, site, "the residual table")
     planes = (table & np.uint64(0xFFFFFFFF)).astype(np.int64)[:, None]
-    operand = memory.gather(planes if d.broadcast else planes + pixel, site)  # [groups, P or 1, 8]
+    operand = memory.gather(planes if d.broadcast else planes + pixel, turn.complete, site)  # [groups, P or 1, 8]
     r = operand.transpose(0, 2, 1).reshape(groups * isa.GROUP, operand.shape[1]).astype(np.int64)
     if int(d.combine) == isa.Combine.MULTIPLY:
         exact = (q * r) << int(d.shift_a)

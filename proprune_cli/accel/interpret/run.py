@@ -1,4 +1,4 @@
-"""Running whole programs."""
+"""Running whole programs, or the layers between two host steps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from proprune_cli.accel.array import Array, load_array
 from proprune_cli.accel.bitfield import Words
 from proprune_cli.accel.interpret.faults import Site
 from proprune_cli.accel.interpret.layer import Counts, run_layer
-from proprune_cli.accel.interpret.machine import Memory
+from proprune_cli.accel.interpret.memory import Memory
+from proprune_cli.accel.interpret.order import layers_of
 from proprune_cli.accel.program import Program
 from proprune_cli.accel.segments import Segment, run_segments
 from proprune_cli.errors import BoardError, InputError
@@ -86,8 +87,8 @@ def run_buffer(program: Program, buffer: Words) -> isa.LayerCounters:
 
     def run_layers(part: Segment) -> None:
         names = program.layer_names[part.first : part.first + part.layers]
-        table, counters, image = part.layer_table, part.counters, program.image.size
-        counts.extend(_execute(array, buffer, table, names, counters, protected=image, first=part.first))
+        started = _Start(part.layer_table, part.step_count, part.counters)
+        counts.extend(_execute(array, buffer, started, program.image.size, names, part.first))
 
     run_segments(program, buffer, run_layers)
     return isa.LayerCounters(
@@ -125,45 +126,64 @@ class InterpreterEngine:
         """What the digest register reads: the first 32 bits of the contract digest."""
         return int(self._array.digest[:8], 16)
 
-    def run(self, buffer: Words, layer_table: int, layer_count: int, counters: int) -> int:
-        """Run ``layer_count`` layers on ``buffer`` (uint64, in place).
+    def run(self, buffer: Words, layer_table: int, step_count: int, counters: int) -> int:
+        """Run ``step_count`` steps, those of whole layers, on ``buffer`` (uint64, in place).
 
         Returns:
-            Layers completed.
+            Steps completed.
 
         Raises:
             InputError: the program is inconsistent.
         """
-        names = tuple(str(i) for i in range(layer_count))
-        return len(_execute(self._array, buffer, layer_table, names, counters, protected=0))
+        _execute(self._array, buffer, _Start(layer_table, step_count, counters))
+        return step_count
+
+
+@dataclass(frozen=True)
+class _Start:
+    """The registers with which the engine is started."""
+
+    layer_table: int
+    step_count: int
+    counters: int
 
 
 def _execute(
     array: Array,
     buffer: Words,
-    layer_table: int,
-    names: tuple[str, ...],
-    counters: int,
-    *,
-    protected: int,
+    start: _Start,
+    protected: int = 0,
+    names: tuple[str, ...] | None = None,
     first: int = 0,
 ) -> list[Counts]:
-    """Run the layers of a table, write their counters and return them. ``first``: number of its first layer."""
-    counter_end = counters + len(names) * isa.LayerCounters.WORDS
-    memory = Memory(buffer, read_only=((0, protected), (counters, counter_end)))
+    """Run the layers of a table, write their counters and return them.
+
+    Args:
+        protected: words at the start of the buffer that no layer may write.
+        names: of the layers; ``None``: their numbers. first: number of the first.
+    """
     table_site = Site("table")
-    memory.table(counters, counter_end - counters, table_site, "the counters")
-    words = memory.table(layer_table, len(names) * isa.LayerDescriptor.WORDS, table_site, "the layer table")
-    layers = isa.LayerDescriptor.decode(words.copy())
-    done: list[Counts] = []
+    if buffer.size > isa.ON_CHIP:
+        raise table_site.fault(f"a buffer of {buffer.size} words is larger than addresses reach")
+    memory = Memory(buffer, array.scratch_words)
+    layers = layers_of(memory, start.layer_table, start.step_count, table_site)
+    if names is not None and len(layers) != len(names):
+        raise table_site.fault(f"{len(names)} layers are to run, but their steps are those of {len(layers)}")
+    counter_end = start.counters + len(layers) * isa.LayerCounters.WORDS
+    memory.read_only = ((0, protected), (start.counters, counter_end))
+    memory.table(start.counters, counter_end - start.counters, table_site, "the counters")
+    counted: list[Counts] = []
+    done = 0
     # On a machine with other work, threads of one small product wait for each other far longer than they compute.
     with _blas().limit(limits=1, user_api="blas"):
-        for index, name in enumerate(names):
-            counts = run_layer(array, layers.row(index), memory, Site(f"{first + index} {name!r}"))
-            at = counters + index * isa.LayerCounters.WORDS
+        for index, layer in enumerate(layers):
+            name = str(index) if names is None else names[index]
+            counts = run_layer(array, layer, memory, done, Site(f"{first + index} {name!r}"))
+            at = start.counters + index * isa.LayerCounters.WORDS
             buffer[at : at + isa.LayerCounters.WORDS] = isa.LayerCounters(**asdict(counts)).encode()[0]
-            done.append(counts)
-    return done
+            counted.append(counts)
+            done += int(layer.step_count)
+    return counted
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Loading: from feature planes in DDR to the lane banks (``docs/engine.md``, "Loading a tile")."""
+"""Loading: from feature planes to the lane banks (``docs/engine.md``, "Loading a tile")."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.interpret.faults import Site
-from proprune_cli.accel.interpret.machine import Layer, Memory
+from proprune_cli.accel.interpret.machine import Layer
+from proprune_cli.accel.interpret.memory import Memory
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Banks:
 
     @property
     def fetch_words(self) -> int:
-        """Words read from DDR."""
+        """Words read."""
         rows, cols = self.window
         return len(self.planes) * (rows.stop - rows.start) * (cols.stop - cols.start)
 
@@ -44,8 +45,11 @@ class Banks:
             memory.check_unwritten(plane, layer.input, self.window, site)
 
 
-def load_tile(layer: Layer, s: isa.StepDescriptor, memory: Memory, site: Site) -> Banks:
+def load_tile(layer: Layer, s: isa.StepDescriptor, memory: Memory, complete: int, site: Site) -> Banks:
     """Fetch the step's channel groups and spread them over the lanes.
+
+    Args:
+        complete: the last step whose writes the load is certain to see.
 
     Raises:
         InputError: the tile does not fit the banks, or two different codes fall on one cell.
@@ -60,7 +64,7 @@ def load_tile(layer: Layer, s: isa.StepDescriptor, memory: Memory, site: Site) -
     if depth > array.bank_depth:
         raise site.fault(f"the input tile needs {depth} cells of a bank; the array has {array.bank_depth}")
 
-    tile, planes, window = _fetch(layer, s, memory, site)
+    tile, planes, window = _fetch(layer, s, memory, complete, site)
     cells = np.zeros((array.ic, depth), dtype=np.float32)
     defined = np.zeros((array.ic, depth), dtype=np.bool_)
     overlapping = (rows > 1 and pitch < cols) or (chunks > 1 and chunk_cells < (rows - 1) * pitch + cols)
@@ -77,7 +81,7 @@ def load_tile(layer: Layer, s: isa.StepDescriptor, memory: Memory, site: Site) -
 
 
 def _fetch(
-    layer: Layer, s: isa.StepDescriptor, memory: Memory, site: Site
+    layer: Layer, s: isa.StepDescriptor, memory: Memory, complete: int, site: Site
 ) -> tuple[NDArray[np.int8], tuple[int, ...], tuple[slice, slice]]:
     """int8 [groups, rows, cols, 8] with ``pad_value`` outside the image, the planes read, and which part of them."""
     d = layer.d
@@ -91,8 +95,10 @@ def _fetch(
     planes = tuple(entry & 0xFFFFFFFF for entry in table.tolist())
     if top < bottom and left < right:
         inside = tile[:, top - y0 : bottom - y0, left - x0 : right - x0]
+        late = memory.overtakes(np.array(planes, dtype=np.int64), layer.input, window, complete).tolist()
         for group, plane in enumerate(planes):
-            inside[group] = memory.pixels(plane, layer.input, window, site)
+            before = complete if late[group] else None
+            inside[group] = memory.pixels(plane, layer.input, window, site, before)
     return tile, planes, window
 
 

@@ -84,11 +84,11 @@ class HostTensors:
 class Range:
     """Layers that run without a stop, and what the processor computes after them.
 
-    ``layer_count`` may be 0; then the engine is not rung.
+    ``step_count``: the engine's steps of those layers together; may be 0, and then the engine is not rung.
     """
 
     layer_table: int
-    layer_count: int
+    step_count: int
     counters: int
     host: Tuple[HostTensors, ...] = ()  # noqa: UP006 - Python 3.8
 
@@ -141,7 +141,7 @@ class Driver:
         Raises:
             DriverError: the engine does not answer.
         """
-        self._set("layer_count", 0)
+        self._set("step_count", 0)
         self._ring()
         return self._get("digest")
 
@@ -205,15 +205,15 @@ class Driver:
 
     def _layers(self, stretch: Range) -> None:
         """Let the engine run a range of layers."""
-        if not stretch.layer_count:
+        if not stretch.step_count:
             return
         self._set("layer_table", stretch.layer_table)
-        self._set("layer_count", stretch.layer_count)
+        self._set("step_count", stretch.step_count)
         self._set("counters", stretch.counters)
         self._ring()
         completed = self._get("completed")
-        if completed != stretch.layer_count:
-            raise DriverError(f"the engine completed {completed} of {stretch.layer_count} layers")
+        if completed != stretch.step_count:
+            raise DriverError(f"the engine completed {completed} of {stretch.step_count} steps")
 
     def _ring(self) -> None:
         """Start the engine and wait until it is done."""

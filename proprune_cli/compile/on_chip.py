@@ -1,0 +1,54 @@
+"""Which tensors live in the engine's own memory instead of in DDR.
+
+A tensor may when only layers write it and only layers read it, as their input: residual operands, the network's input
+and outputs and what the host computes with lie in DDR. Among those that may, the ones that save most DDR traffic for
+the room they take go first; each is placed where it fits beside those that live at the same time.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from proprune_cli.accel.array import Array
+from proprune_cli.compile.allocate import Lifetime, gap_for
+from proprune_cli.compile.engine_layer import EngineGraph
+from proprune_cli.compile.tile import Tiling
+
+
+def choose(graph: EngineGraph, tilings: list[Tiling], lifetimes: list[Lifetime], array: Array) -> dict[str, int]:
+    """Addresses, in words from the start of the engine's own memory, of the tensors that go there."""
+    saved = _traffic(graph, tilings)
+    # The engine's memory is undefined when it starts, so nothing there outlives a computation of the host.
+    stops = [h.after for h in graph.host]
+    candidates = [
+        t
+        for t in lifetimes
+        if t.words <= array.scratch_words
+        and saved.get(t.name, 0) > 0
+        and not any(t.first < stop <= t.last for stop in stops)
+    ]
+    placed: list[tuple[int, Lifetime]] = []
+    for tensor in sorted(candidates, key=lambda t: (-saved[t.name] / (t.words * (t.last - t.first + 1)), t.name)):
+        address = gap_for(tensor, placed)
+        if address + tensor.words <= array.scratch_words:
+            placed.append((address, tensor))
+    return {tensor.name: address for address, tensor in placed}
+
+
+def _traffic(graph: EngineGraph, tilings: list[Tiling]) -> dict[str, int]:
+    """DDR words that each tensor which may be on chip costs there: written once, read by every step that loads it."""
+    barred = {graph.input, *(output.tensor for output in graph.outputs)}
+    for h in graph.host:
+        barred.update((*h.xs, h.layer.y))
+    for layer in graph.layers:
+        if layer.residual is not None:
+            barred |= layer.residual.view.storages
+    words: dict[str, int] = {}
+    for layer, tiling in zip(graph.layers, tilings, strict=True):
+        steps = tiling.steps
+        pixels = np.asarray(steps.tile_height) * np.asarray(steps.tile_width)
+        words[layer.y] = words.get(layer.y, 0) + int((pixels * steps.emit_groups).sum())
+        share = int((np.asarray(steps.rows) * np.asarray(steps.cols) * steps.groups).sum()) / len(layer.view.groups)
+        for name, _ in layer.view.groups:
+            words[name] = words.get(name, 0) + round(share)
+    return {name: count for name, count in words.items() if name not in barred}
