@@ -308,7 +308,7 @@ REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
         lambda: model(node("Div", ["x", "k"], ["y"]), weights={"k": np.zeros((), np.float32)}),
         "a divisor of 0",
     ),
-    "concatenation of rows": (lambda: model(node("Concat", ["x", "x"], ["y"], axis=2)), "axis 2"),
+    "concatenation of images": (lambda: model(node("Concat", ["x", "x"], ["y"], axis=0)), "axis 0"),
     "concatenation with a constant": (
         lambda: model(node("Concat", ["x", "k"], ["y"], axis=1), weights={"k": random(1, 3, 6, 5)}),
         "'k' is a constant",
@@ -417,9 +417,9 @@ REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
         "flatten",
     ),
     "flatten of the batch": (lambda: model(node("Flatten", ["x"], ["y"], axis=0)), "axis 0"),
-    "reflecting padding": (
-        lambda: model(node("Pad", ["x", "p"], ["y"], mode="reflect"), weights={"p": np.zeros(8, np.int64)}),
-        "mode reflect",
+    "padding of an unknown mode": (
+        lambda: model(node("Pad", ["x", "p"], ["y"], mode="mirror"), weights={"p": np.zeros(8, np.int64)}),
+        "mode mirror",
     ),
     "groups that do not divide": (
         lambda: model(node("Conv", ["x", "w"], ["y"], group=2), weights={"w": random(4, 3, 1, 1)}),
