@@ -227,6 +227,7 @@ class ConvTranspose:
         bias: float32 [out_channels].
         stride, dilation: (y, x). pads: (top, left, bottom, right) cut off the full result.
         extra: rows and columns added at the bottom and the right (ONNX ``output_padding``).
+        keeps_scale: its results are means of its inputs, and are to have their scale: nothing is clipped then.
     """
 
     name: str
@@ -240,6 +241,7 @@ class ConvTranspose:
     dilation: Pair = (1, 1)
     groups: int = 1
     relu: bool = False
+    keeps_scale: bool = False
 
     @property
     def inputs(self) -> tuple[str, ...]:
