@@ -96,6 +96,7 @@ def _refusal(case: NodeCase, error: ProPruneError) -> str:
     if not (error.what and error.where and error.remedy):
         return f"WRONG refusal, incomplete: {error}"
     told = not isinstance(error, UnsupportedError) or any(rule in error.what for rule in RULES)
+    told = told or "nothing is left for the engine" in error.what
     if case.operator in BY_NAME and case.images.dtype == np.float32 and not told:
         return f"WRONG refusal, not by a condition of the page: {error}"
     return error.what
