@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
 from proprune_cli.compile.engine_layer import EngineGraph, EngineLayer, HostPass, Phase, Residual, View
+from proprune_cli.compile.host_chains import merged
 from proprune_cli.compile.phases import Run, conv_phases, pad_runs
 from proprune_cli.compile.views import concatenated, selected, window_of
 from proprune_cli.errors import UnsupportedError
@@ -88,8 +89,12 @@ class _Fuser:
         output = self._stored(self._graph.output)
         layers = tuple(layer for passes in self._passes for layer in passes)
         starts = np.cumsum([0, *(len(passes) for passes in self._passes)])
-        hosted = tuple(replace(h, after=int(starts[h.after])) for h in self._hosted)
-        return EngineGraph(self._graph.name, self._tensors, layers, self._graph.input, output, hosted)
+        steps = merged([replace(h, after=int(starts[h.after])) for h in self._hosted], self._uses, self._graph.tensors)
+        kept = {name for step in steps for name in (*step.xs, step.layer.y)}
+        for step in self._hosted:
+            if step.layer.y not in kept and step.layer.y != output:
+                del self._tensors[step.layer.y]
+        return EngineGraph(self._graph.name, self._tensors, layers, self._graph.input, output, steps)
 
     # Passes.
 
