@@ -22,7 +22,7 @@ STEPS: dict[str, tuple[Callable[[], onnx.ModelProto], tuple[str, ...]]] = {
         lambda: pool_model("MaxPool", kernel_shape=[2, 2], strides=[3, 3], pads=[1, 1, 0, 0], ceil_mode=1),
         ("MaxPool",),
     ),
-    "mean over channels": (lambda: model(node("ReduceMean", ["x"], ["y"], axes=[1])), ("ReduceMean",)),
+    "maximum over channels": (lambda: model(node("ReduceMax", ["x"], ["y"], axes=[1])), ("ReduceMax",)),
     "broadcast of rows": (
         lambda: model(node("ReduceMean", ["x"], ["g"], axes=[3]), node("Add", ["x", "g"], ["y"])),
         ("Add",),
