@@ -172,9 +172,13 @@ class Builder:
         top, left, bottom, right = (self.draw(st.integers(max(low[i % 2], -3), 3)) for i in range(4))
         if self.draw(st.booleans()):
             top, left, bottom, right = (min(p, 0) for p in (top, left, bottom, right))
+        mode = self.draw(st.sampled_from(["constant", "constant", "edge", "reflect"]))
+        if mode != "constant":
+            most = (t.height - 1, t.width - 1) if mode == "reflect" else (2, 2)
+            top, left, bottom, right = (min(max(p, 0), most[i % 2]) for i, p in enumerate((top, left, bottom, right)))
         y = self.tensor(t.channels, t.height + top + bottom, t.width + left + right, t.exponent)
         value = self.draw(st.integers(-128, 127))
-        self.layers.append(QPad(f"pad{len(self.layers)}", x, y, (top, left, bottom, right), value))
+        self.layers.append(QPad(f"pad{len(self.layers)}", x, y, (top, left, bottom, right), value, mode))
         return y
 
     def upsample(self, x: str) -> str:

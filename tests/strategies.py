@@ -279,10 +279,15 @@ def _cut(draw: Draw, b: Builder) -> None:
         b.add("Gather", b.constant(chosen), shape=(len(chosen), *b.shape[1:]), axis=1)
     elif kind == "pad":
         pads = [draw(st.integers(-1 if n > 2 else 0, 2)) for n in (*b.shape[1:], *b.shape[1:])]
+        mode = draw(st.sampled_from(["constant", "constant", "edge", "reflect"]))
+        if mode != "constant":
+            most = [n - 1 if mode == "reflect" else 2 for n in b.shape[1:]] * 2
+            pads = [min(max(p, 0), limit) for p, limit in zip(pads, most, strict=True)]
         value = np.asarray(draw(st.sampled_from([0.0, -1.0, 0.7])), np.float32)
         shape = (b.shape[0], b.shape[1] + pads[0] + pads[2], b.shape[2] + pads[1] + pads[3])
         full = np.asarray([0, 0, *pads[:2], 0, 0, *pads[2:]], np.int64)
-        b.add("Pad", b.constant(full), b.constant(value), shape=shape)
+        values = (b.constant(value),) if mode == "constant" else ()
+        b.add("Pad", b.constant(full), *values, shape=shape, mode=mode)
     else:
         start = draw(st.integers(0, size - 1))
         end = draw(st.integers(start + 1, size))

@@ -67,11 +67,11 @@ def _add(body: OnnxBody, node: Node, y: str) -> None:
     elif isinstance(node, Activation):
         body.function(Function(node.op, node.attributes, node.parameters), node.x, y, node.name)
     elif isinstance(node, Concat):
-        body.concat(node.xs, y, node.name)
+        body.concat(node.xs, y, node.name, node.axis)
     elif isinstance(node, Select):
         body.select(node.x, y, node.name, node.channels)
     elif isinstance(node, Pad):
-        body.pad(node.x, y, node.name, node.pads, node.value)
+        body.pad(node.x, y, node.name, node.pads, node.value, node.mode)
     elif isinstance(node, Host):
         body.host(node.model, node.xs, y, node.name)
     elif isinstance(node, Upsample):

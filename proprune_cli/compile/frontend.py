@@ -10,17 +10,21 @@ import onnx
 
 from proprune_cli.compile import frontend_read as read
 from proprune_cli.compile.frontend_host import boundary, host_model, host_nodes
-from proprune_cli.compile.passes.pipeline import CANONICAL, run_passes
+from proprune_cli.compile.frontend_regions import Regions
+from proprune_cli.compile.passes.pipeline import CANONICAL, LAYOUT, run_passes
 from proprune_cli.errors import InputError, UnsupportedError
-from proprune_cli.ir.graph import Graph, Node, Shape
+from proprune_cli.ir.graph import Graph, Node, Reshape, Shape, Transpose
 from proprune_cli.ir.outputs import Output
 from proprune_cli.ir.shapes import infer
 from proprune_cli.ir.verify import verify
 from proprune_cli.ops.folding import FOLDED, fold
 from proprune_cli.ops.host import HOST, MIDDLE
-from proprune_cli.ops.host_step import host_node
+from proprune_cli.ops.host_step import host_nodes as host_steps
 from proprune_cli.ops.importing import Array, Constraint, NodeView, broken_rule, import_node, remedy_of, rule_of
 from proprune_cli.ops.registry import BY_NAME
+
+Steps = dict[int, tuple[frozenset[int], UnsupportedError]]
+"""Parts that the host runs as one step, by the number of every node in them, and why the engine cannot."""
 
 
 def import_onnx(source: str | Path | onnx.ModelProto) -> Graph:
@@ -36,6 +40,31 @@ def import_onnx(source: str | Path | onnx.ModelProto) -> Graph:
         UnsupportedError: an operator, type, shape or operator set that is not supported; names the node.
     """
     model = read.read_model(source)
+    steps: Steps = {}
+    while True:
+        graph, regions = _imported(model, steps)
+        try:
+            check_layout(graph)
+        except UnsupportedError as refusal:
+            seed = regions.blamed(refusal.where)
+            if seed is None:  # nothing to compute at all: canonicalise says so
+                return graph
+            part = None if seed in steps else regions.around(frozenset({seed}))
+            if part is None:
+                raise
+            steps.update((i, (part, refusal)) for i in part)
+        else:
+            return graph
+
+
+def check_layout(graph: Graph) -> None:
+    """Raises UnsupportedError where reshapes and transpositions do not disappear; names the node."""
+    if any(isinstance(node, Reshape | Transpose) for node in graph.nodes):
+        with np.errstate(all="ignore"):
+            run_passes(graph, LAYOUT)
+
+
+def _imported(model: onnx.ModelProto, steps: Steps) -> tuple[Graph, Regions]:
     opset = read.opset_of(model)
     name, batch, shape = read.the_input(model)
     results = read.the_outputs(model)
@@ -44,7 +73,8 @@ def import_onnx(source: str | Path | onnx.ModelProto) -> Graph:
     with np.errstate(all="ignore"):  # Overflow is found by the verifier, which names the node.
         protos = _sorted_nodes(model, {name, *constants})
         hosted = host_nodes(protos, results)
-        nodes = [node for i, proto in enumerate(protos) if i not in hosted for node in views.take(proto)]
+        regions = Regions(model, protos, hosted)
+        nodes = _import_nodes(views, regions, protos, hosted, dict(steps))
     names = results
     tail: onnx.ModelProto | None = None
     if hosted:
@@ -63,7 +93,42 @@ def import_onnx(source: str | Path | onnx.ModelProto) -> Graph:
     outputs = tuple(Output(output, output, views.shapes[output]) for output in names)
     graph = Graph(model.graph.name or "network", dict(views.shapes), tuple(nodes), name, outputs, tail, results)
     verify(graph, after="import")
-    return graph
+    return graph, regions
+
+
+def _import_nodes(
+    views: _Importer, regions: Regions, protos: list[onnx.NodeProto], tail: frozenset[int], steps: Steps
+) -> list[Node]:
+    """All nodes but those of ``tail``. Where the engine refuses one, it and those around it become a host's step.
+
+    Nodes of a step that were imported before it was found remain; nothing reads them.
+
+    Args:
+        steps: those that are known, by the numbers of their nodes; others are added.
+    """
+    nodes: list[Node] = []
+    for index, proto in enumerate(protos):
+        if index in tail:
+            continue
+        part, refusal = steps.get(index, (frozenset[int](), None))
+        if refusal is None:
+            try:
+                nodes += views.take(proto)
+                continue
+            except UnsupportedError as error:
+                found = regions.around(frozenset({index}))
+                if found is None:
+                    raise
+                part, refusal = found, error
+            for other, _ in list(steps.values()):
+                if part & other and max(other) > index:
+                    part = regions.around(part | other) or frozenset()
+            if not part:
+                raise refusal
+            steps.update((i, (part, refusal)) for i in part)
+        if index == max(part):
+            nodes += views.take_part([protos[i] for i in sorted(part)], refusal)
+    return nodes
 
 
 def canonicalise(graph: Graph) -> Graph:
@@ -113,7 +178,7 @@ class _Importer:
         if proto.op_type in MIDDLE:
             broken = broken_rule(operator, view) if operator is not None else None
             if operator is None or broken is not None:
-                return self._known([self._on_host(view, broken)])
+                return self._known(self._on_host(view, broken))
         if operator is None:
             reason = "it is evaluated between constants only, here an activation reaches it"
             if proto.op_type in HOST:
@@ -123,10 +188,21 @@ class _Importer:
             raise view.refusal(reason, f"one of the {len(BY_NAME)} operators of docs/supported-operators.md may do")
         return self._known(import_node(operator, view))
 
-    def _on_host(self, view: NodeView, broken: tuple[Constraint, str] | None) -> Node:
+    def take_part(self, protos: list[onnx.NodeProto], error: UnsupportedError) -> list[Node]:
+        """Several nodes as one step of the host. ``error``: why the engine cannot run them."""
+        last = protos[-1]
+        view = NodeView(last, self._name(last), self._opset, self._batch, self.shapes, self._constants, self._used)
+        try:
+            return self._known(host_steps(view, protos[:-1]))
+        except UnsupportedError as other:
+            also = f"{error.what}; nor can the host run it ({other.what.partition(': ')[2]})"
+            raise UnsupportedError(also, where=error.where, remedy=error.remedy) from other
+
+    def _on_host(self, view: NodeView, broken: tuple[Constraint, str] | None) -> list[Node]:
         """The node as a step of the host. ``broken``: the engine's rule that does not hold, for the message."""
         try:
-            return host_node(view, self._indices.get(view.input_name(1)))
+            before = self._indices.get(view.input_name(1))
+            return host_steps(view, () if before is None else (before,))
         except UnsupportedError as error:
             if broken is None:
                 raise

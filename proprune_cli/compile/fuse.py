@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
 from proprune_cli.compile.engine_layer import EngineGraph, EngineLayer, HostPass, Phase, Residual, View
-from proprune_cli.compile.phases import conv_phases
-from proprune_cli.compile.views import concatenated, cropped, selected
+from proprune_cli.compile.host_chains import merged
+from proprune_cli.compile.phases import Run, conv_phases, pad_runs
+from proprune_cli.compile.views import concatenated, selected, window_of
 from proprune_cli.errors import UnsupportedError
 from proprune_cli.ir.quantized import (
     EXPONENT_SPREAD,
@@ -60,7 +61,7 @@ class _Fuser:
     def run(self) -> EngineGraph:
         for layer in self._graph.layers:
             if isinstance(layer, QConcat):
-                self._concat(layer)
+                self._concat(layer) if layer.axis == 1 else self._join_space(layer)
             elif isinstance(layer, QSelect):
                 self._views[layer.y] = selected(self._views[layer.x], layer.channels)
             elif isinstance(layer, QPad):
@@ -88,8 +89,13 @@ class _Fuser:
         outputs = tuple(replace(o, tensor=self._stored(o.tensor)) for o in self._graph.outputs)
         layers = tuple(layer for passes in self._passes for layer in passes)
         starts = np.cumsum([0, *(len(passes) for passes in self._passes)])
-        hosted = tuple(replace(h, after=int(starts[h.after])) for h in self._hosted)
-        return EngineGraph(self._graph.name, self._tensors, layers, self._graph.input, outputs, hosted)
+        returned = {output.tensor for output in outputs}
+        steps = merged([replace(h, after=int(starts[h.after])) for h in self._hosted], self._uses, self._graph.tensors)
+        kept = {name for step in steps for name in (*step.xs, step.layer.y)}
+        for step in self._hosted:
+            if step.layer.y not in kept and step.layer.y not in returned:
+                del self._tensors[step.layer.y]
+        return EngineGraph(self._graph.name, self._tensors, layers, self._graph.input, outputs, steps)
 
     # Passes.
 
@@ -135,13 +141,14 @@ class _Fuser:
 
     def _conv_transpose(self, layer: QConvTranspose) -> None:
         x, y = self._graph.tensors[layer.x], self._graph.tensors[layer.y]
-        view = self._dense_view(layer.x)
-        phases = list(conv_phases(layer, (y.height, y.width)))
+        diagonal = layer.groups > 1 and layer.groups == x.channels == y.channels
+        view = self._canonical(layer.x) if diagonal else self._dense_view(layer.x)
+        phases = list(conv_phases(layer, (y.height, y.width), diagonal=diagonal))
         total = layer.weight.size * x.height * x.width
         passes = [
             EngineLayer(
                 f"{layer.name}[{p.first[0]},{p.first[1]}]" if len(phases) > 1 else layer.name,
-                "dense",
+                "diagonal" if diagonal else "dense",
                 view,
                 y.name,
                 y.channels,
@@ -149,7 +156,9 @@ class _Fuser:
                 (p.weight.shape[2], p.weight.shape[3]),
                 pads=(*p.pads, 0, 0),
                 dilation=p.dilation,
-                weight=_over_slots(p.weight.reshape(*p.weight.shape[:2], -1), view),
+                weight=p.weight.reshape(len(p.weight), -1)
+                if diagonal
+                else _over_slots(p.weight.reshape(*p.weight.shape[:2], -1), view),
                 bias=layer.bias,
                 multiplier=layer.multiplier,
                 relu_before=layer.relu,
@@ -176,9 +185,36 @@ class _Fuser:
     def _pad(self, layer: QPad) -> None:
         y = self._graph.tensors[layer.y]
         if max(layer.pads) <= 0:
-            self._views[layer.y] = cropped(self._views[layer.x], layer.pads, (y.height, y.width))
-        else:
+            first = (-layer.pads[0], -layer.pads[1])
+            self._views[layer.y] = window_of(self._views[layer.x], first, (y.height, y.width))
+        elif layer.mode == "constant":
             self._max(layer.name, layer.x, y, pads=layer.pads, pad_value=layer.value)
+        else:
+            x, (top, left, bottom, right) = self._graph.tensors[layer.x], layer.pads
+            rows = pad_runs(x.height, top, bottom, layer.mode)
+            columns = pad_runs(x.width, left, right, layer.mode)
+            view = self._canonical(layer.x)
+            self._add(y, [self._copy(layer.name, view, y, row, column) for row in rows for column in columns])
+
+    def _join_space(self, layer: QConcat) -> None:
+        y = self._graph.tensors[layer.y]
+        passes: list[EngineLayer] = []
+        at = 0
+        for name in layer.xs:
+            x = self._graph.tensors[name]
+            first = (at, 0) if layer.axis == 2 else (0, at)
+            rows, columns = Run(0, first[0], x.height), Run(0, first[1], x.width)
+            passes.append(self._copy(layer.name, self._canonical(name), y, rows, columns))
+            at += x.height if layer.axis == 2 else x.width
+        self._add(y, passes)
+
+    @staticmethod
+    def _copy(name: str, view: View, y: QTensor, rows: Run, columns: Run) -> EngineLayer:
+        """The pass that fills a rectangle of ``y`` from one of ``view``."""
+        window = window_of(view, (rows.source, columns.source), (rows.count, columns.count))
+        first, size = (rows.first, columns.first), (rows.count, columns.count)
+        phase = Phase((y.height, y.width), first)
+        return EngineLayer(f"{name}[{first[0]},{first[1]}]", "max", window, y.name, y.channels, size, phase=phase)
 
     def _outside(self, layer: QHost) -> None:
         """The processor computes between the passes so far and those to come: a barrier."""
@@ -238,10 +274,11 @@ class _Fuser:
         if host is not None and own != other and self._passes[host][0].residual is None and ready < host and (
             self._passes[host][0].lookup != isa.Lookup.AFTER
         ):  # fmt: skip
-            changed = [
-                replace(p, residual=_from_phase(residual, p.phase), relu_after=layer.relu) for p in self._passes[host]
-            ]
-            self._join(host, y, changed)
+            self._join(
+                host,
+                y,
+                [replace(p, residual=_at(residual, p.output), relu_after=layer.relu) for p in self._passes[host]],
+            )
         else:
             self._max(layer.name, own, y, residual=residual, relu_after=layer.relu)
 
@@ -282,6 +319,15 @@ class _Fuser:
         return name
 
 
+def _at(residual: Residual, phase: Phase) -> Residual:
+    """The operand of a pass that fills some pixels of its planes: those same pixels of the operand's planes."""
+    if residual.broadcast or phase.first == (0, 0):
+        return residual
+    view = residual.view
+    shifted = replace(view, top=view.top + phase.first[0], left=view.left + phase.first[1])
+    return replace(residual, view=shifted)
+
+
 def _dense(weight: NDArray[np.int8], groups: int) -> NDArray[np.int8]:
     """Expand a grouped weight [out, in/groups, kh, kw] to [out, in, kh*kw]; off-group weights are 0."""
     out_channels, per_group = weight.shape[:2]
@@ -317,15 +363,6 @@ def _residual(layer: QAdd | QMul, own: str, other: str, view: View, graph: QGrap
     _check_spread(layer, "Add", max(abs(a), abs(b)))
     right = max(0, -a, -b)
     return Residual(view, isa.Combine.ADD, a + right, b + right, right, layer.subtract, broadcast)
-
-
-def _from_phase(residual: Residual, phase: Phase | None) -> Residual:
-    """The operand from the first pixel on that a phase fills."""
-    if phase is None or residual.broadcast:
-        return residual
-    view = residual.view
-    moved = replace(view, top=view.top + phase.first[0], left=view.left + phase.first[1])
-    return replace(residual, view=moved)
 
 
 def _check_spread(layer: QAdd | QMul, op: str, spread: int) -> None:

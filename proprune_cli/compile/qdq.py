@@ -106,13 +106,14 @@ class _Builder(OnnxBody):
         elif isinstance(layer, QTable):
             self.function(function_of(layer), inputs[0], y, layer.name)
         elif isinstance(layer, QConcat):
-            self.concat(inputs, y, layer.name)
+            self.concat(inputs, y, layer.name, layer.axis)
         elif isinstance(layer, QSelect):
             self.select(inputs[0], y, layer.name, layer.channels)
         elif isinstance(layer, QHost):
             self.host(layer.model, [self._fenced(x, layer.name) for x in inputs], y, layer.name)
         elif isinstance(layer, QPad):
-            self.pad(inputs[0], y, layer.name, layer.pads, layer.value * 2.0 ** self._exponent(layer.y))
+            value = layer.value * 2.0 ** self._exponent(layer.y)
+            self.pad(inputs[0], y, layer.name, layer.pads, value, layer.mode)
         else:
             self.upsample(inputs[0], y, layer.name, layer.scale)
 

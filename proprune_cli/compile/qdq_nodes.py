@@ -35,13 +35,15 @@ class OnnxBody:
         self.constants.append(numpy_helper.from_array(value, name))
         return name
 
-    def concat(self, xs: Sequence[str], y: str, name: str) -> None:
-        self.add("Concat", xs, y, name, axis=1)
+    def concat(self, xs: Sequence[str], y: str, name: str, axis: int) -> None:
+        self.add("Concat", xs, y, name, axis=axis)
 
     def select(self, x: str, y: str, name: str, channels: NDArray[np.int64]) -> None:
         self.add("Gather", [x, self.constant(f"{name}/channels", channels)], y, name, axis=1)
 
-    def pad(self, x: str, y: str, name: str, pads: tuple[int, int, int, int], value: float) -> None:
+    def pad(
+        self, x: str, y: str, name: str, pads: tuple[int, int, int, int], value: float, mode: str = "constant"
+    ) -> None:
         """``pads`` is (top, left, bottom, right); what crops comes before what grows."""
         crop, grow = [min(p, 0) for p in pads], [max(p, 0) for p in pads]
         if any(crop):
@@ -55,8 +57,8 @@ class OnnxBody:
             x = cropped
         if any(grow) or not any(crop):
             full = self.constant(f"{name}/pads", np.asarray([0, 0, *grow[:2], 0, 0, *grow[2:]], np.int64))
-            fill = self.constant(f"{name}/value", np.asarray(value, np.float32))
-            self.add("Pad", [x, full, fill], y, name, mode="constant")
+            fill = [self.constant(f"{name}/value", np.asarray(value, np.float32))] if mode == "constant" else []
+            self.add("Pad", [x, full, *fill], y, name, mode=mode)
 
     def upsample(self, x: str, y: str, name: str, scale: tuple[int, int]) -> None:
         scales = self.constant(f"{name}/scales", np.asarray([1, 1, *scale], np.float32))

@@ -245,12 +245,12 @@ def _layer(node: Node, exponents: Mapping[str, int], convs: Mapping[str, Quantis
         table = fill_table(node, exponents[node.x], exponents[node.y])
         return QTable(node.name, node.x, node.y, table, node.op, node.attributes, node.parameters)
     if isinstance(node, Concat):
-        return QConcat(node.name, node.xs, node.y)
+        return QConcat(node.name, node.xs, node.y, node.axis)
     if isinstance(node, Select):
         return QSelect(node.name, node.x, node.y, node.channels)
     if isinstance(node, Pad):
         value = int(np.clip(np.rint(np.ldexp(node.value, -exponents[node.y])), -128, 127))
-        return QPad(node.name, node.x, node.y, node.pads, value)
+        return QPad(node.name, node.x, node.y, node.pads, value, node.mode)
     if isinstance(node, Host):
         return QHost(node.name, node.xs, node.y, node.model, node.operators)
     if isinstance(node, Upsample):

@@ -63,7 +63,7 @@ def tied_groups(graph: Graph) -> dict[str, str]:
         return name
 
     for node in graph.nodes:
-        if isinstance(node, TYING):
+        if isinstance(node, TYING) or (isinstance(node, ConvTranspose) and node.keeps_scale):
             for name in node.inputs:
                 # The older tensor represents, so that the result does not depend on how groups grew.
                 parent[head(node.y)] = head(name)

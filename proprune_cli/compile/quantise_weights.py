@@ -13,8 +13,12 @@ from proprune_cli.ir.quantized import ACCUMULATOR_LIMIT, MULTIPLIER_LIMIT, REQUA
 COARSE = 33 / 32
 """A channel counts as limited when its scale is wider than its largest weight asks for by more than this factor."""
 
+LARGEST_MULTIPLE = 127
+WHOLE = 1e-4
+"""Weights of a channel count as multiples of its least one up to the first, each within the second of a whole one."""
+
 WORST_UNIFORM = 1.0
-"""A channel of equal weights goes by the general rule when the special one would err by this many output codes."""
+"""A channel of such multiples goes by the general rule when the special one would err by this many output codes."""
 
 BLOCK = 1 << 18
 """Weights handled at a time: float64 copies of these stay in the cache, and memory stays bounded."""
@@ -195,36 +199,43 @@ def _sums(weight: F64, low: int) -> tuple[F64, F64]:
 
 
 def _uniform(weight: F64, bias: F64, unit: float, ey: int, low: int) -> tuple[NDArray[np.bool_], F64, I64]:
-    """Channels whose weights all have one magnitude (pooling, one-tap scaling, binary): a power of two as the code.
+    """Channels whose weights are small whole multiples of one number (pooling, one-tap scaling, binary, bilinear).
 
-    Then the multiplier carries the value. Among codes 1 to 64 and multipliers with t trailing zero bits, the pair with
-    the least error of product and bias together is taken, of those for which the float path is provably exact. The
-    product's relative error stays near 2**-12, and below where no sum can pass 256 output codes.
+    Those multiples times a power of two are the codes, and the multiplier carries the value. Among powers up to 64 and
+    multipliers with t trailing zero bits, the pair with the least error of product and bias together is taken, of those
+    for which the float path is provably exact. The product's relative error stays near 2**-12, and below where no sum
+    can pass 256 output codes.
 
     Returns:
         Which channels (bool [out]), their codes (float64 [out, n]) and multipliers (int64 [out]).
     """
     magnitude = np.abs(weight)
     peak = magnitude.max(axis=1)
-    same = (peak > 0) & ((magnitude == peak[:, None]) | (magnitude == 0)).all(axis=1)
+    least = np.where(magnitude > 0, magnitude, np.inf).min(axis=1)
+    same = (peak > 0) & (peak <= LARGEST_MULTIPLE * least * (1 + WHOLE))
     codes, chosen = np.zeros_like(weight), np.ones(peak.shape, np.int64)
     rows = np.flatnonzero(same)
+    multiples = weight[rows] / least[rows, None]
+    whole = (np.abs(multiples - np.rint(multiples)) <= WHOLE).all(axis=1)
+    same[rows[~whole]] = False
+    rows, multiples = rows[whole], np.rint(multiples[whole])
     if not rows.size:
         return same, codes, chosen
-    signs, wanted, real_bias = np.sign(weight[rows]), peak[rows] * unit, bias[rows]
-    ones = _reach(signs, np.zeros(len(rows)), low)
+    wanted, real_bias = least[rows] * unit, bias[rows]
+    most, ones = np.abs(multiples).max(axis=1), _reach(multiples, np.zeros(len(rows)), low)
     power, zeros = (axis.reshape(-1, 1) for axis in np.mgrid[0:7, 0:15])
     code, trailing = np.left_shift(1, power), np.left_shift(np.int64(1), zeros)
     multiplier = (np.maximum(np.rint(wanted / (code * trailing)), 1.0) * trailing).astype(np.int64)
     bias_codes = _bias_codes(real_bias, multiplier, ey)
     reach = code * ones + np.abs(bias_codes)
     fits = (multiplier < MULTIPLIER_LIMIT) & (reach * _odd_part(multiplier) < ACCUMULATOR_LIMIT)
+    fits &= code * most <= LARGEST_MULTIPLE
     # In output codes: the product's relative error at full scale, and the bias's rounding.
     rounding = bias_codes * multiplier * 2.0**-REQUANT_SHIFT - real_bias * 2.0**-ey
     cost = 128.0 * np.abs(multiplier * code / wanted - 1.0) + np.abs(rounding)
     cost = np.where(fits, cost, np.inf)
     best, each = cost.argmin(axis=0), np.arange(len(rows))
-    codes[rows] = signs * code[best]
+    codes[rows] = multiples * code[best]
     chosen[rows] = multiplier[best, each]
     same[rows] = cost[best, each] < WORST_UNIFORM
     return same, codes, chosen

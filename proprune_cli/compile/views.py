@@ -26,9 +26,9 @@ def selected(view: View, channels: NDArray[np.int64]) -> View:
     return _tidy(replace(view, slots=view.slots[channels]))
 
 
-def cropped(view: View, pads: tuple[int, int, int, int], size: tuple[int, int]) -> View:
-    """The window that negative ``pads`` (top, left, …) leave, of ``size``."""
-    return replace(view, top=view.top - pads[0], left=view.left - pads[1], height=size[0], width=size[1])
+def window_of(view: View, first: tuple[int, int], size: tuple[int, int]) -> View:
+    """The rows and columns of ``view`` from ``first`` on, ``size`` of them."""
+    return replace(view, top=view.top + first[0], left=view.left + first[1], height=size[0], width=size[1])
 
 
 def _tidy(view: View) -> View:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -16,6 +17,7 @@ Shape = tuple[int, ...]
 
 Pair = tuple[int, int]
 Pads = tuple[int, int, int, int]
+PadMode = Literal["constant", "edge", "reflect"]
 F32 = NDArray[np.float32]
 
 
@@ -178,11 +180,12 @@ class Activation:
 
 @dataclass(frozen=True)
 class Concat:
-    """Channels of several tensors one after the other."""
+    """Channels of several tensors one after the other; with ``axis`` 2 their rows, with 3 their columns."""
 
     name: str
     xs: tuple[str, ...]
     y: str
+    axis: int = 1
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -226,6 +229,7 @@ class ConvTranspose:
         bias: float32 [out_channels].
         stride, dilation: (y, x). pads: (top, left, bottom, right) cut off the full result.
         extra: rows and columns added at the bottom and the right (ONNX ``output_padding``).
+        keeps_scale: its results are means of its inputs, and are to have their scale: nothing is clipped then.
     """
 
     name: str
@@ -239,6 +243,7 @@ class ConvTranspose:
     dilation: Pair = (1, 1)
     groups: int = 1
     relu: bool = False
+    keeps_scale: bool = False
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -275,13 +280,19 @@ class Reshape:
 
 @dataclass(frozen=True)
 class Pad:
-    """``value`` around the image; ``pads`` is (top, left, bottom, right), negative ones crop."""
+    """``value`` around the image; ``pads`` is (top, left, bottom, right), negative ones crop.
+
+    Attributes:
+        mode: "constant", or with pads that are not negative "edge" (the border's pixels are repeated) or "reflect" (the
+            image is mirrored at its outermost pixels).
+    """
 
     name: str
     x: str
     y: str
     pads: Pads
     value: float = 0.0
+    mode: PadMode = "constant"
 
     @property
     def inputs(self) -> tuple[str, ...]:

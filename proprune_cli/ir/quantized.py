@@ -15,6 +15,7 @@ Arithmetic (all of it exact in integers):
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -164,11 +165,15 @@ class QTable:
 
 @dataclass(frozen=True)
 class QConcat:
-    """Channels of several tensors one after the other; all share one exponent, so nothing is requantised."""
+    """Channels of several tensors one after the other; all share one exponent, so nothing is requantised.
+
+    With ``axis`` 2 their rows follow one another, with 3 their columns.
+    """
 
     name: str
     xs: tuple[str, ...]
     y: str
+    axis: int = 1
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -191,13 +196,18 @@ class QSelect:
 
 @dataclass(frozen=True)
 class QPad:
-    """Constant padding; negative pads crop (spatial Slice). ``value`` is a code."""
+    """Constant padding; negative pads crop (spatial Slice). ``value`` is a code.
+
+    With ``mode`` "edge" the border's pixels are repeated, with "reflect" the image is mirrored at them; no pad is
+    negative then, and ``value`` says nothing.
+    """
 
     name: str
     x: str
     y: str
     pads: tuple[int, int, int, int]
     value: int = 0
+    mode: Literal["constant", "edge", "reflect"] = "constant"
 
     @property
     def inputs(self) -> tuple[str, ...]:

@@ -102,9 +102,10 @@ def _moved(node: Node, x: Shape, tensors: Mapping[str, Shape]) -> Shape:
         return (node.weight.shape[1] * node.groups, *size)
     if isinstance(node, Concat):
         shapes = [tensors[name] for name in node.xs]
-        if any(shape[1:] != x[1:] for shape in shapes):
+        at = node.axis - 1
+        if at >= len(x) or any((*shape[:at], *shape[at + 1 :]) != (*x[:at], *x[at + 1 :]) for shape in shapes):
             raise _bad(node, f"its inputs have different sizes, {[list(shape) for shape in shapes]}")
-        return (sum(shape[0] for shape in shapes), *x[1:])
+        return (*x[:at], sum(shape[at] for shape in shapes), *x[at + 1 :])
     if isinstance(node, Host):
         for name in node.xs:
             _image(node, tensors[name])
@@ -121,6 +122,9 @@ def _moved(node: Node, x: Shape, tensors: Mapping[str, Shape]) -> Shape:
         size = (x[1] + node.pads[0] + node.pads[2], x[2] + node.pads[1] + node.pads[3])
         if min(size) < 1 or min(x[1] + min(node.pads[0], node.pads[2]), x[2] + min(node.pads[1], node.pads[3])) < 1:
             raise _bad(node, f"nothing is left of {x[1]}x{x[2]} after pads of {list(node.pads)}")
+        least = max(node.pads[0], node.pads[2]) < x[1] and max(node.pads[1], node.pads[3]) < x[2]
+        if node.mode != "constant" and (min(node.pads) < 0 or (node.mode == "reflect" and not least)):
+            raise _bad(node, f"pads of {list(node.pads)} in mode {node.mode} do not fit {x[1]}x{x[2]}")
         return (x[0], *size)
     if isinstance(node, Transpose):
         if sorted(node.perm) != list(range(len(x))):

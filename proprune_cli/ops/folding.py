@@ -106,8 +106,7 @@ def _cast(view: NodeView, values: list[Array]) -> Array:
 def _constant_of_shape(view: NodeView, values: list[Array]) -> Array:
     fill = view.tensor_of("value")
     shape = tuple(int(i) for i in values[0].reshape(-1))
-    if prod(shape) > LARGEST:
-        raise ValueError(f"{list(shape)} are too many elements")
+    _limit(shape)
     return np.zeros(shape, np.float32) if fill is None else np.full(shape, fill.reshape(-1)[0])
 
 
@@ -129,6 +128,35 @@ def _transpose(view: NodeView, values: list[Array]) -> Array:
     return np.transpose(values[0], view.ints_of("perm"))
 
 
+def _expand(_: NodeView, values: list[Array]) -> Array:
+    shape = np.broadcast_shapes(values[0].shape, tuple(int(i) for i in values[1].reshape(-1)))
+    _limit(shape)
+    return np.broadcast_to(values[0], shape)
+
+
+def _tile(_: NodeView, values: list[Array]) -> Array:
+    times = [int(i) for i in values[1].reshape(-1)]
+    _limit(tuple(n * t for n, t in zip(values[0].shape, times, strict=True)))
+    return np.tile(values[0], times)
+
+
+def _range(_: NodeView, values: list[Array]) -> Array:
+    first, end, step = (value.reshape(-1)[0] for value in values)
+    _limit((max(int((end - first) / step) + 1, 0),))
+    return np.arange(first, end, step, dtype=values[0].dtype)
+
+
+def _modulo(view: NodeView, values: list[Array]) -> Array:
+    if not np.asarray(values[1]).all():
+        raise ZeroDivisionError("division by zero")
+    return np.fmod(values[0], values[1]) if view.int_of("fmod", 0) else np.mod(values[0], values[1])
+
+
+def _limit(shape: tuple[int, ...]) -> None:
+    if prod(shape) > LARGEST:
+        raise ValueError(f"{list(shape)} are too many elements")
+
+
 _FOLDS: dict[str, Callable[[NodeView, list[Array]], Array]] = {
     "Identity": lambda _, values: values[0],
     "Unsqueeze": _unsqueeze,
@@ -140,6 +168,12 @@ _FOLDS: dict[str, Callable[[NodeView, list[Array]], Array]] = {
     "ConstantOfShape": _constant_of_shape,
     "Reshape": _reshape,
     "Transpose": _transpose,
+    "Equal": lambda _, values: np.asarray(values[0] == values[1]),
+    "Expand": _expand,
+    "Mod": _modulo,
+    "Range": _range,
+    "Tile": _tile,
+    "Where": lambda _, values: np.where(values[0], values[1], values[2]),
     "Add": lambda _, values: values[0] + values[1],
     "Sub": lambda _, values: values[0] - values[1],
     "Mul": lambda _, values: values[0] * values[1],

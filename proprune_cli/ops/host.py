@@ -24,3 +24,11 @@ MIDDLE: frozenset[str] = frozenset(
 """Operators that the host runs between the engine's layers, each from int8 codes to int8 codes, where the engine has no
 rule for them or where its rule's conditions (Resize, Upsample) do not hold. They read and make float activations of
 channels x height x width, and treat every image of a batch alone."""
+
+NOT_IN_STEPS: frozenset[str] = frozenset(
+    {"Bernoulli", "Compress", "Conv", "ConvTranspose", "If", "Loop", "Multinomial", "NonMaxSuppression", "NonZero"}
+    | {"Optional", "OptionalGetElement", "OptionalHasElement", "RandomNormal", "RandomNormalLike", "RandomUniform"}
+    | {"RandomUniformLike", "Scan", "SequenceAt", "SequenceConstruct", "SplitToSequence", "Unique"}
+)
+"""Operators that no step of the host may hold: the engine's own work, random numbers, and results without fixed sizes.
+All others may be part of a step together with those around them, so that the step as a whole reads and makes images."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any, cast
 
@@ -12,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper, version_converter
 
 from proprune_cli.accel.host import run_host_model
 from proprune_cli.errors import UnsupportedError
-from proprune_cli.ir.graph import Host, Shape
+from proprune_cli.ir.graph import Host, Node, Reshape, Shape
 from proprune_cli.ir.quantized import QHost, QTensor
 from proprune_cli.ops.importing import Array, NodeView, remedy_of, rule_of
 from proprune_cli.ops.resize import known_sizes, scales_of
@@ -26,17 +27,18 @@ OPSET = 13
 IR_VERSION = 8
 
 
-def host_node(view: NodeView, before: onnx.NodeProto | None = None) -> Host:
-    """The node as a step of the host.
+def host_nodes(view: NodeView, before: Sequence[onnx.NodeProto] = ()) -> list[Node]:
+    """The node as a step of the host; features become images of one pixel before it, and features again after it.
 
     Args:
-        before: a node that runs in the same step, just before it: the MaxPool whose indices a MaxUnpool reads.
+        before: nodes that run in the same step, before it, such as the MaxPool whose indices a MaxUnpool reads. No
+            other node reads what they make.
 
     Raises:
         UnsupportedError: it reads or makes something else than float channels x height x width, mixes the images of a
             batch, or is nothing that ONNX Runtime runs.
     """
-    protos = [proto for proto in (before, view.proto) if proto is not None]
+    protos = [*before, view.proto]
     made = {name for proto in protos for name in proto.output if name}
     read = list(dict.fromkeys(name for proto in protos for name in proto.input if name and name not in made))
     xs = tuple(name for name in read if name in view.shapes)
@@ -55,12 +57,21 @@ def host_node(view: NodeView, before: onnx.NodeProto | None = None) -> Host:
         node.output.extend(names[name] if name else "" for name in proto.output)
         nodes.append(node)
     tensors = [numpy_helper.from_array(value, names[name]) for name, value in constants.items()]
-    shapes = [view.shapes[x] for x in xs]
-    model = _converted(view, _model(nodes, tensors, shapes, view.opset), shapes)
-    shape = _shape_of(view, model, shapes)
+    shapes = [_image(view.shapes[x]) for x in xs]
+    flat = [names[x] for x in xs if len(view.shapes[x]) == 1]
+    model = _converted(view, _model(_flattened(nodes, flat, tensors), tensors, shapes, view.opset), shapes)
+    _free_batch(model, view.batch)
+    shape, features = _shape_of(view, model, shapes)
     _keep_batch(model, shapes[0], shape)
     _check_batch(view, model, shapes)
-    return Host(view.name, xs, view.y, model.SerializeToString(), tuple(p.op_type for p in protos), shape)
+    around: list[Node] = []
+    read_as = {x: f"{view.y}.image.{x}" if len(view.shapes[x]) == 1 else x for x in xs}
+    for x, image in read_as.items():
+        if image != x:
+            around.append(Reshape(f"{view.name}.image.{x}", x, image, _image(view.shapes[x])))
+    y, operators = f"{view.y}.image" if features else view.y, tuple(p.op_type for p in protos)
+    around.append(Host(view.name, tuple(read_as.values()), y, model.SerializeToString(), operators, shape))
+    return [*around, Reshape(view.name + ".features", y, view.y, shape[:1])] if features else around
 
 
 def codes_model(layer: QHost, tensors: dict[str, QTensor]) -> bytes:
@@ -105,7 +116,7 @@ def _check(view: NodeView, read: list[str], xs: tuple[str, ...]) -> None:
     unknown = [name for name in read if name not in view.shapes and name not in view.constants]
     if unknown:
         raise view.refusal(f"it reads {unknown[0]!r}, which is neither an activation nor a constant")
-    flat = [view.shapes[x] for x in xs if len(view.shapes[x]) != 3]
+    flat = [view.shapes[x] for x in xs if len(view.shapes[x]) not in (1, 3)]
     if flat or not xs:
         raise view.refusal(rule + (f"it reads {list(flat[0])}" if flat else "it reads constants alone"))
     if view.op in ("Resize", "Upsample"):
@@ -203,14 +214,60 @@ def _run(view: NodeView, model: onnx.ModelProto, inputs: list[Array]) -> Array:
         raise view.refusal(f"it would run on the host, and ONNX Runtime refuses it ({said})") from error
 
 
-def _shape_of(view: NodeView, model: onnx.ModelProto, shapes: list[Shape]) -> Shape:
+def _image(shape: Shape) -> Shape:
+    """Features as an image of one pixel."""
+    return (*shape, 1, 1) if len(shape) == 1 else shape
+
+
+def _flattened(nodes: list[onnx.NodeProto], flat: list[str], tensors: list[onnx.TensorProto]) -> list[onnx.NodeProto]:
+    """``nodes``, reading the features in the images ``flat`` of one pixel each; a constant joins ``tensors``."""
+    if not flat:
+        return nodes
+    tensors.append(numpy_helper.from_array(np.asarray([0, -1], np.int64), "features"))
+    for node in nodes:
+        for i, name in enumerate(node.input):
+            if name in flat:
+                node.input[i] = f"{name}_flat"
+    return [*(helper.make_node("Reshape", [name, "features"], [f"{name}_flat"]) for name in flat), *nodes]
+
+
+def _free_batch(model: onnx.ModelProto, batch: int) -> None:
+    """Shapes that hold the exporter's batch as their first number: 0, the input's own, or for Expand 1."""
+    values = {tensor.name: tensor for tensor in model.graph.initializer}
+    for number, node in enumerate(model.graph.node):
+        tensor = values.get(node.input[1]) if node.op_type in ("Reshape", "Expand") else None
+        if tensor is None or tensor.data_type != TensorProto.INT64:
+            continue
+        value = numpy_helper.to_array(tensor).copy()
+        if value.size > 1 and value[0] == batch:
+            value[0] = 0 if node.op_type == "Reshape" else 1
+            for attribute in node.attribute:
+                attribute.i = 0 if attribute.name == "allowzero" else attribute.i
+            model.graph.initializer.append(numpy_helper.from_array(value, f"shape{number}"))
+            node.input[1] = f"shape{number}"
+
+
+def _shape_of(view: NodeView, model: onnx.ModelProto, shapes: list[Shape]) -> tuple[Shape, bool]:
+    """The result's shape as an image, and whether it was features; the model then makes an image of them."""
     y = _run(view, model, [np.zeros((1, *shape), np.float32) for shape in shapes])
+    features = y.ndim == 2 and len(y) == 1
+    if features:
+        made = [i for node in model.graph.node for i, name in enumerate(node.output) if name == "y"]
+        last = next(node for node in model.graph.node if "y" in node.output)
+        last.output[made[0]] = "y_flat"
+        for node in model.graph.node:
+            for i, name in enumerate(node.input):
+                if name == "y":
+                    node.input[i] = "y_flat"
+        model.graph.initializer.append(numpy_helper.from_array(np.asarray([0, y.shape[1], 1, 1], np.int64), "image"))
+        model.graph.node.append(helper.make_node("Reshape", ["y_flat", "image"], ["y"]))
+        y = y[:, :, None, None]
     if y.dtype != np.float32 or y.ndim != 4 or len(y) != 1 or not y.size:
         raise view.refusal(
             "on the host, in the middle of a network, it must read and make channels x height x width; here: it makes "
             f"{y.dtype} {list(y.shape)}"
         )
-    return tuple(int(n) for n in y.shape[1:])
+    return tuple(int(n) for n in y.shape[1:]), features
 
 
 def _keep_batch(model: onnx.ModelProto, x: Shape, y: Shape) -> None:
@@ -245,3 +302,5 @@ def _check_batch(view: NodeView, model: onnx.ModelProto, shapes: list[Shape]) ->
     alone = np.concatenate([_run(view, model, [x[i : i + 1] for x in both]) for i in (0, 1)])
     if together.shape != alone.shape or not np.allclose(together, alone, 1e-4, 1e-5, equal_nan=True):
         raise view.refusal("on the host it must treat every image of a batch alone; here: it mixes them")
+    if not np.isfinite(together).any(axis=(0, 2, 3)).all():
+        raise view.refusal("on the host it must make finite numbers; here: some channels are NaN or infinite")

@@ -1,22 +1,29 @@
-"""Constant padding and cropping as a node of its own: import rule and int8 reference."""
+"""Padding and cropping as a node of its own: import rule and int8 reference."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from proprune_cli.ir.graph import Conv, Identity, Node, Pad, Pads
+from proprune_cli.ir.graph import Concat, Conv, Identity, Node, Pad, PadMode, Pads
 from proprune_cli.ir.quantized import QPad
 from proprune_cli.ops.importing import NodeView, Operator
 from proprune_cli.ops.windows import LARGEST, image_input
 
+MODES: dict[str, PadMode] = {"constant": "constant", "edge": "edge", "reflect": "reflect"}
 
-def constant_value(view: NodeView) -> str | None:
-    """It pads with one constant, finite number: mode is constant.
+FEW = 25
+"""Rectangles that one padding by pixels of the image may be copied in: the image itself, and each row and column."""
+
+
+def known_mode(view: NodeView) -> str | None:
+    """The mode is constant with one finite number, edge, reflect or wrap.
 
     Remedy: use padding_mode='zeros', or crop and pad the images before the network
     """
     mode = view.string_of("mode", "constant")
+    if mode in ("edge", "reflect", "wrap"):
+        return None
     if mode != "constant":
         return f"mode {mode}"
     if view.input_name(2) and view.constant(2) is None:
@@ -28,7 +35,10 @@ def constant_value(view: NodeView) -> str | None:
 
 
 def image_pads(view: NodeView) -> str | None:
-    """The pads are constants from -4096 to 4096, leave something of the image, and extend channels by zeros only."""
+    """The pads are constants from -4096 to 4096, leave something of the image, and extend channels by zeros only.
+
+    In modes other than constant they are not negative, and reflect and wrap take no more than the image has.
+    """
     full = _full(view)
     if full is None:
         return "the pads are computed at run time, or do not fit the input"
@@ -37,8 +47,22 @@ def image_pads(view: NodeView) -> str | None:
     if (full[1] or full[5]) and _value(view):
         return f"pads {full} with the value {_value(view):g}"
     _, height, width = view.shape()
+    if _mode(view) != "constant":
+        return _moving_pads(view, full)
     least = (height + min(full[2], 0) + min(full[6], 0), width + min(full[3], 0) + min(full[7], 0))
     return f"pads {full} on {height}x{width}" if min(least) < 1 else None
+
+
+def _moving_pads(view: NodeView, full: list[int]) -> str | None:
+    most = {"edge": LARGEST, "reflect": -1, "wrap": 0}[_mode(view)]
+    limits = [size + most for size in view.shape()[1:]] * 2
+    fits = min(full) >= 0 and not (full[1] or full[5])
+    fits = fits and all(pad <= limit for pad, limit in zip((*full[2:4], *full[6:8]), limits, strict=True))
+    return None if fits else f"mode {_mode(view)}, pads {full} on {'x'.join(map(str, view.shape()[1:]))}"
+
+
+def _mode(view: NodeView) -> str:
+    return view.string_of("mode", "constant")
 
 
 def _value(view: NodeView) -> float:
@@ -78,22 +102,61 @@ def _build(view: NodeView) -> list[Node]:
         y = view.y + ".channels" if any(pads) else view.y
         nodes.append(Conv(view.name + ".channels", x, y, weight, np.zeros(len(weight), np.float32)))
         x = y
+    if any(pads) and _mode(view) == "wrap":
+        return _wrapped(view, pads)
+    if any(pads) and _mode(view) != "constant":
+        return moved_pad(view.name, x, view.y, pads, MODES[_mode(view)])
     if any(pads):
         nodes.append(Pad(view.name, x, view.y, pads, _value(view)))
     return nodes or [Identity(view.name, x, view.y)]
+
+
+def moved_pad(name: str, x: str, y: str, pads: Pads, mode: PadMode) -> list[Node]:
+    """Padding by pixels of the image; where that would copy many rectangles, rows before columns."""
+    rows, columns = 1 + pads[0] + pads[2], 1 + pads[1] + pads[3]
+    if rows * columns <= FEW or rows == 1 or columns == 1:
+        return [Pad(name, x, y, pads, mode=mode)]
+    return [
+        Pad(name + ".rows", x, y + ".rows", (pads[0], 0, pads[2], 0), mode=mode),
+        Pad(name, y + ".rows", y, (0, pads[1], 0, pads[3]), mode=mode),
+    ]
+
+
+def _wrapped(view: NodeView, pads: Pads) -> list[Node]:
+    """The last rows, the image and the first rows one after the other, then the same with columns."""
+    nodes: list[Node] = []
+    x, shape = view.x(), view.shape()
+    sides = [(axis, pads[axis - 2], pads[axis]) for axis in (2, 3) if pads[axis - 2] or pads[axis]]
+    for axis, before, after in sides:
+        size, last = shape[axis - 1], axis == sides[-1][0]
+        y, name = (view.y, view.name) if last else (f"{view.y}.{axis}", f"{view.name}.{axis}")
+        parts: list[str] = []
+        for suffix, first, count in (("before", size - before, before), ("", 0, size), ("after", 0, after)):
+            if count == size:
+                parts.append(x)
+            elif count:
+                cut = [0, 0, 0, 0]
+                cut[axis - 2], cut[axis] = -first, first + count - size
+                parts.append(f"{y}.{suffix}")
+                nodes.append(Pad(f"{name}.{suffix}", x, parts[-1], (cut[0], cut[1], cut[2], cut[3])))
+        nodes.append(Concat(name, tuple(parts), y, axis))
+        x = y
+    return nodes
 
 
 PAD = Operator(
     "Pad",
     "the padding of the convolution or average pooling after it, else a larger tensor; channels by a convolution",
     _build,
-    (image_input, constant_value, image_pads),
+    (image_input, known_mode, image_pads),
 )
 
 
 def pad_reference(layer: QPad, x: NDArray[np.int8]) -> NDArray[np.int8]:
-    """int8 codes [C, H, W] with ``value`` around them; negative pads crop."""
+    """int8 codes [C, H, W] with ``value``, the border's pixels or a mirror image around them; negative pads crop."""
     top, left, bottom, right = layer.pads
+    if layer.mode != "constant":
+        return np.pad(x, ((0, 0), (top, bottom), (left, right)), mode=layer.mode)
     grown = [(max(a, 0), max(b, 0)) for a, b in ((top, bottom), (left, right))]
     x = x[:, max(-top, 0) : x.shape[1] - max(-bottom, 0), max(-left, 0) : x.shape[2] - max(-right, 0)]
     return np.pad(x, ((0, 0), *grown), constant_values=layer.value)

@@ -74,10 +74,12 @@ def whole_windows(view: NodeView) -> str | None:
 
 
 def spatial_axes(view: NodeView) -> str | None:
-    """It is over constant axes, height and width or one of them; one alone needs keepdims=1."""
+    """It is over constant axes: height and width, one of them, or (a mean) the channels; one alone needs keepdims=1."""
     axes = _axes(view)
     if axes is None:
         return "the axes are computed at run time"
+    if axes == [1] and view.op == "ReduceMean" and view.int_of("keepdims", 1):
+        return None
     if not axes or not set(axes) <= {2, 3}:
         return f"axes {axes}"
     if len(axes) == 1 and not view.int_of("keepdims", 1):
@@ -160,6 +162,9 @@ def _global_max_pool(view: NodeView) -> list[Node]:
 def _reduce(view: NodeView) -> list[Node]:
     channels, height, width = view.shape()
     axes = _axes(view) or []
+    if axes == [1]:
+        weight = np.full((1, channels, 1, 1), 1.0 / channels, np.float32)
+        return [Conv(view.name, view.x(), view.y, weight, np.zeros(1, np.float32))]
     kernel = (height if 2 in axes else 1, width if 3 in axes else 1)
     pool = MaxPool if view.op == "ReduceMax" else AveragePool
     if view.int_of("keepdims", 1):

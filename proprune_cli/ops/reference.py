@@ -65,7 +65,7 @@ def run_layer(layer: QLayer, inputs: tuple[Codes, ...], tensors: Mapping[str, QT
 def _moved(layer: QLayer, inputs: tuple[Codes, ...]) -> Codes:
     """Layers that keep the scale: codes are moved, or clamped at 0."""
     if isinstance(layer, QConcat):
-        return concat_reference(inputs)
+        return concat_reference(layer, inputs)
     if isinstance(layer, QSelect):
         return select_reference(layer, inputs[0])
     if isinstance(layer, QPad):

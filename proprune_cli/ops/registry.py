@@ -7,6 +7,7 @@ from proprune_cli.ops.arithmetic import ADD, DIV, MUL, NEG, SUB, SUM
 from proprune_cli.ops.concat import CONCAT
 from proprune_cli.ops.conv import CONV
 from proprune_cli.ops.conv_transpose import CONV_TRANSPOSE
+from proprune_cli.ops.depth_to_space import DEPTH_TO_SPACE
 from proprune_cli.ops.elementwise import DROPOUT, IDENTITY, RELU
 from proprune_cli.ops.importing import Operator
 from proprune_cli.ops.layout import FLATTEN, RESHAPE, SQUEEZE, TRANSPOSE, UNSQUEEZE
@@ -52,6 +53,7 @@ OPERATORS: tuple[Operator, ...] = (
     RESIZE,
     UPSAMPLE,
     EXPAND,
+    DEPTH_TO_SPACE,
     GEMM,
     MATMUL,
     FLATTEN,

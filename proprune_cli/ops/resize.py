@@ -1,4 +1,4 @@
-"""Nearest upsampling: Resize, Upsample, Expand of single pixels; int8 reference."""
+"""Resize and Upsample, nearest and linear, and Expand of single pixels; int8 reference of nearest upsampling."""
 
 from __future__ import annotations
 
@@ -7,20 +7,23 @@ from numpy.typing import NDArray
 
 from proprune_cli.ir.graph import Identity, MaxPool, Node, Pad, Upsample
 from proprune_cli.ir.quantized import QUpsample
+from proprune_cli.ops.bilinear import Line, line, resized
 from proprune_cli.ops.importing import NodeView, Operator
 from proprune_cli.ops.windows import LARGEST, image_input
 
 I64 = NDArray[np.int64]
 
 
-def nearest_mode(view: NodeView) -> str | None:
-    """The mode is nearest.
+def known_mode(view: NodeView) -> str | None:
+    """The mode is nearest or linear, without antialiasing.
 
-    Remedy: upsample with mode='nearest'; a smooth result comes from a transposed convolution
+    Remedy: resize with mode='nearest' or mode='bilinear'
     """
-    mode = view.string_of("mode", "nearest")
-    if mode != "nearest":
+    mode = _mode(view)
+    if mode not in ("nearest", "linear"):
         return f"mode {mode}"
+    if view.int_of("antialias", 0):
+        return "antialias=1"
     policy = view.string_of("keep_aspect_ratio_policy", "stretch")
     return None if policy == "stretch" else f"keep_aspect_ratio_policy {policy}"
 
@@ -36,18 +39,23 @@ def known_sizes(view: NodeView) -> str | None:
 
 
 def whole_factors(view: NodeView) -> str | None:
-    """Every pixel is repeated a whole number of times, or every n-th pixel is taken.
+    """It grows or shrinks by whole factors: pixels are repeated or skipped (nearest), or mixed by one kernel (linear).
 
-    Remedy: choose sizes that are whole multiples of the input's
+    Remedy: choose sizes that are whole multiples of the input's, and align_corners=False
     """
     scales = scales_of(view)
     assert scales is not None
     for axis in (0, 1):
         size, scale = view.shape()[axis + 1], scales[axis + 2]
-        if _walk(view, size, scale) is None:
-            how = view.string_of("coordinate_transformation_mode", "asymmetric" if view.opset < 11 else "half_pixel")
+        if _mode(view) == "linear":
+            if _line(view, size, scale) is None:
+                return f"{size} pixels by {scale:g} ({_transformation(view)}, linear)"
+            grows = {scale > 1 for scale in scales[2:] if scale != 1}
+            if len(grows) > 1:
+                return f"scales {scales[2]:g} and {scales[3]:g}: one grows and the other shrinks"
+        elif _walk(view, size, scale) is None:
             rounding = view.string_of("nearest_mode", "floor" if view.opset < 11 else "round_prefer_floor")
-            return f"{size} pixels by {scale:g} ({how}, {rounding})"
+            return f"{size} pixels by {scale:g} ({_transformation(view)}, {rounding})"
     return None
 
 
@@ -87,9 +95,27 @@ def scales_of(view: NodeView) -> tuple[float, ...] | None:
     return found[0], found[1], found[2], found[3]
 
 
+def _mode(view: NodeView) -> str:
+    return view.string_of("mode", "nearest")
+
+
+def _transformation(view: NodeView) -> str:
+    old = view.opset < 11 or view.op == "Upsample"
+    return view.string_of("coordinate_transformation_mode", "asymmetric" if old else "half_pixel")
+
+
+def _length(size: int, scale: float) -> int:
+    return int(np.floor(size * scale + 1e-6))
+
+
+def _line(view: NodeView, size: int, scale: float) -> Line | None:
+    length = _length(size, scale)
+    return line(size, length, scale, _transformation(view)) if length else None
+
+
 def _sources(view: NodeView, size: int, scale: float) -> I64 | None:
     """Which pixel each output pixel takes, by the formulas of the ONNX operator; None for an unknown mode."""
-    length = int(np.floor(size * scale + 1e-6))
+    length = _length(size, scale)
     at = np.arange(length, dtype=np.float32)
     modes = {
         "half_pixel": (at + np.float32(0.5)) / np.float32(scale) - np.float32(0.5),
@@ -100,7 +126,7 @@ def _sources(view: NodeView, size: int, scale: float) -> I64 | None:
     modes["pytorch_half_pixel"] = modes["half_pixel"] if length > 1 else np.zeros_like(at)
     modes["half_pixel_symmetric"] = modes["half_pixel"]
     old = view.opset < 11 or view.op == "Upsample"
-    place = modes.get(view.string_of("coordinate_transformation_mode", "asymmetric" if old else "half_pixel"))
+    place = modes.get(_transformation(view))
     rounded = {
         "round_prefer_floor": lambda x: np.ceil(x - np.float32(0.5)),
         "round_prefer_ceil": lambda x: np.floor(x + np.float32(0.5)),
@@ -129,6 +155,10 @@ def _walk(view: NodeView, size: int, scale: float) -> tuple[int, int, int, int] 
 def _resize(view: NodeView) -> list[Node]:
     scales, shape = scales_of(view), view.shape()
     assert scales is not None
+    if _mode(view) == "linear":
+        rows, columns = (_line(view, shape[i + 1], scales[i + 2]) for i in (0, 1))
+        assert rows is not None and columns is not None
+        return resized(view.name, view.x(), view.y, shape[0], rows, columns)
     walks = [_walk(view, shape[i + 1], scales[i + 2]) for i in (0, 1)]
     assert walks[0] is not None and walks[1] is not None
     (up_y, top, bottom, step_y), (up_x, left, right, step_x) = walks[0], walks[1]
@@ -160,8 +190,9 @@ def _expand(view: NodeView) -> list[Node]:
 
 
 REPEATED = "shorter tap lists of the convolution after it, else a larger tensor"
-RESIZE = Operator("Resize", REPEATED, _resize, (image_input, nearest_mode, known_sizes, whole_factors))
-UPSAMPLE = Operator("Upsample", REPEATED, _resize, (image_input, nearest_mode, known_sizes, whole_factors))
+MIXED = "; linear: border pixels repeated, then a depthwise transposed convolution (shrinking: means of two pixels)"
+RESIZE = Operator("Resize", REPEATED + MIXED, _resize, (image_input, known_mode, known_sizes, whole_factors))
+UPSAMPLE = Operator("Upsample", REPEATED + MIXED, _resize, (image_input, known_mode, known_sizes, whole_factors))
 EXPAND = Operator("Expand", REPEATED, _expand, (image_input, same_or_one))
 
 

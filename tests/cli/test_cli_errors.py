@@ -265,7 +265,7 @@ def model_in_float16(_: Files) -> Arguments:
 @case(3)
 def model_with_an_unsupported_operator(_: Files) -> Arguments:
     model = tiny_model()
-    model.graph.node[1].CopyFrom(helper.make_node("Det", ["c1"], ["r1"], name="act1"))
+    model.graph.node[1].CopyFrom(helper.make_node("NonZero", ["c1"], ["r1"], name="act1"))
     return _compile(model)
 
 

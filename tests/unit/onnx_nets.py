@@ -1,13 +1,18 @@
-"""Small ONNX models written by hand, for tests of the front end."""
+"""Small ONNX models written by hand, for tests of the front end, and how their refusals are checked."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+
+from proprune_cli.compile.frontend import canonicalise, import_onnx
+from proprune_cli.errors import ProPruneError
 
 node = helper.make_node
 
@@ -36,3 +41,18 @@ def random(*shape: int, seed: int = 0) -> NDArray[np.float32]:
 def conv_model(**kwargs: Any) -> onnx.ModelProto:
     """One 3x3 convolution from 3 to 4 channels."""
     return model(node("Conv", ["x", "w"], ["y"], name="c1"), weights={"w": random(4, 3, 3, 3)}, **kwargs)
+
+
+def refused(kind: type[ProPruneError], source: onnx.ModelProto | Path, *words: str) -> ProPruneError:
+    """The error that importing raises: of this kind, complete, and with ``words`` somewhere in it."""
+    with pytest.raises(kind) as caught:
+        canonicalise(import_onnx(source))
+    assert type(caught.value) is kind
+    assert caught.value.where and caught.value.remedy
+    for word in words:
+        assert word in str(caught.value)
+    return caught.value
+
+
+def pool_model(op: str, **attributes: Any) -> onnx.ModelProto:
+    return model(node(op, ["x"], ["y"], name="p", **attributes), image=(3, 7, 8))

@@ -101,7 +101,11 @@ def test_the_hosts_part_reads_several_tensors_beside_outputs_of_the_engine() -> 
 
 BETWEEN: dict[str, tuple[tuple[onnx.NodeProto, ...], tuple[str, ...]]] = {
     "normalisation over channels": ((node("LRN", ["c"], ["h"], size=3),), ("LRN",)),
-    "smooth upsampling": ((node("Resize", ["c", "", "s"], ["h"], mode="linear"),), ("Resize",)),
+    "smooth upsampling between the corners": (
+        (node("Resize", ["c", "", "s"], ["h"], mode="linear", coordinate_transformation_mode="align_corners"),),
+        ("Resize",),
+    ),
+    "growing one way and shrinking the other": ((node("Resize", ["c", "", "o"], ["h"], mode="linear"),), ("Resize",)),
     "sizes of another batch": ((node("Resize", ["c", "", "", "z"], ["h"], mode="linear"),), ("Resize",)),
     "upsampling by a fraction": ((node("Resize", ["c", "", "f"], ["h"]),), ("Resize",)),
     "upsampling off the grid": ((node("Resize", ["c", "", "s"], ["h"], nearest_mode="floor"),), ("Resize",)),
@@ -128,6 +132,7 @@ def _between(case: str, opset: int = 13) -> onnx.ModelProto:
         "v": random(2, 4, 1, 1),
         "s": np.asarray([1, 1, 2, 2], np.float32),
         "f": np.asarray([1, 1, 1.5, 2], np.float32),
+        "o": np.asarray([1, 1, 2, 1 / 3], np.float32),
         "z": np.asarray([5, 4, 7, 9], np.int64),
     }
     used = {"w", "v", *(name for n in nodes for name in n.input)}
@@ -152,7 +157,7 @@ def test_what_the_engine_cannot_runs_on_the_host_in_between(case: str, opset: in
 
 def test_old_operators_are_converted() -> None:
     """Softmax before opset 13 is over all axes from its own on, and smooth Upsample became Resize."""
-    scales = np.asarray([1, 1, 2, 2], np.float32)
+    scales = np.asarray([1, 1, 2.5, 2], np.float32)
     source = model(
         HEAD[0],
         node("Upsample", ["c", "s"], ["u"], mode="linear"),

@@ -68,7 +68,7 @@ def _order_is_enough(node: Node, declared: list[Shape]) -> bool:
     if isinstance(node, Add | Mul):
         return declared[0] == declared[1]
     if isinstance(node, Concat):
-        return all(len(shape) == 1 for shape in declared)
+        return node.axis == 1 and all(len(shape) == 1 for shape in declared)
     return isinstance(node, Activation | Relu | Gemm)
 
 

@@ -27,6 +27,7 @@ def _fold(before: Conv | ConvTranspose | Affine, affine: Affine) -> Conv | ConvT
         per_group = before.weight.shape[1]
         rows = np.repeat(scale.reshape(before.groups, per_group), len(before.weight) // before.groups, axis=0)
         weight = before.weight * rows[:, :, None, None]
+        before = replace(before, keeps_scale=False)
     else:
         weight = before.weight * scale[:, None, None, None]
     bias = before.bias * scale + shift

@@ -1,7 +1,8 @@
 """A zero padding becomes the padding of the convolutions and average poolings that read it.
 
 Handled: readers that are Conv or AveragePool take it over; a Pad of a Pad of the same value that only grows. Left
-alone: crops, other values, other readers (max pooling among them, whose own padding never wins where a zero may).
+alone: crops, other values and modes, other readers (max pooling among them, whose own padding never wins where a zero
+may).
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ def _run(graph: Graph) -> Graph:
     for original in graph.nodes:
         node, before = original, pads.get(original.inputs[0])
         if isinstance(node, Pad):
-            if before is not None and node.value == before.value and min(node.pads) >= 0:
+            same = before is not None and (node.value, node.mode, before.mode) == (before.value, "constant", "constant")
+            if before is not None and same and min(node.pads) >= 0:
                 node = replace(node, x=before.x, pads=_sum(before.pads, node.pads))
-            if min(node.pads) >= 0:
+            if min(node.pads) >= 0 and node.mode == "constant":
                 pads[node.y] = node
         elif before is not None and before.value == 0.0 and isinstance(node, Conv | AveragePool):
             node = replace(node, x=before.x, pads=_sum(before.pads, node.pads))

@@ -20,11 +20,11 @@ from proprune_cli.compile.passes.merge_select import MERGE_SELECT
 from proprune_cli.ir.graph import Graph, NodeKind
 from proprune_cli.ir.verify import InvariantError, verify
 
+LAYOUT: tuple[Pass, ...] = (DROP_IDENTITY, DROP_DEAD, FOLD_TRANSPOSE, DROP_RESHAPE)
+"""After these every tensor is channels x height x width."""
+
 CANONICAL: tuple[Pass, ...] = (
-    DROP_IDENTITY,
-    DROP_DEAD,
-    FOLD_TRANSPOSE,
-    DROP_RESHAPE,
+    *LAYOUT,
     MATCH_ACTIVATION,
     MERGE_PAD,
     MERGE_SELECT,
