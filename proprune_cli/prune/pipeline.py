@@ -16,7 +16,7 @@ from proprune_cli.errors import InputError
 from proprune_cli.prune.batches import derived_seed
 from proprune_cli.prune.data import Dataset, load_data
 from proprune_cli.prune.export import to_onnx
-from proprune_cli.prune.freezing import freeze_key
+from proprune_cli.prune.freezing import freezing_hooks
 from proprune_cli.prune.loop import default_rate
 from proprune_cli.prune.methods import method_named
 from proprune_cli.prune.models import build_model
@@ -47,7 +47,7 @@ def run_pipeline(
         UsageError: method, schedule and their options do not go together.
     """
     schedule_of(options)
-    freeze_key(options)
+    freezing_hooks(options)
     threads = torch.get_num_threads()
     torch.set_num_threads(options.train.threads)
     try:

@@ -18,7 +18,7 @@ class SwdOptions:
     """Options of `swd`."""
 
     a_min: float = option(0.1, "factor of the extra decay at the first step", low=1e-9)
-    a_max: float = option(1e5, "factor of the extra decay at the last step", low=1e-9)
+    a_max: float = option(1e8, "factor of the extra decay at the last step", low=1e-9)
     mu: float = option(5e-4, "μ, the decay that the factor multiplies", low=1e-12)
     every: int = option(10, "steps between two selections of what would go now", low=1)
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from torch import nn
+
 from proprune_cli.prune.finish import untouched, without_zeroed
-from proprune_cli.prune.methods import method_named
+from proprune_cli.prune.freezing import freeze_key, freezing_hooks
+from proprune_cli.prune.methods import Training, method_named
 from proprune_cli.prune.phases import Network, Phases
 from proprune_cli.prune.schedules.base import Fresh, Outcome
 
@@ -20,6 +23,11 @@ def during_training(phases: Phases, start: Fresh) -> Outcome:
         # The dense network is kept for comparison.
         model = start.untrained()
         model.load_state_dict(start.dense.model.state_dict())
+
+    def shape(copy: nn.Module) -> Training:
+        training = phases.by_method(copy, epochs)
+        return replace(training, hooks=[*training.hooks, *freezing_hooks(options)])
+
     epochs = options.tuning_epochs + (options.dense_epochs if fresh else 0)
     trained = phases.train(
         "regularised",
@@ -29,8 +37,9 @@ def during_training(phases: Phases, start: Fresh) -> Outcome:
         peak=phases.peak if fresh else phases.tuning_peak,
         label=f"{method.name} training",
         size=(0, 0),  # the channel map gives them with the next step
-        shape=lambda copy: phases.by_method(copy, epochs),
+        shape=shape,
         key={
+            **freeze_key(options),
             "method": options.method,
             "binary": options.binary,
             "budget": str(options.budget),
