@@ -110,6 +110,7 @@ def command(
       proprune prune --config configs/runs/digits.yaml --out runs/digits
     """
     from proprune_cli.config import prune_options
+    from proprune_cli.prune import check
     from proprune_cli.prune.progress import SilentProgress, TerminalProgress
     from proprune_cli.rundir import prune_into
 
@@ -135,6 +136,7 @@ def command(
         "train.lr": lr,
     }
     options = prune_options(config, given)
+    check(options)
     with TerminalProgress() if sys.stderr.isatty() else nullcontext(SilentProgress()) as progress:
         result = prune_into(options, out, progress, force=force)
     if as_json:

@@ -100,10 +100,7 @@ def test_guided_leaves_depthwise_pointwise_and_a_narrow_first_layer_alone() -> N
     model = build_model("mobilenetv2?width=0.25", 3, 10, 32)
     with pytest.raises(InputError, match="no convolution with a kernel larger"):
         guided_masks(model, example_input(3, (32, 32)))
-    assert (
-        list(guided_masks(model, example_input(3, (32, 32)), "prune")) == ["features.0.0.weight"]
-        or len(guided_masks(model, example_input(3, (32, 32)), "prune")) == 1
-    )
+    assert [tuple(m.shape[2:]) for m in guided_masks(model, example_input(3, (32, 32)), "prune").values()] == [(3, 3)]
     resnet = guided_masks(build_model("resnet8", 3, 10, 16), example_input(3, (16, 16)))
     assert "conv1.weight" not in resnet
     assert all(name.endswith("weight") and mask.shape[2:] == (3, 3) for name, mask in resnet.items())
@@ -122,7 +119,7 @@ def test_binary_weights_are_one_scale_per_output_channel_and_zero_where_masked(
     training = found.training(Job(model, data, example, options, 1, list), own)
     run_epochs(model, data, training.hooks)
     clipped = model.conv2.parametrizations.weight.original
-    assert float(clipped.abs().max()) <= 1
+    assert float(clipped.detach().abs().max()) <= 1
     images = torch.from_numpy(data.normalise(data.test.images[:16]))
     with torch.no_grad():
         expected = model.eval()(images)
