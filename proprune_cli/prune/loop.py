@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import nn
 from proprune_cli.errors import InputError
 from proprune_cli.prune.batches import Batches, derived_seed
 from proprune_cli.prune.data.dataset import Dataset, Split
+from proprune_cli.prune.hooks import EpochEnd, HookState, Step, TrainHook, TrainRun
 from proprune_cli.prune.options import TrainOptions
 from proprune_cli.prune.progress import Progress
 from proprune_cli.prune.tensors import pack, restore, state, unpack
@@ -26,10 +28,11 @@ _WARM_UP = 0.2
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch: mean training loss, and percent right on the held-out training images."""
+    """One epoch: mean training loss, and percent right and mean loss on the held-out training images."""
 
     loss: float
     validation_accuracy: float
+    validation_loss: float
 
 
 def default_rate(model: nn.Module, options: TrainOptions) -> float:
@@ -51,15 +54,31 @@ def rate_at(step: int, total: int, peak: float, schedule: str) -> float:
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
 
 
-def accuracy(model: nn.Module, data: Dataset, split: Split) -> float:
-    """Percent of images whose largest output is their class, in eval mode."""
+@dataclass(frozen=True)
+class Score:
+    """How a network does on a split."""
+
+    accuracy: float
+    """Percent of images whose largest output is their class."""
+    loss: float
+    """Mean cross-entropy."""
+
+
+def evaluate(model: nn.Module, data: Dataset, split: Split) -> Score:
+    """Accuracy and loss in eval mode."""
     model.eval()
-    right = 0
+    right, loss = 0, 0.0
     with torch.inference_mode():
         for images, labels in Batches(data, split, 512).in_order():
             outputs = model(images)
             right += int((outputs.argmax(dim=1) == labels).sum())
-    return 100.0 * right / len(split)
+            loss += float(nnf.cross_entropy(outputs, labels, reduction="sum"))
+    return Score(100.0 * right / len(split), loss / len(split))
+
+
+def accuracy(model: nn.Module, data: Dataset, split: Split) -> float:
+    """Percent of images whose largest output is their class, in eval mode."""
+    return evaluate(model, data, split).accuracy
 
 
 def train(
@@ -73,6 +92,7 @@ def train(
     label: str,
     stage: Stage,
     progress: Progress,
+    hooks: Sequence[TrainHook] = (),
 ) -> list[EpochRecord]:
     """Train ``model`` in place, from the stage's checkpoint where there is one.
 
@@ -82,6 +102,7 @@ def train(
     Args:
         epochs: passes over the training images in all.
         peak: highest learning rate.
+        hooks: called in this order; the first that is finished ends the training.
 
     Raises:
         InputError: the loss is not finite, or the checkpoint is damaged.
@@ -90,53 +111,70 @@ def train(
     # a strided 1×1 convolution (8 to 24 channels, 16×16 pixels, batch 15, two threads, a CPU with AVX-512).
     model.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
     optimiser = _optimiser(model, options, peak)
-    records, first = _resume(model, optimiser, stage, label)
     batches = Batches(data, data.train, options.batch, options.augment)
+    run = TrainRun(model, data, options, optimiser, epochs, len(batches), seed)
     total = epochs * len(batches)
-    progress.start(label, total, first * len(batches))
-    for epoch in range(first, epochs):
-        loss = _epoch(
-            model, optimiser, batches, options, epoch, total, peak, derived_seed(seed, label, epoch), progress
-        )
-        if not math.isfinite(loss):
-            raise InputError(
-                f"training diverged: the loss of epoch {epoch + 1} is {loss}",
-                where=label,
-                remedy=f"lower the learning rate, for example --lr {peak / 5:.2g}",
-            )
-        records.append(EpochRecord(loss, accuracy(model, data, data.validation)))
-        _checkpoint(model, optimiser, stage, label, records)
-        progress.advance(0, f"epoch {epoch + 1}: loss {loss:.3f}, validation {records[-1].validation_accuracy:.1f} %")
-    progress.finish()
+    try:
+        for hook in hooks:
+            hook.attach(run)
+        records, first = _resume(model, optimiser, stage, label, hooks)
+        progress.start(label, total, first * len(batches))
+        for epoch in range(first, epochs):
+            if any(hook.finished for hook in hooks):
+                break
+            loss = _epoch(run, batches, epoch, peak, derived_seed(seed, label, epoch), progress, hooks)
+            if not math.isfinite(loss):
+                raise InputError(
+                    f"training diverged: the loss of epoch {epoch + 1} is {loss}",
+                    where=label,
+                    remedy=f"lower the learning rate, for example --lr {peak / 5:.2g}",
+                )
+            score = evaluate(model, data, data.validation)
+            records.append(EpochRecord(loss, score.accuracy, score.loss))
+            for hook in hooks:
+                hook.end_epoch(EpochEnd(epoch, loss, score.loss, score.accuracy))
+            _checkpoint(model, optimiser, stage, label, records, hooks)
+            progress.advance(0, f"epoch {epoch + 1}: loss {loss:.3f}, validation {score.accuracy:.1f} %")
+        progress.finish()
+    finally:
+        for hook in hooks:
+            hook.detach()
     model.eval()
     return records
 
 
 def _epoch(
-    model: nn.Module,
-    optimiser: torch.optim.Optimizer,
+    run: TrainRun,
     batches: Batches,
-    options: TrainOptions,
     epoch: int,
-    total: int,
     peak: float,
     seed: int,
     progress: Progress,
+    hooks: Sequence[TrainHook],
 ) -> float:
+    model, optimiser, options = run.model, run.optimiser, run.options
     model.train()
     torch.manual_seed(seed)  # dropout and whatever else the network draws
-    step = epoch * len(batches)
+    number = epoch * run.steps
     losses = torch.zeros(())
     for images, labels in batches.shuffled(seed):
+        rate = rate_at(number, run.epochs * run.steps, peak, options.schedule)
         for group in optimiser.param_groups:
-            group["lr"] = rate_at(step, total, peak, options.schedule)
+            group["lr"] = rate
         outputs = model(images)
         loss = nnf.cross_entropy(outputs, labels, label_smoothing=options.label_smoothing)
         optimiser.zero_grad(set_to_none=True)
+        step = Step(number, rate, images, labels, outputs, loss)
+        for hook in hooks:
+            hook.before_backward(step)
         loss.backward()
+        for hook in hooks:
+            hook.after_backward(step)
         optimiser.step()
+        for hook in hooks:
+            hook.after_step(step)
         losses += loss.detach()
-        step += 1
+        number += 1
         progress.advance()
     return float(losses) / len(batches)
 
@@ -154,9 +192,14 @@ def _optimiser(model: nn.Module, options: TrainOptions, peak: float) -> torch.op
 
 
 def _checkpoint(
-    model: nn.Module, optimiser: torch.optim.Optimizer, stage: Stage, label: str, records: list[EpochRecord]
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    stage: Stage,
+    label: str,
+    records: list[EpochRecord],
+    hooks: Sequence[TrainHook],
 ) -> None:
-    """Network, optimiser and history in one file, written beside the old one and renamed over it."""
+    """Network, optimiser, hooks and history in one file, written beside the old one and renamed over it."""
     tensors = {f"model/{name}": t for name, t in state(model).items()}
     names: dict[torch.Tensor, str] = {p: n for n, p in model.named_parameters()}
     scalars: dict[str, dict[str, float]] = {}
@@ -166,32 +209,43 @@ def _checkpoint(
                 tensors[f"optimiser/{names[parameter]}/{key}"] = value
             elif value is not None:
                 scalars.setdefault(names[parameter], {})[key] = value
+    notes: dict[str, Any] = {}
+    for hook in hooks:
+        kept = hook.state()
+        tensors |= {f"hook/{hook.name}/{name}": t for name, t in kept.tensors.items()}
+        notes[hook.name] = {"finished": hook.finished, "note": kept.note}
     note = {
         "label": label,
         "scalars": scalars,
-        "records": [[r.loss, r.validation_accuracy] for r in records],
+        "hooks": notes,
+        "records": [[r.loss, r.validation_accuracy, r.validation_loss] for r in records],
     }
     stage.write(CHECKPOINT, pack(tensors, note))
 
 
 def _resume(
-    model: nn.Module, optimiser: torch.optim.Optimizer, stage: Stage, label: str
+    model: nn.Module, optimiser: torch.optim.Optimizer, stage: Stage, label: str, hooks: Sequence[TrainHook]
 ) -> tuple[list[EpochRecord], int]:
     data = stage.read(CHECKPOINT)
     if data is None:
         return [], 0
     tensors, note = unpack(data, f"checkpoint of {label}")
-    weights = {n.removeprefix("model/"): t for n, t in tensors.items() if n.startswith("model/")}
-    restore(model, weights, f"checkpoint of {label}")
+    restore(model, _below(tensors, "model/"), f"checkpoint of {label}")
     for name, parameter in model.named_parameters():
-        prefix = f"optimiser/{name}/"
-        values: dict[str, Any] = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-        values |= note["scalars"].get(name, {})
+        values: dict[str, Any] = {**_below(tensors, f"optimiser/{name}/"), **note["scalars"].get(name, {})}
         for key, value in values.items():
             if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
                 # The same memory order as the parameter, as the optimiser itself keeps it.
                 values[key] = torch.empty_like(parameter).copy_(value)
         if values:
             optimiser.state[parameter] = values
-    records = [EpochRecord(loss, right) for loss, right in note["records"]]
+    for hook in hooks:
+        kept = note["hooks"][hook.name]
+        hook.finished = kept["finished"]
+        hook.restore(HookState(_below(tensors, f"hook/{hook.name}/"), kept["note"]))
+    records = [EpochRecord(*row) for row in note["records"]]
     return records, len(records)
+
+
+def _below(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}

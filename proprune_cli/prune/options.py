@@ -14,6 +14,8 @@ BudgetKind = Literal["ratio", "ops", "params", "cost"]
 Scope = Literal["layer", "global"]
 Optimiser = Literal["sgd", "adamw"]
 Schedule = Literal["onecycle", "cosine", "constant"]
+PruneSchedule = Literal["one-shot", "iterative", "training"]
+Start = Literal["dense", "fresh"]
 Augment = Literal["auto", "none", "crop", "crop+flip"]
 
 
@@ -124,6 +126,19 @@ class PruneOptions:
     weights: Path | None = None
     """Trained weights (safetensors) to start from."""
     method: str = "l1"
+    """``l1``, ``lobster?lam=1e-4``: a name of docs/methods.md, with its options."""
+    schedule: PruneSchedule | None = None
+    """``one-shot``: prune, then fine-tune; ``iterative``: in rounds; ``training``: while training. None: the
+    method's own."""
+    rounds: int | None = None
+    """Rounds of the iterative schedule; None: 3."""
+    start: Start | None = None
+    """Methods that act during training begin from the trained ``dense`` network, or from ``fresh`` weights with the
+    epochs of both phases. None: the method's own."""
+    binary: bool = False
+    """Weights of ±1 and a scale per output channel (BinaryConnect), together with ``guided``."""
+    freeze: str = "none"
+    """``neq``: while fine-tuning, leave neurons at equilibrium alone; ``neq?eps=1e-3&mu=0.5``."""
     budget: Budget = field(default_factory=Budget)
     scope: Scope = "layer"
     """``layer``: every group gives up the same share; ``global``: one threshold on normalised importance."""
@@ -150,6 +165,11 @@ class PruneOptions:
 
     def __post_init__(self) -> None:
         _choice(self.scope, Scope, "--scope")
+        if self.schedule is not None:
+            _choice(self.schedule, PruneSchedule, "--schedule")
+        if self.start is not None:
+            _choice(self.start, Start, "--start")
+        _require(self.rounds is None or self.rounds >= 1, f"{self.rounds} rounds", "--rounds", "give 1 or more")
         _require(
             bool(self.model), "no model is named", "--model", "give a zoo name, package.module:factory or net.onnx"
         )

@@ -1,39 +1,38 @@
-"""A pruning run from start to end: dense training, pruning, fine-tuning, the thin baseline, export."""
+"""A pruning run from start to end: dense training, a schedule, the thin baseline, export."""
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
-import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from proprune_cli.errors import InputError
 from proprune_cli.prune.batches import derived_seed
 from proprune_cli.prune.data import Dataset, load_data
 from proprune_cli.prune.export import to_onnx
-from proprune_cli.prune.loop import CHECKPOINT, accuracy, default_rate, train
+from proprune_cli.prune.freezing import freezing_hooks
+from proprune_cli.prune.loop import default_rate
 from proprune_cli.prune.methods import method_named
 from proprune_cli.prune.models import build_model
 from proprune_cli.prune.objective import CostModel
 from proprune_cli.prune.options import Budget, PruneOptions
+from proprune_cli.prune.phases import Network, Phases, fingerprint, json_bytes, must
 from proprune_cli.prune.progress import Progress, SilentProgress
-from proprune_cli.prune.result import GroupRow, LayerRow, NetworkFigures, PruneResult
+from proprune_cli.prune.result import PruneResult
 from proprune_cli.prune.saved import SOURCE_ONNX, Architecture, save_network
-from proprune_cli.prune.shrinking import Shrunk, prune_network
-from proprune_cli.prune.surgery import Cuts, shrink
-from proprune_cli.prune.tensors import pack, read_weights, restore, state, unpack
+from proprune_cli.prune.schedules import SCHEDULES, Outcome, schedule_of
+from proprune_cli.prune.schedules.base import Fresh
+from proprune_cli.prune.shrinking import prune_network
+from proprune_cli.prune.tensors import read_weights, restore
 from proprune_cli.prune.trace import example_input
-from proprune_cli.prune.workspace import Stage, Workspace
+from proprune_cli.prune.workspace import Workspace
 from proprune_cli.prune.zoo.layers import initialise
-
-_WEIGHTS = "weights.safetensors"
-_REPORT = "report.json"
 
 
 def run_pipeline(
@@ -42,11 +41,13 @@ def run_pipeline(
     """See `proprune_cli.prune.run`. torch's thread count and global generator are given back as they were.
 
     Raises:
-        InputError: model, data, weights, budget or method are wrong, or training diverged.
+        InputError: model, data, weights or budget are wrong, or training diverged.
         SurgeryError: the pruned network does not compute what the masked network computes.
         UnsupportedError: the network cannot be traced, imported or exported.
+        UsageError: method, schedule and their options do not go together.
     """
-    method_named(options.method)
+    schedule_of(options)
+    freezing_hooks(options)
     threads = torch.get_num_threads()
     torch.set_num_threads(options.train.threads)
     try:
@@ -54,15 +55,6 @@ def run_pipeline(
             return _Run(options, out, progress or SilentProgress(), cost_model).all()
     finally:
         torch.set_num_threads(threads)
-
-
-@dataclass
-class _Network:
-    """A network of the run, its cuts, and what was measured of it."""
-
-    model: nn.Module
-    cuts: Cuts
-    figures: NetworkFigures
 
 
 class _Run:
@@ -90,48 +82,52 @@ class _Run:
         self.dense = build_model(self.source, self.data.in_channels, len(self.data.classes), self.data.size)
         if options.weights is not None:
             restore(self.dense, read_weights(options.weights), str(options.weights))
-        self.peak = default_rate(self.dense, options.train)
-        self.example = example_input(self.data.in_channels, self.data.size)
-        self.base: dict[str, Any] = {
-            "data": self.data.fingerprint(),
-            "model": options.model,
-            "structure": hashlib.sha256(str(self.dense).encode()).hexdigest(),
-            "train": asdict(options.train),
-            "seed": options.seed,
-        }
+        self.phases = Phases(
+            options=options,
+            data=self.data,
+            out=out,
+            progress=progress,
+            cost_model=cost_model,
+            example=example_input(self.data.in_channels, self.data.size),
+            base={
+                "data": self.data.fingerprint(),
+                "model": options.model,
+                "structure": hashlib.sha256(str(self.dense).encode()).hexdigest(),
+                "train": asdict(options.train),
+                "seed": options.seed,
+            },
+            peak=default_rate(self.dense, options.train),
+        )
 
     def all(self) -> PruneResult:
         """Every phase, each skipped where an earlier process finished it."""
         options = self.options
+        initial = copy.deepcopy(self.dense)
         dense = self._dense()
-        shrunk, pruned = self._pruned(dense)
-        tuning_peak = options.train.finetune_lr or self.peak / 2
-        tuned = self._trained(
-            "finetune",
-            pruned.model,
-            pruned.cuts,
-            options.tuning_epochs,
-            tuning_peak,
-            "fine-tuning",
-            (shrunk.macs, shrunk.params),
+        outcome = SCHEDULES[schedule_of(options)](self.phases, Fresh(dense, lambda: copy.deepcopy(initial)))
+        shrunk, notes = outcome.shrunk, list(outcome.shrunk.notes + outcome.notes)
+        thin = self._thin(outcome, notes) if options.thin and options.dense_epochs + options.tuning_epochs else None
+        files = self._publish(dense, outcome.tuned, thin)
+        dense_figures = replace(
+            dense.figures,
+            macs=shrunk.dense_macs,
+            params=shrunk.dense_params,
+            nonzero_macs=shrunk.dense_macs,
         )
-        thin = self._thin(shrunk) if options.thin and options.dense_epochs + options.tuning_epochs > 0 else None
-        files = self._publish(dense, tuned, thin)
-        dense_size = replace(dense.figures, macs=shrunk.dense_macs, params=shrunk.dense_params)
         result = PruneResult(
-            dense=dense_size,
-            pruned=pruned.figures,
-            finetuned=tuned.figures,
+            dense=dense_figures,
+            pruned=outcome.pruned,
+            finetuned=outcome.tuned.figures,
             thin=None if thin is None else thin.figures,
             layers=shrunk.layers,
             groups=shrunk.groups,
             budget=str(options.budget),
             achieved=shrunk.achieved,
             verification_error=shrunk.error,
-            notes=shrunk.notes,
+            notes=tuple(notes),
             files=(*files, "results.json"),
         )
-        self.out.publish("results.json", _json_bytes(result.to_json()))
+        self.out.publish("results.json", json_bytes(result.to_json()))
         return result
 
     def _keep_onnx(self) -> str:
@@ -150,118 +146,58 @@ class _Run:
         self.out.publish(SOURCE_ONNX, data)
         return str(copy)
 
-    def _dense(self) -> _Network:
-        if self.options.dense_epochs:
-            # A budget that cannot be met, or a network that cannot be pruned, shows before hours of training.
-            prune_network(self.dense, self.data.in_channels, self.data.size, self.options, self.cost_model)
-        size = (0, 0)  # the channel map gives them with the pruning step
-        return self._trained("dense", self.dense, {}, self.options.dense_epochs, self.peak, "dense training", size)
-
-    def _trained(
-        self, name: str, model: nn.Module, cuts: Cuts, epochs: int, peak: float, label: str, size: tuple[int, int]
-    ) -> _Network:
-        """Train ``model`` in a stage of its own, which is keyed by the weights it starts from."""
-        start = hashlib.sha256(pack(state(model))).hexdigest()
-        inputs = {**self.base, "start": start, "epochs": epochs, "peak": peak}
-        stage = self.out.stage(name, inputs)
-        if stage.done:
-            figures = self._reload(stage, name, model)
-            return _Network(model.eval(), cuts, figures)
-        records = []
-        if epochs:
-            records = train(
-                model,
-                self.data,
-                self.options.train,
-                epochs=epochs,
-                peak=peak,
-                seed=self.options.seed,
-                label=label,
-                stage=stage,
-                progress=self.progress,
-            )
-        figures = self._measure(model, *size)
-        stage.write(_WEIGHTS, pack(state(model)))
-        history = [asdict(r) for r in records]
-        stage.write(_REPORT, _json_bytes({"figures": asdict(figures), "epochs": history}))
-        stage.remove(CHECKPOINT)
-        stage.commit()
-        self.progress.note(f"{label}: test accuracy {figures.test_accuracy:.2f} %")
-        return _Network(model.eval(), cuts, figures)
-
-    def _reload(self, stage: Stage, name: str, model: nn.Module) -> NetworkFigures:
-        where = f"{self.out.path}/stages/{name}"
-        restore(model, unpack(_must(stage.read(_WEIGHTS), where), where)[0], where)
-        return NetworkFigures(**json.loads(_must(stage.read(_REPORT), where))["figures"])
-
-    def _measure(self, model: nn.Module, macs: int, params: int) -> NetworkFigures:
-        return NetworkFigures(
-            macs, params, accuracy(model, self.data, self.data.test), accuracy(model, self.data, self.data.validation)
-        )
-
-    def _pruned(self, dense: _Network) -> tuple[Shrunk, _Network]:
+    def _dense(self) -> Network:
         options = self.options
-        inputs = {
-            **self.base,
-            "start": hashlib.sha256(pack(state(dense.model))).hexdigest(),
-            "method": options.method,
-            "budget": str(options.budget),
-            "scope": options.scope,
-            "multiple": options.multiple,
-            "min_keep": options.min_keep,
-            "exclude": list(options.exclude),
-            "cost_model": None if self.cost_model is None else self.cost_model.name,
-        }
-        stage = self.out.stage("prune", inputs)
-        if stage.done:
-            shrunk, figures = self._stored_pruning(stage, dense.model)
-            return shrunk, _Network(shrunk.model, shrunk.cuts, figures)
-        shrunk = prune_network(dense.model, self.data.in_channels, self.data.size, options, self.cost_model)
-        figures = self._measure(shrunk.model, shrunk.macs, shrunk.params)
-        report = {k: v for k, v in vars(shrunk).items() if k not in ("model", "groups", "layers")}
-        report |= {"groups": [asdict(g) for g in shrunk.groups], "layers": [asdict(r) for r in shrunk.layers]}
-        stage.write(_REPORT, _json_bytes({"shrunk": report, "figures": asdict(figures)}))
-        stage.commit()
-        for note in shrunk.notes:
-            self.progress.note(f"note: {note}")
-        self.progress.note(f"pruned to {shrunk.macs / shrunk.dense_macs:.1%} of the operations")
-        return shrunk, _Network(shrunk.model, shrunk.cuts, figures)
-
-    def _stored_pruning(self, stage: Stage, dense: nn.Module) -> tuple[Shrunk, NetworkFigures]:
-        document = json.loads(_must(stage.read(_REPORT), f"{self.out.path}/stages/prune"))
-        stored: dict[str, Any] = document["shrunk"]
-        cuts: Cuts = {t: {int(d): kept for d, kept in axes.items()} for t, axes in stored.pop("cuts").items()}
-        groups = tuple(GroupRow.from_json(g) for g in stored.pop("groups"))
-        layers = tuple(LayerRow(**r) for r in stored.pop("layers"))
-        notes = tuple(stored.pop("notes"))
-        model = shrink(dense, cuts).eval()
-        shrunk = Shrunk(model=model, cuts=cuts, groups=groups, layers=layers, notes=notes, **stored)
-        return shrunk, NetworkFigures(**document["figures"])
-
-    def _thin(self, shrunk: Shrunk) -> _Network:
-        """The same architecture, plainly narrower and from fresh weights, with no more operations than the pruned."""
-        torch.manual_seed(derived_seed(self.options.seed, "thin"))
-        template = build_model(self.source, self.data.in_channels, len(self.data.classes), self.data.size)
-        target = Budget("ops", min(shrunk.macs / shrunk.dense_macs, 1 - 1e-9))
-        plan = replace(self.options, method="random", budget=target, scope="layer")
-        narrow = prune_network(template, self.data.in_channels, self.data.size, plan)
-        torch.manual_seed(derived_seed(self.options.seed, "thin weights"))
-        model = initialise(narrow.model)
-        epochs = self.options.dense_epochs + self.options.tuning_epochs
-        return self._trained(
-            "thin", model, narrow.cuts, epochs, self.peak, "thin network", (narrow.macs, narrow.params)
+        method, _ = method_named(options.method)
+        if options.dense_epochs and method.importance is not None:
+            # A budget that cannot be met, or a network that cannot be pruned, shows before hours of training.
+            self.phases.prune(self.dense, options)
+        return self.phases.train(
+            "dense",
+            self.dense,
+            {},
+            epochs=options.dense_epochs,
+            peak=self.phases.peak,
+            label="dense training",
+            size=(0, 0),  # the channel map gives them with the pruning step
         )
 
-    def _publish(self, dense: _Network, tuned: _Network, thin: _Network | None) -> list[str]:
+    def _thin(self, outcome: Outcome, notes: list[str]) -> Network | None:
+        """The same architecture, plainly narrower and from fresh weights, with no more operations than the pruned."""
+        options, shrunk = self.options, outcome.shrunk
+        torch.manual_seed(derived_seed(options.seed, "thin"))
+        template = build_model(self.source, self.data.in_channels, len(self.data.classes), self.data.size)
+        target = Budget("ops", max(1e-9, min(outcome.operations / shrunk.dense_macs, 1 - 1e-9)))
+        plan = replace(options, method="random", budget=target, scope="layer")
+        if method_named(options.method)[0].finish != "cut":
+            # Without a budget, nothing says that multiples and floors leave a network as small as this.
+            plan = replace(plan, multiple=1, min_keep=0.0)
+        try:
+            narrow = prune_network(template, self.data.in_channels, self.data.size, plan)
+        except InputError as error:
+            notes.append(f"no thin network to compare with: {error.what}")
+            return None
+        torch.manual_seed(derived_seed(options.seed, "thin weights"))
+        return self.phases.train(
+            "thin",
+            initialise(narrow.model),
+            narrow.cuts,
+            epochs=options.dense_epochs + options.tuning_epochs,
+            peak=self.phases.peak,
+            label="thin network",
+            size=(narrow.macs, narrow.params),
+        )
+
+    def _publish(self, dense: Network, tuned: Network, thin: Network | None) -> list[str]:
         networks = [("pruned", "model.onnx", tuned), ("dense", "dense.onnx", dense)]
         networks += [("thin", "thin.onnx", thin)] if thin is not None else []
         files: list[str] = []
         for name, onnx_name, network in networks:
-            stage = self.out.stage(f"export-{name}", {"start": hashlib.sha256(pack(state(network.model))).hexdigest()})
+            stage = self.out.stage(f"export-{name}", {"start": fingerprint(network.model)})
             if not stage.done:
-                stage.write(onnx_name, to_onnx(network.model, self.example, name))
+                stage.write(onnx_name, to_onnx(network.model, self.phases.example, name))
                 stage.commit()
-            self.out.publish(onnx_name, _must(stage.read(onnx_name), onnx_name))
+            self.out.publish(onnx_name, must(stage.read(onnx_name), onnx_name))
             architecture = Architecture(
                 self.options.model, self.data.in_channels, len(self.data.classes), self.data.size, network.cuts
             )
@@ -280,17 +216,7 @@ class _Run:
         return files
 
 
-def _must(data: bytes | None, where: str) -> bytes:
-    if data is None:
-        raise InputError("a file of a finished stage is gone", where=where, remedy="run again with --force")
-    return data
-
-
 def _npy(array: np.ndarray[Any, np.dtype[np.float32]]) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
-
-
-def _json_bytes(document: dict[str, Any]) -> bytes:
-    return (json.dumps(document, indent=1) + "\n").encode()

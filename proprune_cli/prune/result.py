@@ -20,6 +20,10 @@ class NetworkFigures:
     """Percent of the test images."""
     validation_accuracy: float
     """Percent of the held-out training images."""
+    nonzero_params: int = 0
+    """Trainable parameters that are not zero; 0 in results of before they were counted."""
+    nonzero_macs: int = 0
+    """``macs`` without those whose weight is zero."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from proprune_cli.prune.budget import TOLERANCE, Candidate, allocate, allowed_si
 from proprune_cli.prune.channels import Ids
 from proprune_cli.prune.count import CostTable, Sizes, figure
 from proprune_cli.prune.dependencies import ChannelMap, analyse
-from proprune_cli.prune.methods import Context, Importance, method_named
+from proprune_cli.prune.methods import Context, method_named
+from proprune_cli.prune.methods.base import Tensors
 from proprune_cli.prune.objective import CostModel
 from proprune_cli.prune.options import Budget, PruneOptions
 from proprune_cli.prune.result import GroupRow, LayerRow
@@ -45,11 +46,15 @@ def prune_network(
     size: tuple[int, int],
     options: PruneOptions,
     cost_model: CostModel | None = None,
+    saliency: Tensors | None = None,
 ) -> Shrunk:
     """Prune ``model`` as ``options`` say; the model itself is left as it is.
 
     Where the result does not run because the network's code names a number of features (``x.view(-1, 400)``), it is
     pruned again with the channels that pass through such a reshape left alone.
+
+    Args:
+        saliency: for methods that ask for it, see `proprune_cli.prune.saliency`.
 
     Raises:
         InputError: the budget cannot be met, or the method or an excluded module does not exist.
@@ -73,29 +78,41 @@ def prune_network(
     where = f"--model {options.model}"
     channels = analyse(model, example, options.exclude, where)
     try:
-        return _attempt(model, channels, example, options, cost_model, ())
+        return _attempt(model, channels, example, options, cost_model, saliency, ())
     except SurgeryError as first:
         pinned = analyse(model, example, options.exclude, where, pin_reshapes=True)
         if len(pinned.prunable) == len(channels.prunable):
             raise
         note = f"channels before a reshape with fixed sizes were left alone ({first.what})"
-        return _attempt(model, pinned, example, options, cost_model, (note,))
+        return _attempt(model, pinned, example, options, cost_model, saliency, (note,))
 
 
-def _attempt(
-    model: nn.Module,
+@dataclass(frozen=True)
+class Choice:
+    """Which channels stay."""
+
+    table: CostTable
+    sizes: Sizes
+    kept: dict[int, Ids]
+    """Place of a group → its channels that stay."""
+    scored: list[Candidate]
+    unscored: frozenset[int]
+
+
+def choose(
     channels: ChannelMap,
-    example: torch.Tensor,
+    tensors: Tensors,
     options: PruneOptions,
-    cost_model: CostModel | None,
-    notes: tuple[str, ...],
-) -> Shrunk:
+    cost_model: CostModel | None = None,
+    saliency: Tensors | None = None,
+) -> Choice:
+    """The channels that stay when ``options``' method and budget prune a network with these parameters and buffers.
+
+    Raises:
+        InputError: the budget cannot be met, or nothing can be pruned.
+    """
     table = CostTable(channels)
-    tensors = {
-        **dict(model.named_parameters(remove_duplicate=False)),
-        **dict(model.named_buffers(remove_duplicate=False)),
-    }
-    scored, unscored = _scores(channels, method_named(options.method), tensors, options)
+    scored, unscored = _scores(channels, Context(tensors, np.random.default_rng([options.seed, 7]), saliency), options)
 
     def cost(sizes: Sizes) -> float:
         return figure(table, options.budget.kind, sizes, cost_model)
@@ -105,11 +122,33 @@ def _attempt(
     for candidate in scored:
         best = np.argsort(-candidate.scores, kind="stable")[: int(sizes[candidate.position])]
         kept[candidate.position] = np.sort(best).astype(np.int64)
+    return Choice(table, sizes, kept, scored, unscored)
+
+
+def _attempt(
+    model: nn.Module,
+    channels: ChannelMap,
+    example: torch.Tensor,
+    options: PruneOptions,
+    cost_model: CostModel | None,
+    saliency: Tensors | None,
+    notes: tuple[str, ...],
+) -> Shrunk:
+    tensors = {
+        **dict(model.named_parameters(remove_duplicate=False)),
+        **dict(model.named_buffers(remove_duplicate=False)),
+    }
+    choice = choose(channels, tensors, options, cost_model, saliency)
+    table, sizes, kept = choice.table, choice.sizes, choice.kept
+
+    def cost(sizes: Sizes) -> float:
+        return figure(table, options.budget.kind, sizes, cost_model)
+
     cuts = cuts_for(channels.groups, kept, tensors)
     smaller = shrink(model, cuts)
     inputs = example_input(example.shape[1], (example.shape[2], example.shape[3]), batch=4, seed=1)
     error = verify(smaller, masked(model, channels.groups, kept), inputs, f"--model {options.model}")
-    achieved, budget_notes = _judge(options.budget, cost(table.full), cost(sizes), scored, sizes)
+    achieved, budget_notes = _judge(options.budget, cost(table.full), cost(sizes), choice.scored, sizes)
     return Shrunk(
         model=smaller,
         cuts=cuts,
@@ -119,22 +158,26 @@ def _attempt(
         macs=table.macs(sizes),
         dense_params=table.params(table.full),
         params=sum(p.numel() for p in smaller.parameters()),
-        groups=_group_rows(channels, sizes, unscored),
-        layers=_layer_rows(table, sizes),
+        groups=_group_rows(channels, sizes, choice.unscored),
+        layers=layer_rows(table, sizes),
         notes=(*notes, *budget_notes),
     )
 
 
-def _scores(
-    channels: ChannelMap, method: Importance, tensors: dict[str, torch.Tensor], options: PruneOptions
-) -> tuple[list[Candidate], frozenset[int]]:
-    context = Context(tensors, np.random.default_rng([options.seed, 7]))
+def _scores(channels: ChannelMap, context: Context, options: PruneOptions) -> tuple[list[Candidate], frozenset[int]]:
+    method, _ = method_named(options.method)
+    if method.importance is None:
+        raise InputError(
+            f"{method.name} does not score channels",
+            where="--method",
+            remedy="use it through proprune prune, or choose an importance such as l1",
+        )
     candidates: list[Candidate] = []
     unscored: set[int] = set()
     for position, group in enumerate(channels.groups):
         if not group.prunable:
             continue
-        scores = method(group, context)
+        scores = method.importance(group, context)
         if scores is None:
             unscored.add(position)
             continue
@@ -175,7 +218,8 @@ def _group_rows(channels: ChannelMap, sizes: Sizes, unscored: frozenset[int]) ->
     return tuple(rows)
 
 
-def _layer_rows(table: CostTable, sizes: Sizes) -> tuple[LayerRow, ...]:
+def layer_rows(table: CostTable, sizes: Sizes) -> tuple[LayerRow, ...]:
+    """Channels of each layer before and after."""
     return tuple(
         LayerRow(
             name=before.name,

@@ -1,28 +1,41 @@
-"""What a pruning method is: a score for every channel of a group."""
+"""What a pruning method is: its description, its options, and how it scores channels or joins a training run."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
+from proprune_cli.prune.data.dataset import Dataset
 from proprune_cli.prune.dependencies import Group
+from proprune_cli.prune.hooks import TrainHook
+
+if TYPE_CHECKING:
+    from proprune_cli.prune.options import PruneOptions
 
 Tensors = Mapping[str, torch.Tensor]
 """Parameters and buffers by qualified name."""
 Scores = npt.NDArray[np.float64]
+Schedule = Literal["one-shot", "iterative", "training"]
+Finish = Literal["cut", "zeroed", "keep"]
+"""After training: cut to the budget by importance; remove the channels that are zero; leave every channel."""
+Start = Literal["dense", "fresh"]
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a method may look at besides the group."""
+    """What an importance may look at besides the group."""
 
     tensors: Tensors
     rng: np.random.Generator
+    saliency: Tensors | None = None
+    """Per parameter, what its elements matter to the loss; only for methods that ask for it (`Method.saliency`)."""
 
 
 class Importance(Protocol):
@@ -31,6 +44,73 @@ class Importance(Protocol):
     def __call__(self, group: Group, context: Context) -> Scores | None:
         """float64 [channels], none negative; None where the method cannot judge this group, which then stays."""
         ...
+
+
+Slices = list[tuple[str, int, torch.Tensor]]
+"""Parameter, axis, indices (int64) along it."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training run that a method shapes. The method may change ``model`` in place before training begins."""
+
+    model: nn.Module
+    data: Dataset
+    example: torch.Tensor
+    """float32 [2, C, H, W]."""
+    options: PruneOptions
+    epochs: int
+    would_go: Callable[[], Slices]
+    """Slices of the parameters that the budget and the method's importance would remove from ``model`` now."""
+
+
+@dataclass
+class Training:
+    """How a method trains."""
+
+    hooks: list[TrainHook]
+    finalise: Callable[[], None] = lambda: None
+    """Turn the trained ``Job.model`` into plain weights, in place."""
+    train: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Fields of `TrainOptions` that the method sets itself."""
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """The method has none."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One pruning method. The page docs/methods.md is made from these fields."""
+
+    name: str
+    title: str
+    """What it does, in a sentence."""
+    source: str
+    """Paper and equation."""
+    use: str
+    """When to choose it."""
+    importance: Importance | None = None
+    saliency: Callable[[Any], str] | None = None
+    """From the method's options to the kind of saliency its importance needs (see `proprune_cli.prune.saliency`)."""
+    training: Callable[[Job, Any], Training] | None = None
+    """Present where the method acts during training; called with its options."""
+    start: Start = "dense"
+    """Weights that such a training starts from where the user does not say."""
+    finish: Finish = "cut"
+    """What happens to the network after such a training."""
+    options: type[Any] = NoOptions
+
+    @property
+    def schedules(self) -> tuple[Schedule, ...]:
+        """Schedules it can follow; the first is its own."""
+        return ("one-shot", "iterative") if self.training is None else ("training",)
+
+
+def option(default: Any, doc: str, *, low: float | None = None, high: float | None = None, choices: Any = ()) -> Any:
+    """A field of a method's options: its meaning, and the values it may take (``low`` and ``high`` included)."""
+    return dataclasses.field(default=default, metadata={"doc": doc, "low": low, "high": high, "choices": choices})
 
 
 def filter_norms(group: Group, tensors: Tensors, norm: Callable[[torch.Tensor], torch.Tensor]) -> Scores | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from proprune_cli.prune.dependencies import Group
-from proprune_cli.prune.methods.base import Context, Scores
+from proprune_cli.prune.methods.base import Context, Method, Scores
 
 
 def bn(group: Group, context: Context) -> Scores | None:
@@ -20,3 +20,12 @@ def bn(group: Group, context: Context) -> Scores | None:
             total += gamma[member.index].sum(axis=1)
             found = True
     return total if found else None
+
+
+METHOD = Method(
+    name="bn",
+    title="Channels with the smallest batch-norm scale go first.",
+    source="Liu et al. 2017, Learning Efficient Convolutional Networks through Network Slimming, Section 3",
+    use="Networks with a batch norm after every convolution; layers without one are left alone.",
+    importance=bn,
+)

@@ -1,0 +1,238 @@
+"""Neurons at equilibrium (Bragagnolo et al. 2022, "To update or not to update? Neurons at equilibrium in deep models").
+
+A neuron whose output on held-out images no longer changes course is frozen for an epoch, and its gradients are not
+computed.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from proprune_cli.prune.batches import Batches
+from proprune_cli.prune.hooks import EpochEnd, HookState, Step, TrainHook, TrainRun
+from proprune_cli.prune.methods.base import option
+from proprune_cli.prune.partial import can_be_partial, partial_forward
+
+Layer = nn.Conv2d | nn.Linear
+WORTH = 0.2
+"""Share of frozen neurons from which on leaving their gradients out saves time; picking rows costs a little."""
+
+
+@dataclass(frozen=True)
+class NeqOptions:
+    """Options of ``--freeze neq``."""
+
+    eps: float = option(1e-3, "ε: a neuron is frozen while its |v| is at most this", low=0.0)
+    mu: float = option(0.5, "μ, how much of the last velocity counts against the new one", low=0.0, high=1.0)
+    images: int = option(64, "held-out images on which outputs are compared", low=1)
+
+
+@dataclass
+class _Watched:
+    """One layer and its neurons (output channels)."""
+
+    layer: Layer
+    macs: int = 0
+    """Multiply-accumulates per image of its forward pass."""
+    outputs: torch.Tensor | None = None
+    """float32 [neurons, images × positions], each row of length 1, one epoch ago."""
+    similarity: torch.Tensor | None = None
+    velocity: torch.Tensor | None = None
+    frozen: torch.Tensor | None = None
+    """bool [neurons]; None: none."""
+    kept: tuple[torch.Tensor, list[tuple[nn.Parameter, torch.Tensor]]] | None = None
+    """Indices of frozen rows, and the rows."""
+
+
+class Equilibrium(TrainHook):
+    """Freezes neurons at equilibrium, epoch by epoch.
+
+    At the end of epoch t, for each neuron: φ_t = cosine of its outputs on held-out images now and one epoch ago,
+    v_t = (φ_t - φ_{t-1}) - μ·v_{t-1}; it is frozen in the next epoch while |v_t| ≤ ε. Weights and biases of frozen
+    neurons of convolutions and fully connected layers keep their bytes. A layer of which all neurons are frozen has no
+    weight gradient at all, and if nothing before it learns, its input has none either. Must be the last hook of a run.
+    """
+
+    name = "neq"
+
+    def __init__(self, options: NeqOptions) -> None:
+        self._options = options
+        self._watched: dict[str, _Watched] = {}
+        self._run: TrainRun | None = None
+        self._images = torch.empty(0)
+        self._epochs: list[dict[str, Any]] = []
+        self._began, self._seconds = 0.0, 0.0
+
+    def attach(self, run: TrainRun) -> None:
+        """Outputs of the network before the first epoch."""
+        self._run = run
+        self._watched = {
+            name: _Watched(module)
+            for name, module in run.model.named_modules()
+            if isinstance(module, nn.Conv2d | nn.Linear) and isinstance(module._parameters.get("weight"), nn.Parameter)  # pyright: ignore[reportPrivateUsage]
+        }
+        validation = run.data.validation
+        count = min(self._options.images, len(validation))
+        part = validation.take(np.linspace(0, len(validation) - 1, count, dtype=np.int64))
+        self._images = next(iter(Batches(run.data, part, count).in_order(count)))[0]
+        for name, outputs in self._observe(run.model).items():
+            self._watched[name].outputs = outputs
+
+    def detach(self) -> None:
+        """Every layer learns again."""
+        for watched in self._watched.values():
+            self._release(watched)
+        self._watched = {}
+
+    def before_backward(self, step: Step) -> None:  # noqa: ARG002
+        """Time the backward pass."""
+        self._began = time.perf_counter()
+
+    def after_backward(self, step: Step) -> None:  # noqa: ARG002
+        """Time the backward pass."""
+        self._seconds += time.perf_counter() - self._began
+
+    def after_step(self, step: Step) -> None:  # noqa: ARG002
+        """Momentum and decay have moved frozen rows: put them back."""
+        with torch.no_grad():
+            for watched in self._watched.values():
+                if watched.kept is not None:
+                    index, rows = watched.kept
+                    for parameter, row in rows:
+                        parameter.index_copy_(0, index, row)
+
+    def end_epoch(self, end: EpochEnd) -> None:
+        """Judge every neuron."""
+        run = self._run
+        if run is None:
+            return
+        self._record(end.epoch)
+        for name, now in self._observe(run.model).items():
+            watched = self._watched[name]
+            before, watched.outputs = watched.outputs, now
+            if before is None:
+                continue
+            phi = (before * now).sum(dim=1)
+            if watched.similarity is not None:
+                last = torch.zeros_like(phi) if watched.velocity is None else watched.velocity
+                watched.velocity = (phi - watched.similarity) - self._options.mu * last
+                watched.frozen = watched.velocity.abs() <= self._options.eps
+            watched.similarity = phi
+            self._freeze(watched, run)
+
+    def _observe(self, model: nn.Module) -> dict[str, torch.Tensor]:
+        """Outputs of every layer on the held-out images, one row of length 1 per neuron."""
+        found: dict[str, torch.Tensor] = {}
+
+        def watcher(name: str) -> Any:
+            def watch(_: nn.Module, __: Any, output: torch.Tensor) -> None:
+                rows = output.movedim(1 if output.ndim == 4 else -1, 0).flatten(1)
+                found[name] = rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-12)
+                watched = self._watched[name]
+                watched.macs = watched.layer.weight[0].numel() * output[0].numel()
+
+            return watch
+
+        handles = [w.layer.register_forward_hook(watcher(n)) for n, w in self._watched.items()]
+        model.eval()
+        try:
+            with torch.no_grad():
+                model(self._images)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return found
+
+    def _freeze(self, watched: _Watched, run: TrainRun) -> None:
+        """Arrange the coming epoch."""
+        self._release(watched)
+        frozen, layer = watched.frozen, watched.layer
+        if frozen is None or not bool(frozen.any()):
+            return
+        parameters: list[nn.Parameter] = [p for p in layer._parameters.values() if p is not None]  # pyright: ignore[reportPrivateUsage]
+        gone, active = frozen.nonzero().flatten(), (~frozen).nonzero().flatten()
+        for parameter in parameters:
+            for value in run.optimiser.state.get(parameter, {}).values():
+                if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                    value.index_fill_(0, gone, 0.0)
+        if not len(active):
+            for parameter in parameters:
+                parameter.requires_grad_(False)
+            return
+        watched.kept = (gone, [(p, p.detach().index_select(0, gone)) for p in parameters])
+        if _saves(layer, frozen):
+            layer.__dict__["forward"] = partial_forward(layer, active)
+
+    def _release(self, watched: _Watched) -> None:
+        watched.kept = None
+        watched.layer.__dict__.pop("forward", None)
+        for parameter in watched.layer.parameters(recurse=False):
+            parameter.requires_grad_(True)
+
+    def _record(self, epoch: int) -> None:
+        """Back-propagation of the epoch that is over: multiply-accumulates per image, and seconds."""
+        own = {p for w in self._watched.values() for p in w.layer.parameters(recurse=False)}
+        # Norms learn on, so that with them every layer but the first needs a gradient to its input.
+        norms = self._run is not None and any(p not in own for p in self._run.model.parameters())
+        done, full, learning = 0, 0, False
+        for position, watched in enumerate(self._watched.values()):
+            frozen = 0.0 if watched.frozen is None else float(watched.frozen.float().mean())
+            full += watched.macs * (1 if position == 0 else 2)
+            saves = frozen if watched.frozen is not None and _saves(watched.layer, watched.frozen) else 0.0
+            done += round(watched.macs * (1 - saves)) + (watched.macs if learning else 0)
+            learning = learning or norms or frozen < 1.0
+        neurons = sum(w.layer.weight.shape[0] for w in self._watched.values())
+        still = sum(0 if w.frozen is None else int(w.frozen.sum()) for w in self._watched.values())
+        self._epochs.append(
+            {
+                "epoch": epoch + 1,
+                "frozen": still / max(1, neurons),
+                "backward_macs": done,
+                "full_backward_macs": full,
+                "backward_seconds": round(self._seconds, 3),
+            }
+        )
+        self._seconds = 0.0
+
+    def state(self) -> HookState:
+        """Velocities and masks; the outputs follow from the weights."""
+        tensors: dict[str, torch.Tensor] = {}
+        for name, watched in self._watched.items():
+            values = {"similarity": watched.similarity, "velocity": watched.velocity, "frozen": watched.frozen}
+            tensors |= {f"{name}/{k}": v.float() for k, v in values.items() if v is not None}
+        return HookState(tensors, {"epochs": self._epochs})
+
+    def restore(self, state: HookState) -> None:
+        """See `TrainHook`; the network has the checkpoint's weights by now."""
+        run = self._run
+        if run is None:
+            return
+        self._epochs = state.note["epochs"]
+        for name, outputs in self._observe(run.model).items():
+            watched = self._watched[name]
+            watched.outputs = outputs
+            watched.similarity = state.tensors.get(f"{name}/similarity")
+            watched.velocity = state.tensors.get(f"{name}/velocity")
+            frozen = state.tensors.get(f"{name}/frozen")
+            watched.frozen = None if frozen is None else frozen != 0
+            self._freeze(watched, run)
+
+    def report(self) -> dict[str, Any]:
+        """Per epoch: share of frozen neurons, multiply-accumulates per image and seconds of back-propagation."""
+        done = sum(e["backward_macs"] for e in self._epochs)
+        full = sum(e["full_backward_macs"] for e in self._epochs)
+        share = done / full if full else math.nan
+        return {"backward_macs_share": round(share, 4), "epochs": self._epochs} if self._epochs else {}
+
+
+def _saves(layer: Layer, frozen: torch.Tensor) -> bool:
+    """Whether the gradients of frozen neurons are left out, and not only unused."""
+    share = float(frozen.float().mean())
+    return share == 1.0 or (share >= WORTH and can_be_partial(layer))

@@ -1,0 +1,257 @@
+"""The steps that every schedule is made of: train in a stage of its own, cut in a stage of its own, measure."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from proprune_cli.errors import InputError, UsageError
+from proprune_cli.prune.data import Dataset
+from proprune_cli.prune.dependencies import analyse
+from proprune_cli.prune.loop import CHECKPOINT, evaluate, train
+from proprune_cli.prune.methods import Job, Method, Training, method_named
+from proprune_cli.prune.methods.base import Slices
+from proprune_cli.prune.objective import CostModel
+from proprune_cli.prune.options import PruneOptions
+from proprune_cli.prune.progress import Progress
+from proprune_cli.prune.result import GroupRow, LayerRow, NetworkFigures
+from proprune_cli.prune.saliency import saliency
+from proprune_cli.prune.shrinking import Shrunk, choose, prune_network
+from proprune_cli.prune.sparsity import idle_macs, nonzero_params
+from proprune_cli.prune.surgery import Cuts, shrink
+from proprune_cli.prune.tensors import pack, restore, state, unpack
+from proprune_cli.prune.workspace import Stage, Workspace
+
+_WEIGHTS = "weights.safetensors"
+_REPORT = "report.json"
+
+
+@dataclass
+class Network:
+    """A network of the run, its cuts, and what was measured of it."""
+
+    model: nn.Module
+    cuts: Cuts
+    figures: NetworkFigures
+    report: dict[str, Any]
+    """What the hooks of its training report."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A smaller network and its figures."""
+
+    shrunk: Shrunk
+    figures: NetworkFigures
+
+
+Shape = Callable[[nn.Module], Training]
+"""How a network is trained; it may change the network first."""
+
+
+@dataclass(frozen=True)
+class Phases:
+    """What a run's steps share."""
+
+    options: PruneOptions
+    data: Dataset
+    out: Workspace
+    progress: Progress
+    cost_model: CostModel | None
+    example: torch.Tensor
+    base: dict[str, Any]
+    """Whatever decides the outcome of every stage."""
+    peak: float
+    """Peak learning rate of dense training."""
+
+    @property
+    def tuning_peak(self) -> float:
+        """Peak learning rate of fine-tuning, and of methods that act during training from dense weights."""
+        return self.options.train.finetune_lr or self.peak / 2
+
+    def train(
+        self,
+        name: str,
+        model: nn.Module,
+        cuts: Cuts,
+        *,
+        epochs: int,
+        peak: float,
+        label: str,
+        size: tuple[int, int],
+        shape: Shape | None = None,
+        key: dict[str, Any] | None = None,
+    ) -> Network:
+        """Train ``model`` in the stage ``name``, which is keyed by the weights it starts from and by ``key``.
+
+        Args:
+            size: its multiply-accumulates and parameters.
+            shape: how it is trained, where not plainly; called with a copy of ``model`` that it may change.
+        """
+        inputs = {**self.base, "start": fingerprint(model), "epochs": epochs, "peak": peak, **(key or {})}
+        stage = self.out.stage(name, inputs)
+        if stage.done:
+            return self._reload(stage, name, model, cuts)
+        trained = model if shape is None else copy.deepcopy(model)
+        training = Training([]) if shape is None else shape(trained)
+        records = []
+        if epochs:
+            records = train(
+                trained,
+                self.data,
+                replace(self.options.train, **training.train),
+                epochs=epochs,
+                peak=peak,
+                seed=self.options.seed,
+                label=label,
+                stage=stage,
+                progress=self.progress,
+                hooks=training.hooks,
+            )
+        if trained is not model:
+            training.finalise()
+            restore(model, state(trained), label)
+        model.eval()
+        figures = self.measure(model, *size)
+        report = {hook.name: found for hook in training.hooks if (found := hook.report())}
+        stage.write(_WEIGHTS, pack(state(model)))
+        history = [asdict(r) for r in records]
+        stage.write(_REPORT, json_bytes({"figures": asdict(figures), "epochs": history, "hooks": report}))
+        stage.remove(CHECKPOINT)
+        stage.commit()
+        self.progress.note(f"{label}: test accuracy {figures.test_accuracy:.2f} %")
+        return Network(model, cuts, figures, report)
+
+    def by_method(self, model: nn.Module, epochs: int) -> Training:
+        """How the run's method trains ``model``, which it may change.
+
+        Raises:
+            UsageError: the method does not act during training.
+        """
+        method, own = method_named(self.options.method)
+        if method.training is None:
+            raise UsageError(
+                f"{method.name} does not act during training", where="--method", remedy="see docs/methods.md"
+            )
+        return method.training(
+            Job(model, self.data, self.example, self.options, epochs, self._selection(model, method)), own
+        )
+
+    def _selection(self, model: nn.Module, method: Method) -> Callable[[], Slices]:
+        if method.finish != "cut":
+            return list
+        channels = analyse(model, self.example, self.options.exclude)
+
+        def would_go() -> Slices:
+            choice = choose(channels, named_tensors(model), self.options, self.cost_model)
+            slices: Slices = []
+            for position, kept in choice.kept.items():
+                group = channels.groups[position]
+                gone = np.setdiff1d(np.arange(group.channels), kept)
+                for member in group.members:
+                    if member.role == "out" and len(gone):
+                        index = torch.from_numpy(member.index[gone].reshape(-1))
+                        slices.append((member.tensor, member.dim, index))
+            return slices
+
+        return would_go
+
+    def cut(self, name: str, model: nn.Module, options: PruneOptions) -> Cut:
+        """Prune ``model`` as ``options`` say, in the stage ``name``."""
+        inputs = {
+            "method": options.method,
+            "budget": str(options.budget),
+            "scope": options.scope,
+            "multiple": options.multiple,
+            "min_keep": options.min_keep,
+            "exclude": list(options.exclude),
+            "cost_model": None if self.cost_model is None else self.cost_model.name,
+        }
+        return self.reduce(name, model, inputs, lambda: self.prune(model, options))
+
+    def reduce(self, name: str, model: nn.Module, key: dict[str, Any], make: Callable[[], Shrunk]) -> Cut:
+        """Make a smaller network of ``model`` in the stage ``name``, keyed by its weights and by ``key``."""
+        stage = self.out.stage(name, {**self.base, "start": fingerprint(model), **key})
+        if stage.done:
+            return self._stored(stage, model, name)
+        shrunk = make()
+        figures = self.measure(shrunk.model, shrunk.macs, shrunk.params)
+        report = {k: v for k, v in vars(shrunk).items() if k not in ("model", "groups", "layers")}
+        report |= {"groups": [asdict(g) for g in shrunk.groups], "layers": [asdict(r) for r in shrunk.layers]}
+        stage.write(_REPORT, json_bytes({"shrunk": report, "figures": asdict(figures)}))
+        stage.commit()
+        for note in shrunk.notes:
+            self.progress.note(f"note: {note}")
+        self.progress.note(f"pruned to {shrunk.macs / shrunk.dense_macs:.1%} of the operations")
+        return Cut(shrunk, figures)
+
+    def prune(self, model: nn.Module, options: PruneOptions) -> Shrunk:
+        """`prune_network` with whatever the method asks for."""
+        method, own = method_named(options.method)
+        found = None if method.saliency is None else saliency(model, self.data, method.saliency(own))
+        return prune_network(model, self.data.in_channels, self.data.size, options, self.cost_model, found)
+
+    def measure(self, model: nn.Module, macs: int, params: int) -> NetworkFigures:
+        """Figures of a network with ``macs`` multiply-accumulates and ``params`` parameters."""
+        return NetworkFigures(
+            macs=macs,
+            params=params,
+            test_accuracy=evaluate(model, self.data, self.data.test).accuracy,
+            validation_accuracy=evaluate(model, self.data, self.data.validation).accuracy,
+            nonzero_params=nonzero_params(model),
+            nonzero_macs=max(0, macs - idle_macs(model, self.example)) if macs else 0,
+        )
+
+    def _stored(self, stage: Stage, dense: nn.Module, name: str) -> Cut:
+        document = json.loads(must(stage.read(_REPORT), f"{self.out.path}/stages/{name}"))
+        stored: dict[str, Any] = document["shrunk"]
+        cuts: Cuts = {t: {int(d): kept for d, kept in axes.items()} for t, axes in stored.pop("cuts").items()}
+        groups = tuple(GroupRow.from_json(g) for g in stored.pop("groups"))
+        layers = tuple(LayerRow(**r) for r in stored.pop("layers"))
+        notes = tuple(stored.pop("notes"))
+        model = shrink(dense, cuts).eval()
+        shrunk = Shrunk(model=model, cuts=cuts, groups=groups, layers=layers, notes=notes, **stored)
+        return Cut(shrunk, NetworkFigures(**document["figures"]))
+
+    def _reload(self, stage: Stage, name: str, model: nn.Module, cuts: Cuts) -> Network:
+        where = f"{self.out.path}/stages/{name}"
+        restore(model, unpack(must(stage.read(_WEIGHTS), where), where)[0], where)
+        document = json.loads(must(stage.read(_REPORT), where))
+        return Network(model.eval(), cuts, NetworkFigures(**document["figures"]), document["hooks"])
+
+
+def named_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Parameters and buffers by every name they have."""
+    return {
+        **dict(model.named_parameters(remove_duplicate=False)),
+        **dict(model.named_buffers(remove_duplicate=False)),
+    }
+
+
+def fingerprint(model: nn.Module) -> str:
+    """SHA-256 of a network's weights."""
+    return hashlib.sha256(pack(state(model))).hexdigest()
+
+
+def must(data: bytes | None, where: str) -> bytes:
+    """The file's content.
+
+    Raises:
+        InputError: it is gone.
+    """
+    if data is None:
+        raise InputError("a file of a finished stage is gone", where=where, remedy="run again with --force")
+    return data
+
+
+def json_bytes(document: dict[str, Any]) -> bytes:
+    """A JSON file."""
+    return (json.dumps(document, indent=1) + "\n").encode()

@@ -1,0 +1,47 @@
+"""How much weights matter to the loss, to first order, from gradients on held-out images."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+import torch.nn.functional as nnf
+from torch import nn
+
+from proprune_cli.prune.batches import Batches
+from proprune_cli.prune.data.dataset import Dataset
+
+BATCH = 64
+
+
+def saliency(model: nn.Module, data: Dataset, form: str) -> dict[str, torch.Tensor]:
+    """Per channel axis of every parameter (key ``name/axis``), float64 [length]: what each slice matters to the loss.
+
+    Mean over batches of the validation images, in eval mode, for gradient g and weight w (Molchanov et al. 2019):
+    ``sum``: Σ (g·w)² over the slice; ``group``: (Σ g·w)²; ``abs``: Σ |g·w|.
+    """
+    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    model.eval()
+    totals: dict[str, torch.Tensor] = {}
+    count = 0
+    for images, labels in Batches(data, data.validation, BATCH).in_order(BATCH):
+        with torch.enable_grad():
+            loss = nnf.cross_entropy(model(images), labels)
+            gradients = cast(
+                "tuple[torch.Tensor | None, ...]",
+                torch.autograd.grad(loss, list(named.values()), allow_unused=True),
+            )
+        for (name, parameter), gradient in zip(named.items(), gradients, strict=True):
+            if gradient is None:
+                continue
+            products = (gradient * parameter.detach()).double()
+            if form != "group":
+                products = products.square() if form == "sum" else products.abs()
+            for axis in range(min(products.ndim, 2)):
+                value = products.movedim(axis, 0).flatten(1).sum(dim=1) if products.ndim > 1 else products
+                if form == "group":
+                    value = value.square()
+                key = f"{name}/{axis}"
+                totals[key] = totals[key] + value if key in totals else value
+        count += 1
+    return {key: value / count for key, value in totals.items()}

@@ -1,0 +1,64 @@
+"""When how much goes. Each schedule is one function from the trained dense network to the outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from proprune_cli.errors import UsageError
+from proprune_cli.prune.methods import method_named
+from proprune_cli.prune.options import PruneOptions, PruneSchedule
+from proprune_cli.prune.phases import Phases
+from proprune_cli.prune.schedules.base import DEFAULT_ROUNDS, Fresh, Outcome
+from proprune_cli.prune.schedules.iterative import iterative
+from proprune_cli.prune.schedules.one_shot import one_shot
+from proprune_cli.prune.schedules.training import during_training
+
+__all__ = ["SCHEDULES", "Outcome", "schedule_of"]
+
+SCHEDULES: dict[PruneSchedule, Callable[[Phases, Fresh], Outcome]] = {
+    "one-shot": one_shot,
+    "iterative": iterative,
+    "training": during_training,
+}
+
+
+def schedule_of(options: PruneOptions) -> PruneSchedule:
+    """The schedule that a run follows: what the options ask for, else the method's own.
+
+    Raises:
+        UsageError: the method cannot follow it, or an option has no meaning with it.
+    """
+    method, _ = method_named(options.method)
+    asked = options.schedule or ("iterative" if options.rounds is not None else method.schedules[0])
+    if asked not in method.schedules:
+        other = "l1, taylor and the other importances" if method.training else "swd, lobster, serene or guided"
+        raise UsageError(
+            f"{method.name} cannot follow the schedule {asked!r}; it knows " + " and ".join(method.schedules),
+            where=f"--schedule {asked}" if options.schedule else f"--rounds {options.rounds}",
+            remedy=f"leave the schedule out, or choose {other} with --method",
+        )
+    if options.rounds is not None and asked != "iterative":
+        raise UsageError(
+            f"rounds have no meaning in the schedule {asked!r}",
+            where=f"--rounds {options.rounds}",
+            remedy="leave --rounds out, or give --schedule iterative",
+        )
+    if options.start is not None and asked != "training":
+        raise UsageError(
+            f"{method.name} starts from the trained network",
+            where=f"--start {options.start}",
+            remedy="leave --start out; only methods that act during training have a choice",
+        )
+    if options.binary and method.name not in ("guided", "binary"):
+        raise UsageError(
+            f"{method.name} has no binary form",
+            where="--binary",
+            remedy="use --method guided --binary, or --method binary",
+        )
+    if asked == "iterative" and (options.tuning_epochs < (options.rounds or DEFAULT_ROUNDS)) and options.tuning_epochs:
+        raise UsageError(
+            f"{options.rounds or DEFAULT_ROUNDS} rounds need at least as many epochs of fine-tuning",
+            where=f"--finetune-epochs {options.tuning_epochs}",
+            remedy="give more epochs or fewer --rounds",
+        )
+    return asked

@@ -1,0 +1,78 @@
+"""During training: the method acts while the network learns, and what it left over goes at the end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import nn
+
+from proprune_cli.prune.finish import untouched, without_zeroed
+from proprune_cli.prune.freezing import freeze_key, freezing_hooks
+from proprune_cli.prune.methods import Training, method_named
+from proprune_cli.prune.phases import Network, Phases
+from proprune_cli.prune.schedules.base import Fresh, Outcome
+
+
+def during_training(phases: Phases, start: Fresh) -> Outcome:
+    """Train by the method: on from the dense network for the epochs of fine-tuning, or afresh for those of both."""
+    options = phases.options
+    method, _ = method_named(options.method)
+    fresh = (options.start or _default_start(phases)) == "fresh"
+    model = start.untrained() if fresh else start.dense.model
+    if not fresh:
+        # The dense network is kept for comparison.
+        model = start.untrained()
+        model.load_state_dict(start.dense.model.state_dict())
+
+    def shape(copy: nn.Module) -> Training:
+        training = phases.by_method(copy, epochs)
+        return replace(training, hooks=[*training.hooks, *freezing_hooks(options)])
+
+    epochs = options.tuning_epochs + (options.dense_epochs if fresh else 0)
+    trained = phases.train(
+        "regularised",
+        model,
+        {},
+        epochs=epochs,
+        peak=phases.peak if fresh else phases.tuning_peak,
+        label=f"{method.name} training",
+        size=(0, 0),  # the channel map gives them with the next step
+        shape=shape,
+        key={
+            **freeze_key(options),
+            "method": options.method,
+            "binary": options.binary,
+            "budget": str(options.budget),
+            "scope": options.scope,
+            "multiple": options.multiple,
+            "min_keep": options.min_keep,
+            "exclude": list(options.exclude),
+        },
+    )
+    where = f"--model {options.model}"
+    if method.finish == "cut":
+        cut = phases.cut("prune", trained.model, options)
+    elif method.finish == "zeroed":
+        cut = phases.reduce(
+            "prune", trained.model, {"finish": "zeroed"}, lambda: without_zeroed(trained.model, phases.example, where)
+        )
+    else:
+        cut = phases.reduce(
+            "prune", trained.model, {"finish": "keep"}, lambda: untouched(trained.model, phases.example, where)
+        )
+    shrunk = cut.shrunk
+    tuned = Network(shrunk.model, shrunk.cuts, cut.figures, trained.report)
+    kept = method.finish == "keep"
+    if kept:
+        # No channel went: what the engine saves are the weights that are zero.
+        shrunk = replace(shrunk, achieved=cut.figures.nonzero_macs / shrunk.dense_macs)
+    notes = () if method.finish == "cut" else (f"{method.name} takes no budget",)
+    return Outcome(shrunk, cut.figures, tuned, cut.figures.nonzero_macs if kept else shrunk.macs, notes)
+
+
+def _default_start(phases: Phases) -> str:
+    """The method's own, except that given weights are never thrown away unasked."""
+    options = phases.options
+    if options.weights is not None or options.dense_epochs == 0:
+        return "dense"
+    return method_named(options.method)[0].start
