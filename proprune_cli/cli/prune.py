@@ -31,7 +31,40 @@ def command(
         Path | None, typer.Option("--weights", metavar="FILE", help="Trained weights to start from (safetensors).")
     ] = None,
     method: Annotated[
-        str | None, typer.Option("--method", metavar="NAME", help="Importance: l1, l2, bn, random.  [default: l1]")
+        str | None,
+        typer.Option(
+            "--method",
+            metavar="NAME[?KEY=VALUE&…]",
+            help="l1, l2, bn, taylor, random, swd, lobster, serene, decay, guided, binary; see docs/methods.md."
+            "  [default: l1]",
+        ),
+    ] = None,
+    schedule: Annotated[
+        str | None,
+        typer.Option("--schedule", metavar="NAME", help="one-shot, iterative or training.  [default: the method's]"),
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option("--rounds", metavar="N", help="Rounds of the iterative schedule.  [default: 3]")
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--start",
+            metavar="NAME",
+            help="Methods that act during training begin from dense (trained) or fresh weights."
+            "  [default: the method's]",
+        ),
+    ] = None,
+    binary: Annotated[
+        bool | None, typer.Option("--binary/--no-binary", help="With guided: weights of ±1.  [default: no-binary]")
+    ] = None,
+    freeze: Annotated[
+        str | None,
+        typer.Option(
+            "--freeze",
+            metavar="NAME[?KEY=VALUE&…]",
+            help="neq: skip the gradients of neurons at equilibrium.  [default: none]",
+        ),
     ] = None,
     budget: Annotated[
         str | None,
@@ -70,10 +103,14 @@ def command(
     \b
     Examples:
       proprune prune --model resnet20 --data fashion-mnist --budget ops=0.5 --out runs/r20
+      proprune prune --model resnet20 --data fashion-mnist --method taylor --rounds 3 --out runs/r20t
+      proprune prune --model resnet20 --data fashion-mnist --method guided --binary --out runs/r20g
+      proprune prune --model lenet5 --data fashion-mnist --method 'serene?mode=lower&lam=1e-4' --out runs/lenet
       proprune prune --model mypackage.nets:make --data images.npz --out runs/mine
       proprune prune --config configs/runs/digits.yaml --out runs/digits
     """
     from proprune_cli.config import prune_options
+    from proprune_cli.prune import check
     from proprune_cli.prune.progress import SilentProgress, TerminalProgress
     from proprune_cli.rundir import prune_into
 
@@ -83,6 +120,11 @@ def command(
         "data_dir": data_dir,
         "weights": weights,
         "method": method,
+        "schedule": schedule,
+        "rounds": rounds,
+        "start": start,
+        "binary": binary,
+        "freeze": freeze,
         "budget": budget,
         "scope": scope,
         "multiple": multiple,
@@ -94,6 +136,7 @@ def command(
         "train.lr": lr,
     }
     options = prune_options(config, given)
+    check(options)
     with TerminalProgress() if sys.stderr.isatty() else nullcontext(SilentProgress()) as progress:
         result = prune_into(options, out, progress, force=force)
     if as_json:
@@ -107,10 +150,18 @@ def _show(out: Path, result: PruneResult) -> None:
     if result.thin is not None:
         networks.append(("thin, same budget", result.thin))
     rows = [
-        (name, f"{n.macs:,}", f"{n.params:,}", f"{n.validation_accuracy:.2f} %", f"{n.test_accuracy:.2f} %")
+        (
+            name,
+            f"{n.macs:,}",
+            f"{n.nonzero_macs:,}",
+            f"{n.params:,}",
+            f"{n.nonzero_params:,}",
+            f"{n.validation_accuracy:.2f} %",
+            f"{n.test_accuracy:.2f} %",
+        )
         for name, n in networks
     ]
-    table(("network", "MACs", "weights", "validation", "test"), rows)
+    table(("network", "MACs", "not zero", "weights", "not zero", "validation", "test"), rows)
     say()
     say(f"budget {result.budget}, reached {result.achieved:.3f}; pruned and masked network differ by at most "
         f"{result.verification_error:.1e}")  # fmt: skip

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from proprune_cli.prune.progress import Progress
     from proprune_cli.prune.workspace import Workspace
 
-__all__ = ["Budget", "PruneOptions", "PruneResult", "TrainOptions", "load_run", "run"]
+__all__ = ["Budget", "PruneOptions", "PruneResult", "TrainOptions", "check", "load_run", "run"]
 
 
 def run(
@@ -42,6 +42,20 @@ def run(
     from proprune_cli.prune.pipeline import run_pipeline
 
     return run_pipeline(options, out, progress, cost_model)
+
+
+def check(options: PruneOptions) -> None:
+    """See that method, schedule and their options go together, before anything is written or trained.
+
+    Raises:
+        InputError: a method's options are not written as ``key=value``.
+        UsageError: they do not, or one is unknown or out of range.
+    """
+    from proprune_cli.prune.freezing import freezing_hooks
+    from proprune_cli.prune.schedules import schedule_of
+
+    schedule_of(options)
+    freezing_hooks(options)
 
 
 def load_run(run: Path, network: str = "pruned") -> nn.Module:

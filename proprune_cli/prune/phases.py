@@ -167,15 +167,8 @@ class Phases:
 
     def cut(self, name: str, model: nn.Module, options: PruneOptions) -> Cut:
         """Prune ``model`` as ``options`` say, in the stage ``name``."""
-        inputs = {
-            "method": options.method,
-            "budget": str(options.budget),
-            "scope": options.scope,
-            "multiple": options.multiple,
-            "min_keep": options.min_keep,
-            "exclude": list(options.exclude),
-            "cost_model": None if self.cost_model is None else self.cost_model.name,
-        }
+        name_of_cost = None if self.cost_model is None else self.cost_model.name
+        inputs = {**removal_key(options), "cost_model": name_of_cost}
         return self.reduce(name, model, inputs, lambda: self.prune(model, options))
 
     def reduce(self, name: str, model: nn.Module, key: dict[str, Any], make: Callable[[], Shrunk]) -> Cut:
@@ -227,6 +220,18 @@ class Phases:
         restore(model, unpack(must(stage.read(_WEIGHTS), where), where)[0], where)
         document = json.loads(must(stage.read(_REPORT), where))
         return Network(model.eval(), cuts, NetworkFigures(**document["figures"]), document["hooks"])
+
+
+_ELSEWHERE = frozenset(
+    {"model", "data", "data_dir", "weights", "train", "seed", "validation", "schedule", "rounds", "start", "freeze",
+     "epochs", "finetune_epochs", "thin", "calibration", "test_images"}
+)  # fmt: skip
+"""Options that do not decide what is removed from given weights, or are in the key of every stage."""
+
+
+def removal_key(options: PruneOptions) -> dict[str, Any]:
+    """What of the options decides what is removed: all but those that are known not to."""
+    return {name: value for name, value in options.to_json().items() if name not in _ELSEWHERE}
 
 
 def named_tensors(model: nn.Module) -> dict[str, torch.Tensor]:

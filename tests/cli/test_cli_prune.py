@@ -121,3 +121,31 @@ def test_a_difference_between_executors_fails_the_demonstration() -> None:
 def test_the_result_file_is_what_json_prints(run: Path, cli) -> None:
     printed = cli("prune", "--config", run.parent / "run.yaml", "--out", run, "--seed", 3, "--json").document["result"]
     assert json.loads((run / "results.json").read_text()) == printed
+
+
+def test_a_guided_binary_run_says_how_many_weights_are_left(cli, tmp_path: Path) -> None:
+    arguments = ("prune", "--model", "resnet8?widths=8,16,16", "--data", "digits", "--method", "guided", "--binary",
+                 "--epochs", 1, "--finetune-epochs", 1, "--no-thin", "--out", tmp_path / "run")  # fmt: skip
+    done = cli(*arguments, "--json")
+    assert done.code == 0, done.err
+    final = done.document["result"]["finetuned"]
+    assert final["nonzero_params"] < 0.25 * final["params"]
+    assert final["nonzero_macs"] < 0.25 * final["macs"]
+    assert "not zero" in cli(*arguments).out
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        (("--method", "guided", "--rounds", 3), "guided cannot follow the schedule 'iterative'"),
+        (("--method", "lobster?speed=3"), "lobster has no option 'speed'"),
+        (("--freeze", "all"), "'all' is not a choice"),
+    ],
+)
+def test_a_method_that_makes_no_sense_is_refused_before_a_run_directory_appears(
+    options: tuple[object, ...], fault: str, cli, tmp_path: Path
+) -> None:
+    done = cli("prune", "--model", "lenet5", "--data", "digits", *options, "--out", tmp_path / "run")
+    assert done.code == 2
+    assert fault in done.err
+    assert not (tmp_path / "run").exists()

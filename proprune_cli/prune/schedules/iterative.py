@@ -88,6 +88,9 @@ def compose(first: Cuts, second: Cuts) -> Cuts:
     """Indices of the original axes that stay after both cuts."""
     cuts: Cuts = {tensor: dict(axes) for tensor, axes in first.items()}
     for tensor, axes in second.items():
+        if ":" in tensor:  # not a tensor but a property of a module, which the last cut decides
+            cuts[tensor] = dict(axes)
+            continue
         for dim, kept in axes.items():
             before = cuts.setdefault(tensor, {}).get(dim)
             cuts[tensor][dim] = kept if before is None else [before[i] for i in kept]

@@ -9,7 +9,7 @@ from torch import nn
 from proprune_cli.prune.finish import untouched, without_zeroed
 from proprune_cli.prune.freezing import freeze_key, freezing_hooks
 from proprune_cli.prune.methods import Training, method_named
-from proprune_cli.prune.phases import Network, Phases
+from proprune_cli.prune.phases import Network, Phases, removal_key
 from proprune_cli.prune.schedules.base import Fresh, Outcome
 
 
@@ -38,16 +38,7 @@ def during_training(phases: Phases, start: Fresh) -> Outcome:
         label=f"{method.name} training",
         size=(0, 0),  # the channel map gives them with the next step
         shape=shape,
-        key={
-            **freeze_key(options),
-            "method": options.method,
-            "binary": options.binary,
-            "budget": str(options.budget),
-            "scope": options.scope,
-            "multiple": options.multiple,
-            "min_keep": options.min_keep,
-            "exclude": list(options.exclude),
-        },
+        key={**removal_key(options), **freeze_key(options)},
     )
     where = f"--model {options.model}"
     if method.finish == "cut":

@@ -1,0 +1,113 @@
+"""``docs/methods.md``, made from the registry of methods.
+
+``python -m proprune_cli.prune.methods.page`` writes it, ``--check`` fails where it is out of date.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+from proprune_cli.prune.methods import METHODS
+from proprune_cli.prune.methods.base import Method
+from proprune_cli.prune.neq import NeqOptions
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "methods.md"
+
+HEAD = """# Pruning methods
+
+Made from the registry in `proprune_cli/prune/methods/` by `python -m proprune_cli.prune.methods.page`; do not edit.
+
+A method is chosen with `--method NAME`, its options stand behind it: `--method 'serene?mode=lower&lam=1e-4'`. In a run
+file: `method: serene?mode=lower&lam=1e-4`. Words: an *importance* scores the channels of a *group* of coupled channels;
+a *schedule* says when how much goes; a *regulariser* acts on weights or gradients during training; a *mask* marks
+weights that stay zero; *survivors* are the channels that stay.
+
+## Schedules
+
+- `one-shot`: train (`--epochs`), remove what the budget says, fine-tune (`--finetune-epochs`).
+- `iterative`: as one-shot, in `--rounds N` rounds. After round i of N, budget^(i/N) remains; then follows its share of
+  the epochs of fine-tuning (Han et al. 2015, Section 3).
+- `training`: the method acts while the network learns: on from the trained network for `--finetune-epochs`
+  (`--start dense`), or afresh for the epochs of both phases (`--start fresh`).
+
+Beside every result stands a *thin* network: the same architecture, plainly narrower, trained for as many epochs in all,
+with no more multiply-accumulates. Of a network from `guided` or `binary`, those count whose weight is not zero.
+
+## Methods
+
+"""
+
+FREEZE = """## Freezing neurons at equilibrium
+
+`--freeze neq` joins fine-tuning after any importance, and the training of any other method. At the end of each epoch
+the outputs of each neuron of convolutions and fully connected layers on a few held-out images are compared with those
+of one epoch ago: φ is their cosine, v = Δφ - μ·v_prev, and the neuron is frozen in the next epoch while |v| ≤ ε
+(Bragagnolo et al. 2022, "To update or not to update? Neurons at equilibrium in deep models"). Where a fifth or more of
+a layer is frozen, the weight gradients of its frozen neurons are not computed, which saves time and not only operations
+on paper. Frozen weights keep their bytes. `stages/finetune/report.json` of the run (`stages/regularised/report.json`
+under `training`) holds for each epoch the share of frozen neurons, the multiply-accumulates of back-propagation per
+image, and its seconds.
+
+"""
+
+TAIL = """## A method of your own
+
+One file in `proprune_cli/prune/methods/` with a `METHOD`, and its name in `METHODS`. An importance is a function from a
+group to one score per channel. A method that acts during training gives hooks (`proprune_cli.prune.hooks.TrainHook`):
+called before and after the backward pass, after the optimiser's step, and at the end of an epoch, with their state in
+the checkpoint, so that a run that was killed ends with the same bytes as one that was not.
+"""
+
+
+def page() -> str:
+    """The page's text."""
+    parts = [HEAD, _overview(), *(_section(method) for method in METHODS.values()), FREEZE, _table(NeqOptions), TAIL]
+    return "\n".join(part.rstrip() + "\n" for part in parts)
+
+
+def _overview() -> str:
+    lines = ["| method | schedules | when to use it |", "| --- | --- | --- |"]
+    lines += [f"| `{m.name}` | {', '.join(m.schedules)} | {m.use} |" for m in METHODS.values()]
+    return "\n".join(lines)
+
+
+def _section(method: Method) -> str:
+    text = f"### {method.name}\n\n{method.title}\n\nSource: {method.source}.\n"
+    if method.training is not None:
+        after = {
+            "cut": "channels are removed until the budget is met",
+            "zeroed": "channels that are zero are removed; there is no budget to give",
+            "keep": "every channel stays, with the zeros in its weights; there is no budget to give",
+        }[method.finish]
+        text += f"\nStarts from {method.start} weights where `--start` does not say; afterwards {after}.\n"
+    table = _table(method.options)
+    return text + (f"\n{table}" if table else "")
+
+
+def _table(options: type[Any]) -> str:
+    fields = dataclasses.fields(options)
+    if not fields:
+        return ""
+    lines = ["| option | default | meaning |", "| --- | --- | --- |"]
+    lines += [f"| `{f.name}` | `{f.default}` | {str(f.metadata['doc']).replace('|', chr(92) + '|')} |" for f in fields]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """Write or check the page."""
+    text = page()
+    if "--check" in sys.argv[1:]:
+        current = PAGE.read_text(encoding="utf-8") if PAGE.is_file() else ""
+        if current != text:
+            print(f"{PAGE} is out of date; run: python -m proprune_cli.prune.methods.page", file=sys.stderr)
+            return 1
+        return 0
+    PAGE.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
