@@ -1,0 +1,96 @@
+"""proprune: from a PyTorch CNN to a PYNQ FPGA board. The Python functions under the commands; see docs/python-api.md.
+
+Importing this package imports nothing heavy; each function imports what it needs when it is called.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from proprune_cli.artifact import Artifact
+    from proprune_cli.measure.records import BenchRecord
+    from proprune_cli.prune import PruneResult
+    from proprune_cli.prune.sensitivity import Sensitivity
+
+__all__ = ["load", "run_bench", "run_compile", "run_prune", "run_sensitivity"]
+
+Paths = str | os.PathLike[str]
+
+
+def load(run: Paths, network: str = "pruned") -> nn.Module:
+    """Network of a finished run, in eval mode, with its trained weights: ready to run, to train on, or to prune again.
+
+    Args:
+        run: run directory of ``proprune prune``. network: "pruned", "dense" or "thin".
+
+    Raises:
+        InputError: the directory is not a finished run, or its files are damaged.
+    """
+    from proprune_cli.prune import load_run
+
+    return load_run(Path(run), network)
+
+
+def run_prune(out: Paths, *, model: str, data: str, force: bool = False, **options: Any) -> PruneResult:
+    """``proprune prune``: train, prune, fine-tune and export into the run directory ``out``, from where it stopped.
+
+    Args:
+        model, data: as ``--model`` and ``--data``. force: go on although the run was started with other options.
+        options: fields of `proprune_cli.prune.PruneOptions`; ``budget`` may be text such as ``"ms=40%"``, and those of
+            `TrainOptions` are written ``train={"lr": 0.05}``.
+
+    Raises:
+        ProPruneError: whatever the command reports.
+    """
+    from proprune_cli.config import prune_options
+    from proprune_cli.flow.prune import prune
+
+    train: dict[str, Any] = options.pop("train", {})
+    given = {"model": model, "data": data, **options, **{f"train.{name}": value for name, value in train.items()}}
+    return prune(prune_options(None, given), Path(out), force=force)[0]
+
+
+def run_sensitivity(run: Paths, network: str = "dense", *, method: str = "l1", images: int = 500) -> Sensitivity:
+    """``proprune sensitivity``: accuracy of each group of channels against the share removed.
+
+    Raises:
+        InputError: the directory is not a finished run, or the method scores no channels.
+    """
+    from proprune_cli.flow.sensitivity import scan_run
+    from proprune_cli.prune.sensitivity import SHARES
+
+    return scan_run(Path(run), network=network, method=method, shares=list(SHARES), images=images)
+
+
+def run_compile(
+    source: Paths, out: Paths, *, board: str = "pynq-z2", array: str | None = None, calibration: str | None = None
+) -> Artifact:
+    """``proprune compile``: a run directory or an ONNX file to the artifact file ``out``.
+
+    Raises:
+        InputError: the source or the calibration images are missing or damaged.
+        UnsupportedError: the network asks for something the engine does not do, or is too large.
+    """
+    from proprune_cli.config import CompileOptions
+    from proprune_cli.flow.build import build
+
+    artifact = build(Path(source), CompileOptions(board=board, array=array, calibration=calibration))
+    artifact.save(Path(out))
+    return artifact
+
+
+def run_bench(artifact: Paths, board: str = "emulated:pynq-z2") -> BenchRecord:
+    """``proprune bench``: an artifact's figures, predicted for ``emulated:<board>`` or measured on ``cpu``.
+
+    Raises:
+        InputError: the artifact is missing or damaged.
+        BoardError: it was compiled for another contract.
+    """
+    from proprune_cli.flow.benchmark import bench
+
+    return bench(Path(artifact), board)

@@ -55,10 +55,24 @@ def prune_into(
         InputError: the directory is in use, not a run, of another run, or cannot be written.
         ProPruneError: whatever pruning itself raises.
     """
-    from proprune_cli import prune
+    from proprune_cli.prune import run as run_pruning
 
     with RunDir(out, "prune", options.to_json(), force=force) as run:
-        return prune.run(options, run, progress, cost_model)
+        return run_pruning(options, run, progress, cost_model)
+
+
+def read_options(run: Path) -> dict[str, Any]:
+    """What the run in ``run`` was asked for, as it was recorded.
+
+    Raises:
+        InputError: the directory is not a run.
+    """
+    if not (run / "run.json").is_file():
+        raise InputError(
+            "the directory is no run", where=str(run), remedy=f"make one with `proprune prune … --out {run}`"
+        )
+    options: dict[str, Any] = _read_run(run / "run.json")["options"]
+    return options
 
 
 def content_key(value: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from proprune_cli.cli import bench, boards, compile, demo, deploy, inspect, prune, run  # noqa: A004
+from proprune_cli.cli import bench, boards, compile, demo, deploy, inspect, prune, run, sensitivity  # noqa: A004
 from proprune_cli.cli.failure import report, silence_stdout
 
 app = typer.Typer(
@@ -21,7 +21,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for module in (prune, compile, inspect, run, deploy, bench, boards, demo):
+for module in (prune, sensitivity, compile, inspect, run, deploy, bench, boards, demo):
     app.command(module.__name__.rpartition(".")[2])(module.command)
 
 

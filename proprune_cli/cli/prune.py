@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,8 +36,8 @@ def command(
         typer.Option(
             "--method",
             metavar="NAME[?KEY=VALUE&…]",
-            help="l1, l2, bn, taylor, random, swd, lobster, serene, decay, guided, binary; see docs/methods.md."
-            "  [default: l1]",
+            help="l1, l2, bn, taylor, random, swd, lobster, serene, decay, guided, binary, knapsack; "
+            "see docs/methods.md.  [default: l1]",
         ),
     ] = None,
     schedule: Annotated[
@@ -69,8 +70,18 @@ def command(
     budget: Annotated[
         str | None,
         typer.Option(
-            "--budget", metavar="KIND=SHARE", help="ops or params that remain, or ratio removed.  [default: ops=0.5]"
+            "--budget",
+            metavar="KIND=AMOUNT",
+            help="ops=50% or params=50% that remain, ratio=50% of the channels removed; predicted for --board: "
+            "ms=3.5 or ms=40%, mj=6 or mj=40%.  [default: ops=50%]",
         ),
+    ] = None,
+    board: Annotated[
+        str | None,
+        typer.Option("--board", metavar="NAME", help="Board that ms and mj budgets count for.  [default: pynq-z2]"),
+    ] = None,
+    array: Annotated[
+        str | None, typer.Option("--array", metavar="NAME", help="Array on that board.  [default: the board's own]")
     ] = None,
     scope: Annotated[
         str | None, typer.Option("--scope", metavar="NAME", help="layer, or global.  [default: layer]")
@@ -110,9 +121,9 @@ def command(
       proprune prune --config configs/runs/digits.yaml --out runs/digits
     """
     from proprune_cli.config import prune_options
+    from proprune_cli.flow.prune import prune
     from proprune_cli.prune import check
     from proprune_cli.prune.progress import SilentProgress, TerminalProgress
-    from proprune_cli.rundir import prune_into
 
     given: dict[str, Any] = {
         "model": model,
@@ -126,6 +137,8 @@ def command(
         "binary": binary,
         "freeze": freeze,
         "budget": budget,
+        "board": board,
+        "array": array,
         "scope": scope,
         "multiple": multiple,
         "epochs": epochs,
@@ -138,11 +151,15 @@ def command(
     options = prune_options(config, given)
     check(options)
     with TerminalProgress() if sys.stderr.isatty() else nullcontext(SilentProgress()) as progress:
-        result = prune_into(options, out, progress, force=force)
+        result, checked = prune(options, out, progress, force=force)
     if as_json:
-        emit_json("prune", {"run": str(out), "options": options.to_json(), "result": result.to_json()})
+        predicted = None if checked is None else {**asdict(checked), "met": checked.met}
+        body = {"run": str(out), "options": options.to_json(), "result": result.to_json(), "predicted": predicted}
+        emit_json("prune", body)
     else:
         _show(out, result)
+        if checked is not None:
+            say(str(checked))
 
 
 def _show(out: Path, result: PruneResult) -> None:

@@ -48,6 +48,23 @@ def allowed_sizes(channels: int, multiple: int, min_keep: float) -> tuple[int, .
     return (*(s for s in range(multiple, channels, multiple) if s >= floor), channels)
 
 
+def as_share(budget: Budget, dense: float, unit: str, where: str = "--budget") -> Budget:
+    """An absolute budget as a share of the dense network's figure ``dense``; any other as it is.
+
+    Raises:
+        InputError: the dense network is within the budget.
+    """
+    if not budget.absolute:
+        return budget
+    if budget.value >= dense:
+        raise InputError(
+            f"the dense network is predicted at {dense:.4g} {unit}, which is within the budget {budget}",
+            where=where,
+            remedy="compile it as it is, or give a smaller budget",
+        )
+    return Budget(budget.kind, budget.value / dense)
+
+
 def normalised(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Scores over their mean, so that groups can be compared."""
     mean = float(scores.mean()) if len(scores) else 0.0

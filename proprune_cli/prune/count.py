@@ -86,7 +86,8 @@ class OperationCost:
 
 
 def figure(table: CostTable, kind: str, sizes: Sizes, cost_model: CostModel | None) -> float:
-    """What a budget of this kind counts: "params", or the figure of the cost model (operations without one)."""
+    """What a budget of this kind counts: parameters, operations, or the figure of the cost model."""
     if kind == "params":
         return float(table.params(sizes))
-    return (cost_model or OperationCost()).cost(table.layers(sizes))
+    counted = cost_model if kind in ("ms", "mj", "cost") else None
+    return (counted or OperationCost()).cost(table.layers(sizes))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True)
@@ -39,4 +39,36 @@ class CostModel(Protocol):
 
     def cost(self, layers: Sequence[LayerShape]) -> float:
         """Figure for the whole network; must not grow when channels are removed by whole groups of the array."""
+        ...
+
+
+@dataclass(frozen=True)
+class EngineTaps:
+    """What a tap of a recursive engine holds and costs; the values given here are those of the smallest array.
+
+    Attributes:
+        lanes: input channels of a tap. outputs: output channels of a block. pixels: output pixels per cycle.
+        min_beats: shortest tap in cycles. accumulators: pixels, in units of ``pixels``, that a tile may have.
+        tap_words: 64-bit words of a tap with its weights. port_words: words per cycle of the weight port.
+        group: channels that are stored together.
+    """
+
+    name: str = "z7020-256"
+    lanes: int = 16
+    outputs: int = 8
+    pixels: int = 2
+    min_beats: int = 8
+    accumulators: int = 512
+    tap_words: int = 17
+    port_words: int = 1
+    group: int = 8
+
+
+@runtime_checkable
+class TapModel(Protocol):
+    """A cost model of an engine that walks tap lists."""
+
+    @property
+    def taps(self) -> EngineTaps:
+        """Its taps."""
         ...

@@ -10,13 +10,17 @@ from typing import Any, Literal, get_args
 
 from proprune_cli.errors import UsageError
 
-BudgetKind = Literal["ratio", "ops", "params", "cost"]
+BudgetKind = Literal["ratio", "ops", "params", "ms", "mj", "cost"]
 Scope = Literal["layer", "global"]
 Optimiser = Literal["sgd", "adamw"]
 Schedule = Literal["onecycle", "cosine", "constant"]
 PruneSchedule = Literal["one-shot", "iterative", "training"]
 Start = Literal["dense", "fresh"]
 Augment = Literal["auto", "none", "crop", "crop+flip"]
+
+
+PREDICTED = ("ms", "mj")
+"""Kinds of budget that a model of a board counts; they may be absolute."""
 
 
 def _choice(value: str, allowed: object, option: str) -> None:
@@ -34,15 +38,31 @@ def _require(condition: bool, what: str, option: str, remedy: str) -> None:
 class Budget:
     """How far to prune.
 
-    ``ratio``: the fraction of prunable channels to *remove*. ``ops``, ``params`` and ``cost``: the fraction of the
-    dense network's multiply-accumulates, parameters, or cost-model figure that may *remain*.
+    ``ratio``: the fraction of prunable channels to *remove*. ``ops``, ``params``, ``ms``, ``mj`` and ``cost``: the
+    fraction of the dense network's multiply-accumulates, parameters, predicted milliseconds, predicted millijoules, or
+    cost-model figure that may *remain*; or, where ``absolute``, the predicted milliseconds or millijoules themselves.
     """
 
     kind: BudgetKind = "ops"
     value: float = 0.5
+    absolute: bool = False
 
     def __post_init__(self) -> None:
         _choice(self.kind, BudgetKind, "--budget")
+        if self.absolute:
+            _require(
+                self.kind in PREDICTED,
+                f"a budget of {self.kind} is a share",
+                "--budget",
+                "give a fraction, for example ops=0.5",
+            )
+            _require(
+                math.isfinite(self.value) and self.value > 0,
+                f"a budget of {self.value:g} is not above 0",
+                "--budget",
+                "give what may remain, for example ms=3.5, or a share such as ms=40%",
+            )
+            return
         _require(
             math.isfinite(self.value) and 0.0 < self.value < 1.0,
             f"a budget of {self.value:g} is outside 0 to 1",
@@ -52,7 +72,7 @@ class Budget:
 
     @classmethod
     def parse(cls, text: str) -> Budget:
-        """``"ops=0.5"`` → ``Budget("ops", 0.5)``.
+        """``"ops=0.5"`` or ``"ops=50%"`` → ``Budget("ops", 0.5)``; ``"ms=3.5"`` is absolute, ``"ms=40%"`` a share.
 
         Raises:
             UsageError: the text is not ``kind=fraction``.
@@ -62,13 +82,17 @@ class Budget:
         if not separator:
             raise UsageError(f"the budget {text!r} has no '='", where="--budget", remedy=remedy)
         try:
-            value = float(number)
+            value = float(number.removesuffix("%"))
         except ValueError:
             raise UsageError(f"{number!r} is not a number", where="--budget", remedy=remedy) from None
         _choice(kind.strip(), BudgetKind, "--budget")
-        return cls(kind.strip(), value)  # pyright: ignore[reportArgumentType]
+        percent = number.endswith("%")
+        absolute = kind.strip() in PREDICTED and not percent
+        return cls(kind.strip(), value / 100 if percent else value, absolute)  # pyright: ignore[reportArgumentType]
 
     def __str__(self) -> str:
+        if self.kind in PREDICTED and not self.absolute:
+            return f"{self.kind}={100 * self.value:g}%"
         return f"{self.kind}={self.value:g}"
 
 
@@ -140,6 +164,10 @@ class PruneOptions:
     freeze: str = "none"
     """``neq``: while fine-tuning, leave neurons at equilibrium alone; ``neq?eps=1e-3&mu=0.5``."""
     budget: Budget = field(default_factory=Budget)
+    board: str = "pynq-z2"
+    """Board whose predicted milliseconds or millijoules a budget counts."""
+    array: str | None = None
+    """Array on that board; None: the board's own."""
     scope: Scope = "layer"
     """``layer``: every group gives up the same share; ``global``: one threshold on normalised importance."""
     multiple: int = 8

@@ -142,7 +142,8 @@ class Phases:
                 f"{method.name} does not act during training", where="--method", remedy="see docs/methods.md"
             )
         return method.training(
-            Job(model, self.data, self.example, self.options, epochs, self._selection(model, method)), own
+            Job(model, self.data, self.example, self.options, epochs, self._selection(model, method), self.cost_model),
+            own,
         )
 
     def _selection(self, model: nn.Module, method: Method) -> Callable[[], Slices]:

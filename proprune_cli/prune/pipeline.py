@@ -21,14 +21,14 @@ from proprune_cli.prune.loop import default_rate
 from proprune_cli.prune.methods import method_named
 from proprune_cli.prune.models import build_model
 from proprune_cli.prune.objective import CostModel
-from proprune_cli.prune.options import Budget, PruneOptions
+from proprune_cli.prune.options import PREDICTED, Budget, PruneOptions
 from proprune_cli.prune.phases import Network, Phases, fingerprint, json_bytes, must
 from proprune_cli.prune.progress import Progress, SilentProgress
 from proprune_cli.prune.result import PruneResult
 from proprune_cli.prune.saved import SOURCE_ONNX, Architecture, save_network
 from proprune_cli.prune.schedules import SCHEDULES, Outcome, schedule_of
 from proprune_cli.prune.schedules.base import Fresh
-from proprune_cli.prune.shrinking import prune_network
+from proprune_cli.prune.shrinking import prune_network, resolved
 from proprune_cli.prune.tensors import read_weights, restore
 from proprune_cli.prune.trace import example_input
 from proprune_cli.prune.workspace import Workspace
@@ -82,6 +82,11 @@ class _Run:
         self.dense = build_model(self.source, self.data.in_channels, len(self.data.classes), self.data.size)
         if options.weights is not None:
             restore(self.dense, read_weights(options.weights), str(options.weights))
+        self.budget = str(options.budget)
+        if cost_model is not None and options.budget.kind in PREDICTED:
+            out.record("cost model", {"name": cost_model.name, "unit": cost_model.unit})
+        options = resolved(self.dense, self.data.in_channels, self.data.size, options, cost_model)
+        self.options = options
         self.phases = Phases(
             options=options,
             data=self.data,
@@ -121,7 +126,7 @@ class _Run:
             thin=None if thin is None else thin.figures,
             layers=shrunk.layers,
             groups=shrunk.groups,
-            budget=str(options.budget),
+            budget=self.budget,
             achieved=shrunk.achieved,
             verification_error=shrunk.error,
             notes=tuple(notes),

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import nn
 
 from proprune_cli.errors import InputError
-from proprune_cli.prune.budget import TOLERANCE, Candidate, allocate, allowed_sizes, normalised
+from proprune_cli.prune.budget import TOLERANCE, Candidate, allocate, allowed_sizes, as_share, normalised
 from proprune_cli.prune.channels import Ids
 from proprune_cli.prune.count import CostTable, Sizes, figure
 from proprune_cli.prune.dependencies import ChannelMap, analyse
 from proprune_cli.prune.methods import Context, method_named
 from proprune_cli.prune.methods.base import Tensors
 from proprune_cli.prune.objective import CostModel
-from proprune_cli.prune.options import Budget, PruneOptions
+from proprune_cli.prune.options import PREDICTED, Budget, PruneOptions
 from proprune_cli.prune.result import GroupRow, LayerRow
 from proprune_cli.prune.surgery import Cuts, SurgeryError, cuts_for, masked, shrink, verify
 from proprune_cli.prune.trace import example_input
@@ -61,10 +61,11 @@ def prune_network(
         SurgeryError: the pruned network does not compute what the masked network computes.
         UnsupportedError: the network cannot be traced.
     """
-    if options.budget.kind == "cost" and cost_model is None:
+    if options.budget.kind in ("cost", *PREDICTED) and cost_model is None:
         raise InputError(
             "the budget counts a cost that no model predicts", where="--budget", remedy="use ops=, params= or ratio="
         )
+    options = resolved(model, in_channels, size, options, cost_model)
     names = dict(model.named_modules())
     for name in options.exclude:
         if name not in names:
@@ -85,6 +86,21 @@ def prune_network(
             raise
         note = f"channels before a reshape with fixed sizes were left alone ({first.what})"
         return _attempt(model, pinned, example, options, cost_model, saliency, (note,))
+
+
+def resolved(
+    dense: nn.Module, in_channels: int, size: tuple[int, int], options: PruneOptions, cost_model: CostModel | None
+) -> PruneOptions:
+    """``options`` with an absolute budget turned into a share of what is predicted for ``dense``.
+
+    Raises:
+        InputError: the dense network is within the budget.
+    """
+    if not options.budget.absolute or cost_model is None:
+        return options
+    table = CostTable(analyse(dense, example_input(in_channels, size), (), f"--model {options.model}"))
+    full = figure(table, options.budget.kind, table.full, cost_model)
+    return replace(options, budget=as_share(options.budget, full, cost_model.unit))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from proprune_cli.errors import UsageError
-from proprune_cli.prune.methods import binary, bn, decay, guided, l1, l2, lobster, random, serene, swd, taylor
+from proprune_cli.prune.methods import binary, bn, decay, guided, knapsack, l1, l2, lobster, random, serene, swd, taylor
 from proprune_cli.prune.methods.base import Context, Importance, Job, Method, Training
 from proprune_cli.prune.spec import Spec, parse_spec
 
@@ -14,7 +14,7 @@ __all__ = ["METHODS", "Context", "Importance", "Job", "Method", "Training", "met
 
 METHODS: dict[str, Method] = {
     module.METHOD.name: module.METHOD
-    for module in (l1, l2, bn, taylor, random, swd, lobster, serene, decay, guided, binary)
+    for module in (l1, l2, bn, taylor, random, swd, lobster, serene, decay, guided, binary, knapsack)
 }
 
 

@@ -15,6 +15,7 @@ from torch import nn
 from proprune_cli.prune.data.dataset import Dataset
 from proprune_cli.prune.dependencies import Group
 from proprune_cli.prune.hooks import TrainHook
+from proprune_cli.prune.objective import CostModel
 
 if TYPE_CHECKING:
     from proprune_cli.prune.options import PruneOptions
@@ -62,6 +63,8 @@ class Job:
     epochs: int
     would_go: Callable[[], Slices]
     """Slices of the parameters that the budget and the method's importance would remove from ``model`` now."""
+    cost_model: CostModel | None = None
+    """What the budget is counted with, where it is neither operations nor parameters."""
 
 
 @dataclass

@@ -1,0 +1,143 @@
+"""What pruning is told about hardware: predicted latency and energy of layer shapes, and the taps of an engine.
+
+Figures come from the shape model (`proprune_cli.accel.estimate`), which knows convolutions and fully connected layers
+alone: pooling, additions and whatever runs on the host are not in them. The compiled network's own prediction is the
+one to quote; `proprune_cli.flow.prune` compares the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from proprune_cli.accel import isa
+from proprune_cli.accel.array import Array, load_array
+from proprune_cli.accel.boards import Board, load_board
+from proprune_cli.accel.energy import MODEL as ENERGY_MODEL
+from proprune_cli.accel.energy import Work, predict_energy
+from proprune_cli.accel.estimate import DENSE, DIAGONAL, MODEL, Shapes, estimate_cycles
+from proprune_cli.accel.timing import Memory
+from proprune_cli.errors import DoesNotFitError
+from proprune_cli.prune.objective import EngineTaps, LayerShape
+
+
+@dataclass(frozen=True)
+class _OnBoard:
+    """What both models share."""
+
+    board: Board
+    array: Array
+
+    @cached_property
+    def taps(self) -> EngineTaps:
+        """The engine's taps, for the knapsack method."""
+        return engine_taps(self.array)
+
+    @cached_property
+    def _memory(self) -> Memory:
+        return Memory.of(self.board, self.array)
+
+    def cycles(self, layers: Sequence[LayerShape]) -> float:
+        """Predicted engine cycles of one image."""
+        return float(estimate_cycles(shapes_of(layers), self.array, self._memory).sum()) if layers else 0.0
+
+
+@dataclass(frozen=True)
+class LatencyModel(_OnBoard):
+    """Predicted milliseconds of one image. Satisfies `CostModel` and `TapModel`."""
+
+    unit = "ms"
+
+    @property
+    def name(self) -> str:
+        """See `CostModel`."""
+        return f"latency on {self.board.name} with {self.array.name}, predicted by {MODEL}"
+
+    def cost(self, layers: Sequence[LayerShape]) -> float:
+        """See `CostModel`."""
+        return self.cycles(layers) / (self.array.clock_mhz * 1e3)
+
+
+@dataclass(frozen=True)
+class EnergyModel(_OnBoard):
+    """Predicted millijoules of one image. Satisfies `CostModel` and `TapModel`."""
+
+    unit = "mJ"
+
+    @property
+    def name(self) -> str:
+        """See `CostModel`."""
+        return f"energy on {self.board.name} with {self.array.name}, predicted by {ENERGY_MODEL} on {MODEL}"
+
+    def cost(self, layers: Sequence[LayerShape]) -> float:
+        """See `CostModel`. Memory traffic is every layer's weights and tensors once."""
+        cycles, macs = self.cycles(layers), float(sum(layer.macs for layer in layers))
+        return predict_energy(self.board, self.array, Work(cycles, macs, _ddr_bytes(layers))).energy_mj
+
+
+def shapes_of(layers: Sequence[LayerShape]) -> Shapes:
+    """Layer shapes as the columns of the shape model."""
+    rows: list[tuple[int, ...]] = []
+    for layer in layers:
+        diagonal = layer.groups > 1 and layer.groups == layer.in_channels
+        height, width = _square(layer.in_size)
+        out_height, out_width = _square(layer.out_size)
+        kernel_height, kernel_width = _square(layer.kernel)
+        kind = DIAGONAL if diagonal else DENSE
+        inside = layer.in_channels if diagonal else -(-layer.in_channels // layer.groups)
+        # Off-group taps of a grouped convolution are not in its list.
+        rows.append(
+            (kind, inside, height, width, layer.out_channels, out_height, out_width, kernel_height, kernel_width,
+             layer.stride[0] if layer.stride else 1, 0, 0)
+        )  # fmt: skip
+    return Shapes.of(rows)
+
+
+def engine_taps(array: Array) -> EngineTaps:
+    """What a tap of ``array`` holds and costs."""
+    return EngineTaps(
+        name=array.name,
+        lanes=array.ic,
+        outputs=array.oc,
+        pixels=array.px,
+        min_beats=array.min_beats,
+        accumulators=array.acc_depth,
+        tap_words=array.tap_words,
+        port_words=array.weight_port_words,
+        group=isa.GROUP,
+    )
+
+
+def cost_model(kind: str, board_name: str, array_name: str | None) -> LatencyModel | EnergyModel:
+    """The model that counts a budget of ``kind`` (``mj`` energy, everything else latency).
+
+    Raises:
+        UsageError: no such board or array.
+        DoesNotFitError: the board cannot carry the array.
+    """
+    board = load_board(board_name)
+    array = load_array(array_name or board.default_array)
+    if array.name not in board.arrays:
+        raise DoesNotFitError(
+            f"{board.name} ({board.part}) cannot carry array {array.name}",
+            where="--array",
+            remedy=f"choose one of {', '.join(board.arrays)}, or another --board",
+        )
+    return (EnergyModel if kind == "mj" else LatencyModel)(board, array)
+
+
+def _square(size: tuple[int, ...]) -> tuple[int, int]:
+    """A size of one or no dimension is one row."""
+    return (size[0], size[1]) if len(size) == 2 else (1, int(np.prod(size, dtype=np.int64)))
+
+
+def _ddr_bytes(layers: Sequence[LayerShape]) -> float:
+    total = 0.0
+    for layer in layers:
+        weights = layer.out_channels * layer.in_channels / layer.groups * float(np.prod(layer.kernel, dtype=np.int64))
+        inputs = layer.in_channels * float(np.prod(layer.in_size, dtype=np.int64))
+        total += weights + inputs + layer.out_channels * float(np.prod(layer.out_size, dtype=np.int64))
+    return total

@@ -1,0 +1,110 @@
+"""Pruning with hardware in the loop: the chosen board's model counts the budget; the compiled result is checked.
+
+While channels are chosen, thousands of networks are weighed by their layer shapes alone. Afterwards the one network
+that came of it is compiled, and the timing model walks its program: that figure is compared with the budget.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from proprune_cli.flow.cost_models import EnergyModel, LatencyModel, cost_model
+from proprune_cli.prune.options import PREDICTED, PruneOptions
+from proprune_cli.rundir import prune_into
+
+if TYPE_CHECKING:
+    from proprune_cli.prune import PruneResult
+    from proprune_cli.prune.progress import Progress
+
+PREDICTION = "predicted.json"
+
+
+@dataclass(frozen=True)
+class BudgetCheck:
+    """The compiled network against the budget; every figure is predicted.
+
+    Attributes:
+        unit: ms or mJ. limit: the budget. by_shapes: what the choice counted. compiled: the compiled network.
+        dense: the dense network, compiled. chosen_by, checked_by: names of the models.
+        board, array: what was compiled for.
+    """
+
+    unit: str
+    limit: float
+    by_shapes: float
+    compiled: float
+    dense: float
+    chosen_by: str
+    checked_by: str
+    board: str
+    array: str
+
+    @property
+    def met(self) -> bool:
+        """Whether the compiled network keeps to the budget."""
+        return self.compiled <= self.limit
+
+    def __str__(self) -> str:
+        off = self.compiled / self.limit - 1
+        verdict = "within the budget" if self.met else f"{off:.1%} over the budget"
+        return (
+            f"compiled for {self.board}: {self.compiled:.3f} {self.unit} predicted by {self.checked_by}, {verdict} of "
+            f"{self.limit:.3f} {self.unit}; the choice counted {self.by_shapes:.3f} {self.unit} ({self.chosen_by}); "
+            f"dense {self.dense:.3f} {self.unit}"
+        )
+
+
+def prune(
+    options: PruneOptions, out: Path, progress: Progress | None = None, *, force: bool = False
+) -> tuple[PruneResult, BudgetCheck | None]:
+    """`prune_into` with the models of ``options.board``; for a budget of ms or mJ, the compiled result's check.
+
+    Raises:
+        ProPruneError: whatever pruning or compiling raises.
+    """
+    model = cost_model(options.budget.kind, options.board, options.array)
+    result = prune_into(options, out, progress, force=force, cost_model=model)
+    if options.budget.kind not in PREDICTED:
+        return result, None
+    check = _check(options, out, model)
+    document: dict[str, Any] = {"version": 1, "kind": "budget-check", **asdict(check), "met": check.met}
+    (out / PREDICTION).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    return result, check
+
+
+def _check(options: PruneOptions, out: Path, model: LatencyModel | EnergyModel) -> BudgetCheck:
+    from proprune_cli.prune.run_shapes import shapes_of_run
+
+    compiled, models = _predicted(options, out, None, model.unit)
+    dense, _ = _predicted(options, out / "dense.onnx", out / "calibration.npy", model.unit)
+    return BudgetCheck(
+        unit=model.unit,
+        limit=options.budget.value if options.budget.absolute else options.budget.value * dense,
+        by_shapes=model.cost(shapes_of_run(out)),
+        compiled=compiled,
+        dense=dense,
+        chosen_by=model.name,
+        checked_by=models,
+        board=options.board,
+        array=model.array.name,
+    )
+
+
+def _predicted(options: PruneOptions, source: Path, calibration: Path | None, unit: str) -> tuple[float, str]:
+    """The timing or energy model's figure of a compiled network, and the models' names."""
+    from proprune_cli.accel.array import load_array
+    from proprune_cli.accel.boards import load_board
+    from proprune_cli.config import CompileOptions
+    from proprune_cli.flow.build import build
+    from proprune_cli.measure.predicted import predict
+
+    where = None if calibration is None else str(calibration)
+    artifact = build(source, CompileOptions(board=options.board, array=options.array, calibration=where))
+    board = load_board(options.board)
+    record = predict(artifact, str(source), board, load_array(artifact.program.array))
+    figure = record.latency_ms if unit == "ms" else record.energy_mj
+    assert figure is not None, "the models predict latency and energy of every artifact"
+    return figure, str(record.model)

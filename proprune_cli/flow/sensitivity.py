@@ -1,0 +1,40 @@
+"""Where a sensitivity scan finds its network and its data: in a finished run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from proprune_cli.rundir import read_options
+
+if TYPE_CHECKING:
+    from proprune_cli.prune.progress import Progress
+    from proprune_cli.prune.sensitivity import Sensitivity
+
+
+def scan_run(
+    run: Path,
+    *,
+    network: str,
+    method: str,
+    shares: list[float],
+    images: int,
+    data_dir: Path | None = None,
+    progress: Progress | None = None,
+) -> Sensitivity:
+    """Scan the network ``network`` of the run directory on its own validation images.
+
+    Raises:
+        InputError: the directory is no finished run, its data are not where they were, or an argument is wrong.
+    """
+    from proprune_cli.prune import load_run
+    from proprune_cli.prune.data import load_data
+    from proprune_cli.prune.sensitivity import sensitivity
+
+    options: dict[str, Any] = read_options(run)
+    model = load_run(run, network)
+    where = data_dir or (Path(options["data_dir"]) if options.get("data_dir") else None)
+    data = load_data(options["data"], data_dir=where, validation=options["validation"], seed=options["seed"])
+    return sensitivity(
+        model, data, method=method, shares=shares, images=images, seed=options["seed"], progress=progress
+    )

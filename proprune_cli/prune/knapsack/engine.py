@@ -1,0 +1,86 @@
+"""Structures of the recursive engine: one tap each, that is a chunk of input lanes, a block of output channels and the
+kernel positions that the tap serves. A tap without a weight is in no tap list: it takes no cycle and no byte.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from proprune_cli.prune.channels import LayerRecord
+from proprune_cli.prune.dependencies import ChannelMap
+from proprune_cli.prune.knapsack.structures import Ints, Layer, LayerStructures, Structures, compact
+from proprune_cli.prune.objective import EngineTaps
+
+RESOURCES = ("cycles", "weights", "ddr")
+"""Engine cycles of the taps; bytes of the weight stream; bytes read and written per image, tensors included."""
+
+
+def engine_structures(layers: list[tuple[str, Layer]], channels: ChannelMap, engine: EngineTaps) -> Structures:
+    """Structures of the convolutions and fully connected layers ``layers``."""
+    records = {record.name: record for record in channels.layers}
+    found = [
+        _layer(f"{name}.weight", tuple(module.weight.shape), records[name], _flattened(channels, name), engine)
+        for name, module in layers
+        if name in records
+    ]
+    return Structures(RESOURCES, tuple(found))
+
+
+def tap_labels(shape: tuple[int, int, int, int], groups: int, engine: EngineTaps) -> tuple[Ints, int]:
+    """Tap of each weight of a convolution, int64 [out, in / groups, rows, columns], and the number of labels."""
+    outs, per_group, rows, columns = shape
+    block = np.arange(outs) // engine.outputs
+    first = np.arange(outs) // (outs // groups) * per_group
+    channel = first[:, None] + np.arange(per_group)[None, :]
+    in_channels = per_group * groups
+    in_parts = -(-in_channels // engine.group)
+    lane_parts = engine.lanes // engine.group
+    per_chunk = min(lane_parts, in_parts)
+    chunks = -(-in_parts // per_chunk)
+    chunk = channel // (per_chunk * engine.group)
+    if in_parts == 1:
+        slots = np.array([engine.lanes // in_channels])
+    else:
+        last = in_parts - (chunks - 1) * per_chunk
+        slots = np.array([lane_parts // per_chunk] * (chunks - 1) + [lane_parts // last])
+    position = np.arange(rows * columns).reshape(rows, columns)
+    tap = position[None, None] // slots[chunk][:, :, None, None]
+    labels = (block[:, None, None, None] * chunks + chunk[:, :, None, None]) * (rows * columns) + tap
+    return labels.astype(np.int64), (int(block[-1]) + 1) * chunks * rows * columns
+
+
+def _layer(weight: str, shape: tuple[int, ...], record: LayerRecord, positions: int, e: EngineTaps) -> LayerStructures:
+    whole = (
+        (shape[0], shape[1], shape[2], shape[3]) if len(shape) == 4 else (shape[0], shape[1] // positions, 1, positions)
+    )
+    labels, count = tap_labels(whole, record.groups if len(shape) == 4 else 1, e)
+    pixels = int(np.prod(record.out_size)) if len(shape) == 4 else 1
+    tiles = -(-pixels // (e.pixels * e.accumulators))
+    beats = max(-(-pixels // e.pixels), e.min_beats * tiles)
+    # The weights of a tap stream in while the one before computes: the slower of the two decides.
+    cycles = max(beats, -(-e.tap_words // e.port_words) * tiles)
+    tap_bytes = 8 * e.tap_words
+    costs = np.tile(np.array([cycles, tap_bytes, tap_bytes * tiles], dtype=np.float64), (count, 1))
+    labels, costs = compact(labels.reshape(shape), costs)
+    in_pixels = int(np.prod(record.in_size)) if len(shape) == 4 else positions
+    tensors = _padded(record.in_channels if len(shape) == 4 else whole[1], e) * in_pixels
+    tensors += _padded(record.out_channels, e) * pixels
+    return LayerStructures(weight, labels, costs, np.array([0.0, 0.0, float(tensors)]))
+
+
+def _padded(channels: int, engine: EngineTaps) -> int:
+    return -(-channels // engine.group) * engine.group
+
+
+def _flattened(channels: ChannelMap, name: str) -> int:
+    """Pixels per channel that a fully connected layer reads: more than 1 where it follows a flattened image, which the
+    compiler turns into a convolution as large as the image.
+    """
+    widths: set[int] = set()
+    for group in channels.groups:
+        for member in group.members:
+            if member.tensor == f"{name}.weight" and member.dim == 1:
+                index = member.index
+                contiguous = bool((np.diff(index, axis=1) == 1).all()) if index.shape[1] > 1 else True
+                widths.add(index.shape[1] if contiguous else 0)
+    return widths.pop() if len(widths) == 1 and 0 not in widths else 1

@@ -1,0 +1,56 @@
+"""The picture of a sensitivity scan: one row per group, one column per share, darker where more accuracy is lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from proprune_cli.errors import InputError
+from proprune_cli.prune.sensitivity import Sensitivity
+
+FORMATS = (".svg", ".png", ".pdf")
+_LEGIBLE = 60
+"""From so many rows on, cells carry no numbers."""
+
+
+def save_plot(scan: Sensitivity, path: Path) -> None:
+    """Write the picture to ``path``.
+
+    Raises:
+        InputError: matplotlib is not installed, the file's ending is no picture's, or it cannot be written.
+    """
+    if path.suffix.lower() not in FORMATS:
+        raise InputError("the ending names no picture format", where=f"--plot {path}", remedy="use .svg, .png or .pdf")
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise InputError(
+            "pictures need matplotlib, which is not installed",
+            where=f"--plot {path}",
+            remedy="pip install 'proprune[predict]'",
+        ) from error
+    curves = [c for c in scan.groups if c.points]
+    if not curves:
+        raise InputError("no group can be pruned, so there is nothing to show", where=f"--plot {path}")
+    lost = np.array([[scan.accuracy - p.accuracy for p in c.points] for c in curves])
+    figure = Figure(figsize=(2.6 + 0.75 * lost.shape[1], 1.4 + 0.3 * len(curves)), layout="constrained")
+    axes = figure.add_subplot()
+    top = max(1.0, float(lost.max()))
+    image = axes.imshow(lost, aspect="auto", cmap="Blues", vmin=0.0, vmax=top)
+    axes.set_xticks(range(lost.shape[1]), [f"{p.share:.1%}".replace(".0%", "%") for p in curves[0].points])
+    axes.set_yticks(range(len(curves)), [f"{c.name} ({c.channels})" for c in curves])
+    axes.set_xlabel("share of the group's channels removed")
+    axes.set_title(f"Accuracy lost, points of {scan.accuracy:.1f} % ({scan.images} validation images)", fontsize=10)
+    if len(curves) <= _LEGIBLE:
+        for row, column in np.ndindex(*lost.shape):
+            value = float(lost[row, column])
+            shade = "white" if value > 0.6 * top else "black"
+            axes.text(column, row, f"{value:.1f}", ha="center", va="center", fontsize=8, color=shade)
+    figure.colorbar(image, ax=axes, label="percentage points")
+    try:
+        figure.savefig(path, dpi=150)
+    except OSError as error:
+        raise InputError(
+            f"the picture cannot be written: {error.strerror}", where=f"--plot {path}", remedy="check the path"
+        ) from error

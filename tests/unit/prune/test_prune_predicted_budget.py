@@ -1,0 +1,103 @@
+"""Budgets in predicted milliseconds and millijoules: written, counted, met, and checked on the compiled network."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from proprune_cli.errors import InputError, UsageError
+from proprune_cli.flow.cost_models import cost_model
+from proprune_cli.flow.prune import prune
+from proprune_cli.prune import Budget, PruneOptions, TrainOptions
+from proprune_cli.prune.count import CostTable
+from proprune_cli.prune.dependencies import analyse
+from proprune_cli.prune.models import build_model
+from proprune_cli.prune.shrinking import prune_network
+from proprune_cli.prune.trace import example_input
+
+
+@pytest.mark.parametrize(
+    ("text", "budget"),
+    [
+        ("ops=50%", Budget("ops", 0.5)),
+        ("ms=3.5", Budget("ms", 3.5, absolute=True)),
+        ("ms=40%", Budget("ms", 0.4)),
+        ("mj=12", Budget("mj", 12.0, absolute=True)),
+    ],
+)
+def test_a_budget_is_read_and_written_back(text: str, budget: Budget) -> None:
+    assert Budget.parse(text) == budget
+    assert Budget.parse(str(budget)) == budget
+
+
+@pytest.mark.parametrize("text", ["ms=0", "ms=-1", "mj=nan", "ms=140%", "ops=3"])
+def test_amounts_that_mean_nothing_are_usage_errors(text: str) -> None:
+    with pytest.raises(UsageError):
+        Budget.parse(text)
+
+
+@pytest.mark.parametrize("kind", ["ms", "mj"])
+def test_the_choice_keeps_within_a_predicted_budget_and_uses_most_of_it(kind: str) -> None:
+    model, size = build_model("resnet20", 3, 10, 32), (32, 32)
+    predicted = cost_model(kind, "pynq-z2", None)
+    table = CostTable(analyse(model, example_input(3, size)))
+    dense = predicted.cost(table.layers(table.full))
+    limit = 0.5 * dense
+    options = PruneOptions(model="resnet20", data="digits", budget=Budget(kind, limit, absolute=True))  # type: ignore[arg-type]
+    shrunk = prune_network(model, 3, size, options, predicted)
+    after = CostTable(analyse(shrunk.model, example_input(3, size)))
+    figure = predicted.cost(after.layers(after.full))
+    assert 0.9 * limit < figure <= limit
+    assert figure == pytest.approx(shrunk.achieved * dense)
+
+
+def test_predicting_takes_about_a_millisecond() -> None:
+    model = build_model("resnet18", 3, 10, 64)
+    table = CostTable(analyse(model, example_input(3, (64, 64))))
+    layers, predicted = table.layers(table.full), cost_model("ms", "pynq-z2", None)
+    predicted.cost(layers)
+    taken: list[float] = []
+    for _ in range(20):
+        start = time.perf_counter()
+        predicted.cost(layers)
+        taken.append(time.perf_counter() - start)
+    assert min(taken) < 2e-3
+
+
+def test_an_operation_budget_stays_one_whatever_model_is_there() -> None:
+    model = build_model("resnet8", 1, 10, 28)
+    options = PruneOptions(model="resnet8", data="digits")
+    predicted = cost_model("ops", "pynq-z2", None)
+    assert prune_network(model, 1, (28, 28), options, predicted).achieved == pytest.approx(
+        prune_network(model, 1, (28, 28), options).achieved
+    )
+
+
+def test_a_dense_network_within_the_budget_is_said_to_be() -> None:
+    model = build_model("resnet8", 1, 10, 28)
+    options = PruneOptions(model="resnet8", data="digits", budget=Budget("ms", 1e3, absolute=True))
+    with pytest.raises(InputError, match="within the budget"):
+        prune_network(model, 1, (28, 28), options, cost_model("ms", "pynq-z2", None))
+
+
+def test_a_run_is_checked_on_the_compiled_network(tmp_path: Path) -> None:
+    options = PruneOptions(
+        model="resnet8",
+        data="digits?size=32",
+        budget=Budget("ms", 0.6),
+        epochs=1,
+        finetune_epochs=1,
+        thin=False,
+        calibration=20,
+        test_images=0,
+        train=TrainOptions(threads=1, batch=256),
+    )
+    result, check = prune(options, tmp_path / "run")
+    assert check is not None and check.unit == "ms" and result.achieved <= 0.6
+    assert check.compiled < check.dense
+    assert check.compiled == pytest.approx(check.limit, rel=0.15)
+    assert json.loads((tmp_path / "run/predicted.json").read_text())["met"] == check.met
+    assert "predicted by" in str(check)
