@@ -12,6 +12,7 @@ from proprune_cli.errors import UsageError
 
 BudgetKind = Literal["ratio", "ops", "params", "cost"]
 Scope = Literal["layer", "global"]
+Residual = Literal["coupled", "free"]
 Optimiser = Literal["sgd", "adamw"]
 Schedule = Literal["onecycle", "cosine", "constant"]
 Augment = Literal["auto", "none", "crop", "crop+flip"]
@@ -131,6 +132,8 @@ class PruneOptions:
     """Kept channels per group are a multiple of this, the array's channel group."""
     min_keep: float = 0.1
     """No group keeps less than this share of its channels."""
+    residual: Residual = "coupled"
+    """``coupled``: branches that meet in an addition lose the same channels; ``free``: each loses its own."""
     exclude: tuple[str, ...] = ()
     """Modules whose output channels stay, by name or by the prefix of a name."""
     epochs: int | None = None
@@ -150,6 +153,7 @@ class PruneOptions:
 
     def __post_init__(self) -> None:
         _choice(self.scope, Scope, "--scope")
+        _choice(self.residual, Residual, "--residual")
         _require(
             bool(self.model), "no model is named", "--model", "give a zoo name, package.module:factory or net.onnx"
         )

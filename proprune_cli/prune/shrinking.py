@@ -10,15 +10,16 @@ from torch import nn
 
 from proprune_cli.errors import InputError
 from proprune_cli.prune.budget import TOLERANCE, Candidate, allocate, allowed_sizes, normalised
-from proprune_cli.prune.channels import Ids
+from proprune_cli.prune.channels import Reshapes
 from proprune_cli.prune.count import CostTable, Sizes, figure
-from proprune_cli.prune.dependencies import ChannelMap, analyse
+from proprune_cli.prune.dependencies import ChannelMap, map_channels
 from proprune_cli.prune.methods import Context, Importance, method_named
 from proprune_cli.prune.objective import CostModel
 from proprune_cli.prune.options import Budget, PruneOptions
 from proprune_cli.prune.result import GroupRow, LayerRow
-from proprune_cli.prune.surgery import Cuts, SurgeryError, cuts_for, masked, shrink, verify
-from proprune_cli.prune.trace import example_input
+from proprune_cli.prune.streams import StreamSizes, aligned_branches
+from proprune_cli.prune.surgery import Cuts, RearrangedError, SurgeryError, all_tensors, cuts_for, prove, shrink
+from proprune_cli.prune.trace import example_input, trace
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,8 @@ def prune_network(
 ) -> Shrunk:
     """Prune ``model`` as ``options`` say; the model itself is left as it is.
 
-    Where the result does not run because the network's code names a number of features (``x.view(-1, 400)``), it is
-    pruned again with the channels that pass through such a reshape left alone.
+    Where the result is wrong because the network's code names a number of features (``x.view(-1, 400)``), it is
+    pruned again with the channels that pass through that reshape or split left alone.
 
     Raises:
         InputError: the budget cannot be met, or the method or an excluded module does not exist.
@@ -71,15 +72,22 @@ def prune_network(
     model.eval()
     example = example_input(in_channels, size)
     where = f"--model {options.model}"
-    channels = analyse(model, example, options.exclude, where)
-    try:
-        return _attempt(model, channels, example, options, cost_model, ())
-    except SurgeryError as first:
-        pinned = analyse(model, example, options.exclude, where, pin_reshapes=True)
-        if len(pinned.prunable) == len(channels.prunable):
-            raise
-        note = f"channels before a reshape with fixed sizes were left alone ({first.what})"
-        return _attempt(model, pinned, example, options, cost_model, (note,))
+    traced = trace(model, example, where)
+    choices: dict[str, Reshapes] = {}
+    while True:
+        channels = map_channels(model, traced, options.exclude, options.residual, choices)
+        notes = (
+            f"channels before a reshape or split with fixed sizes were left alone ({name})"
+            for name, choice in choices.items()
+            if choice == "fixed"
+        )
+        try:
+            return _attempt(model, channels, example, options, cost_model, tuple(notes))
+        except RearrangedError as error:
+            if choices.get(error.operator.name) == "fixed":
+                raise SurgeryError(error.what, where=error.where, remedy=error.remedy) from error
+            outer = error.operator.fork and error.operator.name not in choices
+            choices[error.operator.name] = "outer" if outer else "fixed"
 
 
 def _attempt(
@@ -91,24 +99,21 @@ def _attempt(
     notes: tuple[str, ...],
 ) -> Shrunk:
     table = CostTable(channels)
-    tensors = {
-        **dict(model.named_parameters(remove_duplicate=False)),
-        **dict(model.named_buffers(remove_duplicate=False)),
-    }
+    tensors = dict(all_tensors(model))
     scored, unscored = _scores(channels, method_named(options.method), tensors, options)
+    scored = aligned_branches(channels, scored, options.multiple)
+    streams = StreamSizes(channels, scored)
 
     def cost(sizes: Sizes) -> float:
-        return figure(table, options.budget.kind, sizes, cost_model)
+        return figure(table, options.budget.kind, streams.complete(sizes), cost_model)
 
     sizes = allocate(scored, table.full, options.budget, options.scope, cost)
-    kept: dict[int, Ids] = {}
-    for candidate in scored:
-        best = np.argsort(-candidate.scores, kind="stable")[: int(sizes[candidate.position])]
-        kept[candidate.position] = np.sort(best).astype(np.int64)
-    cuts = cuts_for(channels.groups, kept, tensors)
+    kept = {c.position: np.sort(c.ranking()[: int(sizes[c.position])]) for c in scored}
+    cuts = cuts_for(channels, kept, tensors)
     smaller = shrink(model, cuts)
     inputs = example_input(example.shape[1], (example.shape[2], example.shape[3]), batch=4, seed=1)
-    error = verify(smaller, masked(model, channels.groups, kept), inputs, f"--model {options.model}")
+    error = prove(model, smaller, channels, kept, inputs, f"--model {options.model}")
+    sizes = streams.complete(sizes)
     achieved, budget_notes = _judge(options.budget, cost(table.full), cost(sizes), scored, sizes)
     return Shrunk(
         model=smaller,
