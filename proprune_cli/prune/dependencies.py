@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -39,6 +40,8 @@ class Member:
     index: Ids
     """int64 [channels, slices per channel]."""
     role: Role
+    maker: bool = False
+    """The slice is a filter, which alone decides about the channel."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,7 @@ class Reshape:
     """An operator that rearranges channels, and might name their number."""
 
     name: str
+    op: str
     axis: int
     """The axis that gets shorter."""
     place: Place
@@ -346,6 +350,7 @@ class _Grouping:
                 self.ties[number].dim,
                 np.stack([units[u][position][1] for u in chosen]),
                 self.ties[number].role,
+                self.ties[number].maker,
             )
             for position, (number, _) in enumerate(units[chosen[0]])
         )
@@ -355,6 +360,8 @@ class _Grouping:
         name = name if makers or not tensors else f"input of {name}"
         if not why and not makers and chosen[0] >= 0 and not self._fed(chosen[0]):
             why = ("no parameter makes these channels",)
+        if not why and len(chosen) == 1 and not (chosen[0] >= 0 and self._fed(chosen[0])):
+            why = ("all its channels go together",)
         return Group(name, len(chosen), members, why, lifted)
 
     def _fed(self, stream: int) -> bool:
@@ -382,8 +389,8 @@ class _Grouping:
                 axis = labels.axis
                 rows = np.moveaxis(labels.ids, axis, 0).reshape(labels.ids.shape[axis], -1)[:, 0]
                 place = _place(self.stream[rows], group_of)
-            name = node.sources[0].name if node.op == "getitem" else node.name
-            found.append(Reshape(name, axis, place, name in self.walker.forks))
+            maker = node.sources[0] if node.op == "getitem" else node
+            found.append(Reshape(maker.name, maker.op, axis, place, maker.name in self.walker.forks))
         return tuple(found)
 
 

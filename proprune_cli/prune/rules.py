@@ -36,7 +36,7 @@ RULES: dict[str, Rule] = {
         pointwise.keeps_zero,
         "relu relu6 leaky_relu elu selu celu gelu silu mish hardswish tanh native_dropout dropout feature_dropout "
         "alpha_dropout neg abs sqrt square erf sin tan asin atan sinh asinh sign floor ceil round trunc expm1 log1p "
-        "softshrink hardshrink clone contiguous detach alias lift_fresh _to_copy to",
+        "softshrink hardshrink clone contiguous detach alias lift_fresh _to_copy to zeros_like",
     ),
     **_table(
         pointwise.spatial,
@@ -46,7 +46,8 @@ RULES: dict[str, Rule] = {
     ),
     **_table(pointwise.spatial_pair, "max_pool2d_with_indices adaptive_max_pool2d fractional_max_pool2d"),
     **_table(
-        pointwise.lifts, "sigmoid hardsigmoid exp softplus log_sigmoid_forward cos log rsqrt reciprocal exp2 logit"
+        pointwise.lifts,
+        "ones_like sigmoid hardsigmoid exp softplus log_sigmoid_forward cos log rsqrt reciprocal exp2 logit",
     ),
     **_table(pointwise.clamp, "clamp clamp_min clamp_max hardtanh threshold"),
     **_table(pointwise.power, "pow"),

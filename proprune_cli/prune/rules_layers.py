@@ -206,10 +206,18 @@ def batch_norm(walker: Walker, node: Node) -> list[Labels | None] | None:
     owner = ""
     roles: dict[str, Role] = {"weight": "out", "bias": "out", "running_mean": "out", "running_var": "stat"}
     for argument, role in roles.items():
-        if isinstance(a.get(argument), Node):
-            _tie_all(walker, node, a[argument], ids, role)
-            owner = owner or owner_of(a[argument].tensor)
+        tensor, own = a.get(argument), ids
+        if not isinstance(tensor, Node):
+            continue
+        if tensor.op == "repeat" and len(ids) % tensor.sources[0].shape[0] == 0:
+            # An instance norm: a batch norm of all images' channels, with one set of parameters for each image.
+            tensor = tensor.sources[0]
+            own = ids[: tensor.shape[0]]
+        _tie_all(walker, node, tensor, own, role)
+        owner = owner or owner_of(tensor.tensor)
     if not owner:
+        return [found, None, None]
+    if len(ids) != len(np.unique(ids)):
         return [found, None, None]
     walker.take_up(found, owner)
     walker.leave(owner, ids)

@@ -137,10 +137,17 @@ def _combine(walker: Walker, node: Node, stream: bool) -> Labels | None:
     return walker.settle(result) if result.line is None else result
 
 
+def _one_for_all(node: Node, dim: int) -> bool:
+    """Whether a tensor is one channel repeated along ``dim``."""
+    while node.op in ("expand", "clone", "sigmoid") and len(node.sources[0].shape) == len(node.shape):
+        node = node.sources[0]
+    return node.shape[dim] == 1
+
+
 def _fixed_operand(walker: Walker, node: Node, operand: Node, result: Labels, stream: bool) -> None:
     """The other operand has no channels that could go."""
     dim = result.axis - len(node.shape) + len(operand.shape)
-    if dim < 0 or operand.shape[dim] == 1:
+    if dim < 0 or operand.shape[dim] == 1 or _one_for_all(operand, dim):
         if stream:
             walker.lift(result)
         return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,10 +86,15 @@ def prune_network(
         try:
             return _attempt(model, channels, example, options, cost_model, tuple(notes))
         except RearrangedError as error:
-            if choices.get(error.operator.name) == "fixed":
+            blamed = error.operator
+            if choices.get(blamed.name) == "fixed":
                 raise SurgeryError(error.what, where=error.where, remedy=error.remedy) from error
-            outer = error.operator.fork and error.operator.name not in choices
-            choices[error.operator.name] = "outer" if outer else "fixed"
+            choice: Reshapes = "outer" if blamed.fork and blamed.name not in choices else "fixed"
+            choices[blamed.name] = choice
+            if blamed.fork or blamed.op.startswith("split"):
+                # Code that names numbers does so in every block; finding out one by one would take long.
+                same = [r.name for r in channels.reshapes if (r.op, r.fork) == (blamed.op, blamed.fork)]
+                choices |= {name: choice for name in same if choice == "fixed" or name not in choices}
 
 
 def _attempt(
@@ -124,8 +131,8 @@ def _attempt(
         macs=table.macs(sizes),
         dense_params=table.params(table.full),
         params=sum(p.numel() for p in smaller.parameters()),
-        groups=_group_rows(channels, sizes, unscored),
-        layers=_layer_rows(table, sizes),
+        groups=group_rows(channels, sizes, unscored),
+        layers=layer_rows(table, sizes),
         notes=(*notes, *budget_notes),
     )
 
@@ -143,10 +150,14 @@ def _scores(
         if scores is None:
             unscored.add(position)
             continue
-        sizes = allowed_sizes(group.channels, options.multiple, options.min_keep)
+        # Where several filters go together (the groups of a convolution), they count towards the multiple.
+        width = math.gcd(*(m.index.shape[1] for m in group.members if m.maker), options.multiple)
+        sizes = allowed_sizes(group.channels, options.multiple // width, options.min_keep)
         candidates.append(Candidate(position, normalised(scores), sizes))
     if not candidates:
-        reason = "none has what the method scores" if unscored else "each is pinned"
+        why = Counter(r for g in channels.groups for r in g.reasons if not r.startswith("the network's"))
+        found = "; ".join(reason for reason, _ in why.most_common(3))
+        reason = "none has what the method scores" if unscored else f"each is pinned ({found or 'input and output'})"
         raise InputError(
             f"no group of channels can be pruned by {options.method!r}: {reason}",
             where=f"--model {options.model}",
@@ -172,7 +183,8 @@ def _judge(
     return remaining, (note,)
 
 
-def _group_rows(channels: ChannelMap, sizes: Sizes, unscored: frozenset[int]) -> tuple[GroupRow, ...]:
+def group_rows(channels: ChannelMap, sizes: Sizes, unscored: frozenset[int]) -> tuple[GroupRow, ...]:
+    """What became of every group."""
     rows: list[GroupRow] = []
     for position, group in enumerate(channels.groups):
         reason = "; ".join(group.reasons) or ("the method cannot score it" if position in unscored else "")
@@ -180,7 +192,8 @@ def _group_rows(channels: ChannelMap, sizes: Sizes, unscored: frozenset[int]) ->
     return tuple(rows)
 
 
-def _layer_rows(table: CostTable, sizes: Sizes) -> tuple[LayerRow, ...]:
+def layer_rows(table: CostTable, sizes: Sizes) -> tuple[LayerRow, ...]:
+    """What became of every layer."""
     return tuple(
         LayerRow(
             name=before.name,

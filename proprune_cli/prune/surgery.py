@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from proprune_cli.errors import UnsupportedError
+from proprune_cli.prune.channels import Ids
 from proprune_cli.prune.dependencies import RESHAPES, ChannelMap, Kept, Reshape, is_reshape
 from proprune_cli.prune.spread import FILL, spread, unspread
 from proprune_cli.prune.trace import replay
@@ -19,11 +20,11 @@ Cuts = dict[str, dict[int, list[int]]]
 """Parameter or buffer → axis → indices that stay, rising. Plain numbers: this is what a run stores.
 
 Beside them stand ``MODULE:groups`` → 0 → [number of groups], and ``MODULE:spread`` → 0 → index of a spread layer,
-1 → [number of constants filled in]; an empty index: the layer is plain again.
+1 → [number of constants filled in]; an empty index: the layer is plain again. ``MODULE:bias``: it gets a bias.
 """
 
 RELATIVE_TOLERANCE = 1e-4
-GROUPS, SPREAD = ":groups", ":spread"
+GROUPS, SPREAD, BIAS = ":groups", ":spread", ":bias"
 
 
 class SurgeryError(UnsupportedError):
@@ -38,8 +39,18 @@ class RearrangedError(SurgeryError):
         self.operator = operator
 
 
-def cuts_for(channels: ChannelMap, kept: Kept, tensors: Mapping[str, torch.Tensor]) -> Cuts:
-    """Which indices of which axes stay, and how grouped and spread layers change."""
+def cuts_for(
+    channels: ChannelMap,
+    kept: Kept,
+    tensors: Mapping[str, torch.Tensor],
+    constants: Mapping[str, tuple[Ids, int]] | None = None,
+) -> Cuts:
+    """Which indices of which axes stay, and how grouped and spread layers change.
+
+    Args:
+        constants: for a module that is spread, which constant each of its channels leaves when it is removed, and
+            how many constants there are; 0, the constant 0, where it is not named.
+    """
     stay = channels.survivors(kept)
     keep: dict[tuple[str, int], npt.NDArray[np.bool_]] = {}
     for group, alive in zip(channels.groups, stay, strict=True):
@@ -61,10 +72,11 @@ def cuts_for(channels: ChannelMap, kept: Kept, tensors: Mapping[str, torch.Tenso
         if source.all() and place.all():
             continue
         width = int(source.sum())
-        rank = np.where(source, np.cumsum(source) - 1, width)  # width: the first constant, 0
+        left, fills = (constants or {}).get(site.module, (np.zeros(len(source), dtype=np.int64), site.fills))
+        rank = np.where(source, np.cumsum(source) - 1, width + left)
         index = np.where(site.index >= 0, rank[np.maximum(site.index, 0)], width - 1 - site.index)[place]
         plain = len(index) == width and bool((index == np.arange(width)).all())
-        cuts[site.module + SPREAD] = {0: [] if plain else index.tolist(), 1: [site.fills]}
+        cuts[site.module + SPREAD] = {0: [] if plain else index.tolist(), 1: [fills]}
     return cuts
 
 
@@ -92,6 +104,8 @@ def shrink(model: nn.Module, cuts: Cuts) -> nn.Module:
         module = smaller.get_submodule(name)
         if what == GROUPS[1:]:
             setattr(module, "num_groups" if isinstance(module, nn.GroupNorm) else "groups", axes[0][0])
+        elif what == BIAS[1:]:
+            add_bias(module)
         elif axes[0]:
             spread(module, axes[0], getattr(module, FILL, torch.zeros(axes[1][0])))
         else:
@@ -190,6 +204,16 @@ def all_tensors(model: nn.Module) -> list[tuple[str, torch.Tensor]]:
         *model.named_parameters(remove_duplicate=False),
         *model.named_buffers(remove_duplicate=False),
     ]
+
+
+def add_bias(module: nn.Module) -> None:
+    """Give a convolution or fully connected layer without bias one of zeros."""
+    weight = module.weight
+    if not isinstance(weight, torch.Tensor):
+        raise KeyError("weight")
+    transposed = isinstance(module, (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d))
+    channels = weight.shape[1] * int(getattr(module, "groups", 1)) if transposed else weight.shape[0]
+    module.register_parameter("bias", nn.Parameter(weight.new_zeros(channels)))
 
 
 def _update_counts(module: nn.Module) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.func import functional_call
 
 from proprune_cli.errors import InputError, UnsupportedError
 from proprune_cli.prune.recorder import Node, Recorder
@@ -73,7 +75,7 @@ def trace(model: nn.Module, example: torch.Tensor, where: str = "model") -> Trac
             return _record(model, example, lambda t: torch.empty_like(t, device="meta"), Recorder())
         except (RuntimeError, NotImplementedError, ValueError, TypeError):
             fake = FakeTensorMode(allow_non_fake_inputs=True)
-            with fake:
+            with fake, _quiet("torch._subclasses.fake_tensor"):
                 return _record(model, example, fake.from_tensor, Recorder())
     except Exception as error:
         raise UnsupportedError(
@@ -81,6 +83,16 @@ def trace(model: nn.Module, example: torch.Tensor, where: str = "model") -> Trac
             where=where,
             remedy="avoid Python branches on tensor values in forward, which must also run without values",
         ) from error
+
+
+@contextmanager
+def _quiet(logger: str) -> Generator[None, None, None]:
+    level = logging.getLogger(logger).level
+    logging.getLogger(logger).setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logging.getLogger(logger).setLevel(level)
 
 
 def replay(model: nn.Module, example: torch.Tensor) -> tuple[list[Node], str]:
@@ -96,18 +108,34 @@ def replay(model: nn.Module, example: torch.Tensor) -> tuple[list[Node], str]:
 def _record(
     model: nn.Module, example: torch.Tensor, empty: Callable[[torch.Tensor], torch.Tensor], recorder: Recorder
 ) -> Traced:
-    tensors: dict[str, torch.Tensor] = {}
+    stand_ins: dict[int, torch.Tensor] = {}
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        tensors[name] = empty(tensor.detach())
-        recorder.add(Node("parameter", name, {}, tuple(tensor.shape), tensor=name), tensors[name])
+        stand_ins[id(tensor)] = made = empty(tensor.detach())
+        recorder.add(Node("parameter", name, {}, tuple(tensor.shape), tensor=name), made)
     source = empty(example)
     recorder.add(Node("input", "input", {}, tuple(example.shape)), source)
-    with warnings.catch_warnings(), torch.no_grad(), recorder:
+    with warnings.catch_warnings(), torch.no_grad(), _replaced(model, stand_ins), recorder:
         warnings.simplefilter("ignore")
-        result = functional_call(model, tensors, (source,))
+        result = model(source)
     if not isinstance(result, torch.Tensor):
         raise TypeError(f"its output is {type(result).__name__}, not one tensor")
     return Traced(tuple(recorder.nodes), recorder.node_of(result))
+
+
+@contextmanager
+def _replaced(model: nn.Module, stand_ins: dict[int, torch.Tensor]) -> Generator[None, None, None]:
+    """Parameters and buffers replaced for a while (torch.func.functional_call loses those of shared modules)."""
+    found: list[tuple[dict[str, Any], str, torch.Tensor]] = []
+    for module in model.modules():
+        for tensors in (module._parameters, module._buffers):  # pyright: ignore[reportPrivateUsage]
+            found += [(tensors, name, t) for name, t in tensors.items() if t is not None]  # pyright: ignore[reportArgumentType]
+    try:
+        for tensors, name, tensor in found:
+            tensors[name] = stand_ins[id(tensor)]
+        yield
+    finally:
+        for tensors, name, tensor in found:
+            tensors[name] = tensor
 
 
 def _first_line(error: BaseException) -> str:
