@@ -122,7 +122,8 @@ def lines(rows: Sequence[Row]) -> Iterator[str]:
         if row.errors and row.refusals:
             why = f"{row.refusals[0]}; {why}"
         name = name.partition(":")[2] or name
-        yield f"| {name} | {size} | {verdict(row)} | {error} | {row.groups} | {left[0]} | {left[1]} | {row.spreads} | {why} |"
+        cells = (name, size, verdict(row), error, row.groups, *left, row.spreads, why)
+        yield f"| {' | '.join(map(str, cells))} |"
 
 
 def main(arguments: Sequence[str] = ()) -> None:

@@ -62,6 +62,8 @@ class Tie:
     role: Role
     maker: bool
     """The slice alone decides about the channel (a filter), and does not only work on it (a norm, a depthwise one)."""
+    wide: bool = False
+    """The slices are as many as the stream has channels, also where a branch has fewer: its layer is spread before."""
 
 
 @dataclass(frozen=True)
@@ -169,11 +171,11 @@ class Walker:
         """``module`` works on each of these channels by itself."""
         self.inner |= labels.tails - {module}
 
-    def tie(self, tensor: str, dim: int, ids: Ids, role: Role, maker: bool = False) -> None:
+    def tie(self, tensor: str, dim: int, ids: Ids, role: Role, maker: bool = False, wide: bool = False) -> None:
         """Slices of a parameter belong to channels; a parameter used twice unites the channels of both uses."""
         known = self.ties.get((tensor, dim))
         if known is None:
-            self.ties[(tensor, dim)] = Tie(tensor, dim, ids, role, maker)
+            self.ties[(tensor, dim)] = Tie(tensor, dim, ids, role, maker, wide)
             return
         if len(known.ids) == len(ids):
             self.unite(known.ids, ids)

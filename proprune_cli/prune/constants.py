@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from proprune_cli.prune.channels import owner_of
-from proprune_cli.prune.dependencies import ChannelMap, Group
+from proprune_cli.prune.groups import ChannelMap, Group
 
 Values = npt.NDArray[np.float64]
 FLAT = 1e-6
@@ -82,7 +82,7 @@ def constant_channels(model: nn.Module, channels: ChannelMap, example: torch.Ten
 def _before(
     key: tuple[str, str], axis: int, watch: Callable[[tuple[str, str], torch.Tensor, int], None]
 ) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
-    def hook(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+    def hook(_module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         watch(key, inputs[0], axis)
 
     return hook
@@ -91,7 +91,7 @@ def _before(
 def _after(
     key: tuple[str, str], axis: int, watch: Callable[[tuple[str, str], torch.Tensor, int], None]
 ) -> Callable[[nn.Module, tuple[torch.Tensor, ...], torch.Tensor], None]:
-    def hook(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+    def hook(_module: nn.Module, _inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         watch(key, output, axis)
 
     return hook
@@ -108,7 +108,7 @@ def _zero_filters(group: Group, tensors: Mapping[str, torch.Tensor]) -> npt.NDAr
 
     def zero(index: npt.NDArray[np.int64], tensor: torch.Tensor, dim: int) -> npt.NDArray[np.bool_]:
         rows = tensor.detach().movedim(dim, 0).reshape(tensor.shape[dim], -1)
-        return (rows == 0).all(1).numpy()[index].all(axis=1)
+        return np.asarray((rows == 0).all(1).numpy()[index].all(axis=1), dtype=np.bool_)
 
     found = np.ones(group.channels, dtype=np.bool_)
     for member in makers:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from proprune_cli.prune.channels import LayerRecord
-from proprune_cli.prune.dependencies import ChannelMap
+from proprune_cli.prune.groups import ChannelMap
 from proprune_cli.prune.objective import CostModel, LayerShape
 
 Sizes = npt.NDArray[np.int64]

@@ -75,7 +75,7 @@ class Recorder(TorchDispatchMode):
         """Run the operator and note it."""
         name, formals, mutates = _schema(func)
         self.failed = name
-        result = func(*args, **(kwargs or {}))
+        result: Any = func(*args, **(kwargs or {}))
         self.failed = ""
         sources: list[Node] = []
         bound: dict[str, Any] = {}
@@ -92,7 +92,8 @@ class Recorder(TorchDispatchMode):
             self.add(node, result)
         else:
             self.nodes.append(node)
-            results: Sequence[Any] = result if isinstance(result, (list, tuple)) else ()
+            several = isinstance(result, (list, tuple))
+            results: Sequence[Any] = result if several else ()  # pyright: ignore[reportUnknownVariableType]
             for index, part in enumerate(results):
                 if isinstance(part, torch.Tensor):
                     chosen = {"self": node, "index": index}

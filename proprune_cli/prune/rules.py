@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from proprune_cli.prune import rules_layers as layers
+from proprune_cli.prune import rules_parts as parts
 from proprune_cli.prune import rules_pointwise as pointwise
 from proprune_cli.prune import rules_shape as shape
 from proprune_cli.prune.channels import Labels, Walker
@@ -61,16 +62,16 @@ RULES: dict[str, Rule] = {
     **_table(shape.transpose, "transpose t"),
     **_table(shape.unsqueeze, "unsqueeze"),
     **_table(shape.squeeze, "squeeze"),
-    **_table(shape.cat, "cat concat"),
-    **_table(shape.stack, "stack"),
-    **_table(shape.split, "split split_with_sizes chunk"),
-    **_table(shape.unbind, "unbind"),
-    **_table(shape.slice_, "slice narrow"),
-    **_table(shape.select, "select"),
-    **_table(shape.getitem, "getitem"),
+    **_table(parts.cat, "cat concat"),
+    **_table(parts.stack, "stack"),
+    **_table(parts.split, "split split_with_sizes chunk"),
+    **_table(parts.unbind, "unbind"),
+    **_table(parts.slice_, "slice narrow"),
+    **_table(parts.select, "select"),
+    **_table(parts.getitem, "getitem"),
     **_table(shape.pad, "pad constant_pad_nd"),
     **_table(shape.expand, "expand expand_as"),
-    **_table(shape.index_select, "index_select"),
-    **_table(shape.pixel_shuffle, "pixel_shuffle"),
-    **_table(shape.pixel_unshuffle, "pixel_unshuffle"),
+    **_table(parts.index_select, "index_select"),
+    **_table(parts.pixel_shuffle, "pixel_shuffle"),
+    **_table(parts.pixel_unshuffle, "pixel_unshuffle"),
 }

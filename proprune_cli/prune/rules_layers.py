@@ -26,7 +26,7 @@ def parameter_of(node: Any) -> tuple[str, tuple[int | None, ...]] | None:
         return node.tensor, tuple(range(len(node.shape)))
     source = node.arguments.get("self")
     found = parameter_of(source)
-    if found is None:
+    if found is None or not isinstance(source, Node):
         return None
     name, axes = found
     rank = len(source.shape)

@@ -157,4 +157,5 @@ def _fixed_operand(walker: Walker, node: Node, operand: Node, result: Labels, st
     if parameter is None or own is None or ids is None:
         walker.pin(result.ids, f"{node.op} ({node.name}) combines them with a tensor whose channels are fixed")
     else:
-        walker.tie(parameter[0], own, ids, "out")
+        walker.expose(result)
+        walker.tie(parameter[0], own, ids, "out", wide=True)

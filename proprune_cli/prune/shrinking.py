@@ -14,7 +14,8 @@ from proprune_cli.errors import InputError
 from proprune_cli.prune.budget import TOLERANCE, Candidate, allocate, allowed_sizes, normalised
 from proprune_cli.prune.channels import Reshapes
 from proprune_cli.prune.count import CostTable, Sizes, figure
-from proprune_cli.prune.dependencies import ChannelMap, map_channels
+from proprune_cli.prune.dependencies import map_channels
+from proprune_cli.prune.groups import ChannelMap
 from proprune_cli.prune.methods import Context, Importance, method_named
 from proprune_cli.prune.objective import CostModel
 from proprune_cli.prune.options import Budget, PruneOptions

@@ -77,6 +77,6 @@ def spread(module: nn.Module, index: Sequence[int], fill: torch.Tensor | None = 
 def unspread(module: nn.Module) -> nn.Module:
     """Make a spread layer a plain one again; others are left alone. In place."""
     if isinstance(module, Spread):
-        module.__class__ = plain_class(module)
+        setattr(module, "__class__", plain_class(module))  # noqa: B010
         del module.spread_index, module.spread_fill
     return module

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from proprune_cli.prune.budget import Candidate
 from proprune_cli.prune.channels import Ids
 from proprune_cli.prune.count import Sizes
-from proprune_cli.prune.dependencies import ChannelMap
+from proprune_cli.prune.groups import ChannelMap
 
 Scores = npt.NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from proprune_cli.errors import UnsupportedError
 from proprune_cli.prune.channels import Ids
-from proprune_cli.prune.dependencies import RESHAPES, ChannelMap, Kept, Reshape, is_reshape
+from proprune_cli.prune.groups import RESHAPES, ChannelMap, Kept, Reshape, is_reshape
 from proprune_cli.prune.spread import FILL, spread, unspread
 from proprune_cli.prune.trace import replay
 
@@ -230,6 +230,9 @@ def _update_counts(module: nn.Module) -> None:
         known = module.weight if module.affine else module.running_mean
         if known is not None:
             module.num_features = known.shape[0]
+    elif isinstance(module, (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)):
+        if module.affine:
+            module.num_features = module.weight.shape[0]
     elif isinstance(module, nn.GroupNorm):
         if module.affine:
             module.num_channels = module.weight.shape[0]

@@ -2,9 +2,9 @@
 
 Where every reader of a channel sees it as a constant, the constant goes into the readers' biases: exact for fully
 connected layers, and for convolutions that do not pad with zeros. A padded convolution reads the constant inside the
-image and 0 around it; there one channel of the group (or a few, where several layers read it) stays as a constant and takes over the
-weights of the others, in proportion to their values, which is exact with any padding. A free branch fills its constant in where it is spread.
-What none of this fits stays, and the result says so.
+image and 0 around it; there one channel of the group (or a few, where several layers read it) stays as a constant and
+takes over the weights of the others, in proportion to their values, which is exact with any padding. A free branch
+fills its constant in where it is spread. What none of this fits stays, and the result says so.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from torch import nn
 from proprune_cli.prune.channels import Ids, owner_of
 from proprune_cli.prune.constants import Constants, Values, constant_channels
 from proprune_cli.prune.count import CostTable
-from proprune_cli.prune.dependencies import ChannelMap, Group, Member, map_channels
+from proprune_cli.prune.dependencies import map_channels
+from proprune_cli.prune.groups import ChannelMap, Group, Member
 from proprune_cli.prune.options import Residual
 from proprune_cli.prune.shrinking import Shrunk, group_rows, layer_rows
 from proprune_cli.prune.spread import FILL, Spread
@@ -117,7 +118,7 @@ def remove_zeroed(model: nn.Module, example: torch.Tensor, where: str = "model",
 
 
 def _fills(model: nn.Module, channels: ChannelMap, seen: Constants) -> dict[str, tuple[Ids, Values]]:
-    """Module to be spread → which constant each of its channels leaves (-1: none), and the constants; the first is 0."""
+    """Module to be spread → which constant each of its channels leaves (-1: none), and the constants, 0 first."""
     found: dict[str, tuple[Ids, Values]] = {}
     for site in channels.sites:
         value = seen.made.get(site.module)
@@ -167,7 +168,7 @@ def _branch(
         needed = held.get(group.stream or 0, np.ones(stream.channels, dtype=np.bool_)) & _dead_stream(
             channels, group.stream or 0, seen
         )
-        first = next(b for b in stream.branches)
+        first = stream.branches[0]
         if place == first or (needed & ~np.isin(np.arange(stream.channels), channels.groups[first].feeds)).any():
             alive |= needed[feeds]
     if not alive.any():
@@ -181,7 +182,7 @@ def _plan(model: nn.Module, group: Group, dead: Ids, seen: Constants) -> _Plan:
     ok = np.ones(len(dead), dtype=np.bool_)
     padded: list[Values] = []
     for member in readers:
-        value = _values(group, member, seen)
+        value = _values(member, seen)
         if value is None or _reader(model, member) is None:
             return _Plan(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
         mine = value[dead]
@@ -227,7 +228,7 @@ def _folds(module: nn.Module | None) -> bool:
     return False
 
 
-def _values(group: Group, member: Member, seen: Constants) -> Values | None:
+def _values(member: Member, seen: Constants) -> Values | None:
     """Constants of the group's channels at one reader, float64 [channels, slices]; NaN where there is none."""
     value = seen.read.get(owner_of(member.tensor))
     return None if value is None or member.index.max(initial=0) >= len(value) else value[member.index]
@@ -238,7 +239,7 @@ def _fold(model: nn.Module, group: Group, plan: _Plan, seen: Constants, biases: 
     if not len(plan.gone):
         return
     for member in (m for m in group.members if m.role == "in"):
-        value = _values(group, member, seen)
+        value = _values(member, seen)
         module = _reader(model, member)
         if value is None or module is None:
             continue
