@@ -61,7 +61,7 @@ def has_pytorchcv() -> bool:
     return importlib.util.find_spec("pytorchcv") is not None
 
 
-def build(name: str, seed: int = 0) -> tuple[nn.Module, int]:
+def build(name: str, seed: int = 0, settled: bool = True) -> tuple[nn.Module, int]:
     """Network and size of its images in pixels; weights random, norms as after training."""
     path, _, pixels = name.rpartition("@")
     size = int(pixels)
@@ -74,7 +74,8 @@ def build(name: str, seed: int = 0) -> tuple[nn.Module, int]:
         model = make(pretrained=False)
         for final in _final_pools(model):
             final.final_pool = nn.AdaptiveAvgPool2d(1)  # the published one wants the size of ImageNet's images
-    settle(model, size)
+    if settled:
+        settle(model, size)
     return model.eval(), size
 
 

@@ -75,7 +75,7 @@ class Recorder(TorchDispatchMode):
         """Run the operator and note it."""
         name, formals, mutates = _schema(func)
         self.failed = name
-        result: Any = func(*args, **(kwargs or {}))
+        result: Any = _shaped(name, mutates, args) if name in _SHAPED else func(*args, **(kwargs or {}))
         self.failed = ""
         sources: list[Node] = []
         bound: dict[str, Any] = {}
@@ -83,7 +83,7 @@ class Recorder(TorchDispatchMode):
             value = args[index] if index < len(args) else (kwargs or {}).get(formal, default)
             bound[formal] = self._argument(value, sources)
         node = Node(name, f"{name}_{len(self.nodes)}", bound, (), sources=tuple(sources))
-        if isinstance(result, torch.Tensor):
+        if isinstance(result, torch.Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
             node.shape = tuple(result.shape)
             if mutates:
                 for other in self._views.get(_storage(result), ()):
@@ -95,7 +95,7 @@ class Recorder(TorchDispatchMode):
             several = isinstance(result, (list, tuple))
             results: Sequence[Any] = result if several else ()  # pyright: ignore[reportUnknownVariableType]
             for index, part in enumerate(results):
-                if isinstance(part, torch.Tensor):
+                if isinstance(part, torch.Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
                     chosen = {"self": node, "index": index}
                     name = f"{node.name}_{index}"
                     self.add(Node("getitem", name, chosen, tuple(part.shape), sources=(node,)), part)
@@ -109,6 +109,31 @@ class Recorder(TorchDispatchMode):
         if isinstance(value, (list, tuple)):
             return [self._argument(v, sources) for v in value]  # pyright: ignore[reportUnknownVariableType]
         return value
+
+
+_SHAPED = frozenset(
+    {
+        "native_batch_norm",
+        "hardtanh",
+        "hardswish",
+        "hardsigmoid",
+        "silu",
+        "clamp_min",
+        "leaky_relu",
+        "elu",
+        "relu",
+        "gelu",
+    }
+)
+"""Operators that keep the shape, of which torch works out the shape in Python, slowly."""
+
+
+def _shaped(name: str, mutates: bool, args: tuple[Any, ...]) -> Any:
+    """What such an operator gives, without values."""
+    x: torch.Tensor = args[0]
+    if name == "native_batch_norm":
+        return torch.empty_like(x), x.new_empty(0), x.new_empty(0)
+    return x if mutates else torch.empty_like(x)
 
 
 def _storage(tensor: torch.Tensor) -> int:
