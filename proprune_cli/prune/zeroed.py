@@ -84,11 +84,94 @@ def remove_zeroed(model: nn.Module, example: torch.Tensor, where: str = "model",
         if group.branches:
             held[place] = alive
         else:
-            fed = np.zeros(stream.channels, dtype=np.bool_)
-            of_first = channels.groups[first].feeds
-            if of_first is not None:
-                fed[of_first] = True
-            alive |= (needed & ~fed)[feeds]
+            kept[place] = np.flatnonzero(alive)
+    for place, group in enumerate(channels.groups):
+        if group.stream is not None and group.feeds is not None:
+            kept[place] = np.flatnonzero(_branch(channels, place, seen, constants, held))
+    cuts = cuts_for(
+        channels, kept, dict(all_tensors(model)), {m: (left, len(values)) for m, (left, values) in constants.items()}
+    )
+    cuts |= {module + BIAS: {0: [1]} for module in biases}
+    smaller = shrink(prepared, cuts)
+    for module, bias in biases.items():
+        stay = cuts.get(f"{module}.weight", {}).get(0, list(range(len(bias))))
+        smaller.get_parameter(f"{module}.bias").data.copy_(bias[stay])
+    for module, (_, values) in constants.items():
+        if cuts.get(module + SPREAD, {}).get(0):
+            getattr(smaller.get_submodule(module), FILL).copy_(torch.from_numpy(values))
+    error = verify(smaller, model, torch.cat([example, 2 * torch.flip(example, [0])]), where)
+    table = CostTable(channels)
+    sizes = np.array([int(alive.sum()) for alive in channels.survivors(kept)], dtype=np.int64)
+    return Shrunk(
+        model=smaller.eval(),
+        cuts=cuts,
+        achieved=table.macs(sizes) / max(1, table.macs(table.full)),
+        error=error,
+        dense_macs=table.macs(table.full),
+        macs=table.macs(sizes),
+        dense_params=table.params(table.full),
+        params=sum(p.numel() for p in smaller.parameters()),
+        groups=group_rows(channels, sizes, frozenset()),
+        layers=layer_rows(table, sizes),
+        notes=tuple(notes),
+    )
+
+
+def _fills(model: nn.Module, channels: ChannelMap, seen: Constants) -> dict[str, tuple[Ids, Values]]:
+    """Module to be spread → which constant each of its channels leaves (-1: none), and the constants, 0 first."""
+    found: dict[str, tuple[Ids, Values]] = {}
+    for site in channels.sites:
+        value = seen.made.get(site.module)
+        if value is None or isinstance(model.get_submodule(site.module), Spread):
+            continue
+        known = np.unique(np.r_[0.0, value[~np.isnan(value)]])
+        known = np.r_[0.0, known[known != 0]]
+        which = np.full(len(value), -1, dtype=np.int64)
+        for number, constant in enumerate(known):
+            which[value == constant] = number
+        found[site.module] = (which, known)
+    return found
+
+
+def _dead_stream(channels: ChannelMap, place: int, seen: Constants) -> _Mask:
+    """Channels of a stream that no branch feeds with anything but a constant."""
+    dead = np.ones(channels.groups[place].channels, dtype=np.bool_)
+    fed = np.zeros_like(dead)
+    for branch in channels.groups[place].branches:
+        feeds = channels.groups[branch].feeds
+        if feeds is not None:
+            dead[feeds[~seen.zeroed[branch]]] = False
+            fed[feeds] = True
+    return dead & fed
+
+
+def _branch(
+    channels: ChannelMap,
+    place: int,
+    seen: Constants,
+    constants: dict[str, tuple[Ids, Values]],
+    held: dict[int, _Mask],
+) -> _Mask:
+    """Channels of a free branch that stay."""
+    group = channels.groups[place]
+    stream = channels.groups[group.stream or 0]
+    feeds = group.feeds if group.feeds is not None else np.empty(0, dtype=np.int64)
+    alive = ~seen.zeroed[place]
+    for site in channels.sites:
+        here = site.source.group == place
+        if here.any():
+            known = constants.get(site.module)
+            unknown = here if known is None else here & (known[0] < 0)
+            alive[site.source.channel[unknown]] = True  # its filter is zero, but not its output a constant
+    if not stream.held:
+        # A channel that the stream needs although all have dropped it: its first branch keeps it.
+        needed = held.get(group.stream or 0, np.ones(stream.channels, dtype=np.bool_)) & _dead_stream(
+            channels, group.stream or 0, seen
+        )
+        first = stream.branches[0]
+        of_first = channels.groups[first].feeds
+        if place == first or of_first is None or bool((needed & ~np.isin(np.arange(stream.channels), of_first)).any()):
+            alive |= needed[feeds]
     if not alive.any():
         alive[0] = True
     return alive
