@@ -86,6 +86,15 @@ def command(
     scope: Annotated[
         str | None, typer.Option("--scope", metavar="NAME", help="layer, or global.  [default: layer]")
     ] = None,
+    residual: Annotated[
+        str | None,
+        typer.Option(
+            "--residual",
+            metavar="NAME",
+            help="coupled: channels that meet in an addition go together; free: every branch drops its own."
+            "  [default: coupled]",
+        ),
+    ] = None,
     multiple: Annotated[
         int | None, typer.Option("--multiple", metavar="N", help="Keep multiples of N channels.  [default: 8]")
     ] = None,
@@ -140,6 +149,7 @@ def command(
         "board": board,
         "array": array,
         "scope": scope,
+        "residual": residual,
         "multiple": multiple,
         "epochs": epochs,
         "finetune_epochs": finetune_epochs,

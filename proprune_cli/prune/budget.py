@@ -26,11 +26,17 @@ class Candidate:
     scores: npt.NDArray[np.float64]
     sizes: tuple[int, ...]
     """Sizes it may take, rising; the last is its own."""
+    order: npt.NDArray[np.int64] | None = None
+    """Its channels, the one that is kept longest first; None: by falling score."""
 
     @property
     def channels(self) -> int:
         """Channels it has."""
         return len(self.scores)
+
+    def ranking(self) -> npt.NDArray[np.int64]:
+        """Channels in the order they are kept: a group of size k keeps the first k."""
+        return np.argsort(-self.scores, kind="stable") if self.order is None else self.order
 
     def nearest(self, wanted: float) -> int:
         """Allowed size closest to ``wanted``, the smaller of two equally close."""

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from proprune_cli.prune.channels import LayerRecord
-from proprune_cli.prune.dependencies import ChannelMap
+from proprune_cli.prune.groups import ChannelMap
 from proprune_cli.prune.objective import CostModel, LayerShape
 
 Sizes = npt.NDArray[np.int64]
@@ -52,14 +52,18 @@ class CostTable:
         return sum(layer.macs for layer in self.layers(sizes))
 
     def _layer(self, record: LayerRecord, sizes: Sizes) -> LayerShape:
-        out = self.extent(record.weight, record.out_dim, record.out_channels, sizes)
-        inside = out if record.depthwise else self.extent(record.weight, record.in_dim, record.in_channels, sizes)
         groups = record.groups
-        if record.depthwise:
-            inside = out * record.in_channels // record.out_channels
-            groups = inside
-        elif groups > 1:
-            inside = record.in_channels
+        if record.whole_groups and record.kind == "conv_transpose":
+            inside = self.extent(record.weight, record.in_dim, record.in_channels, sizes)
+            groups = groups * inside // record.in_channels
+            out = record.out_channels * groups // record.groups
+        elif record.whole_groups:
+            out = self.extent(record.weight, record.out_dim, record.out_channels, sizes)
+            groups = groups * out // record.out_channels
+            inside = record.in_channels * groups // record.groups
+        else:
+            out = self.extent(record.weight, record.out_dim, record.out_channels, sizes)
+            inside = groups * self.extent(record.weight, record.in_dim, record.in_channels // groups, sizes)
         return LayerShape(
             name=record.name,
             kind=record.kind,

@@ -12,6 +12,7 @@ from proprune_cli.errors import UsageError
 
 BudgetKind = Literal["ratio", "ops", "params", "ms", "mj", "cost"]
 Scope = Literal["layer", "global"]
+Residual = Literal["coupled", "free"]
 Optimiser = Literal["sgd", "adamw"]
 Schedule = Literal["onecycle", "cosine", "constant"]
 PruneSchedule = Literal["one-shot", "iterative", "training"]
@@ -174,6 +175,8 @@ class PruneOptions:
     """Kept channels per group are a multiple of this, the array's channel group."""
     min_keep: float = 0.1
     """No group keeps less than this share of its channels."""
+    residual: Residual = "coupled"
+    """``coupled``: branches that meet in an addition lose the same channels; ``free``: each loses its own."""
     exclude: tuple[str, ...] = ()
     """Modules whose output channels stay, by name or by the prefix of a name."""
     epochs: int | None = None
@@ -198,6 +201,7 @@ class PruneOptions:
         if self.start is not None:
             _choice(self.start, Start, "--start")
         _require(self.rounds is None or self.rounds >= 1, f"{self.rounds} rounds", "--rounds", "give 1 or more")
+        _choice(self.residual, Residual, "--residual")
         _require(
             bool(self.model), "no model is named", "--model", "give a zoo name, package.module:factory or net.onnx"
         )

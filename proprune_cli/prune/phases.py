@@ -181,6 +181,8 @@ class Phases:
         report = {k: v for k, v in vars(shrunk).items() if k not in ("model", "groups", "layers")}
         report |= {"groups": [asdict(g) for g in shrunk.groups], "layers": [asdict(r) for r in shrunk.layers]}
         stage.write(_REPORT, json_bytes({"shrunk": report, "figures": asdict(figures)}))
+        # Removal may change what stays: constants of removed channels become biases of others.
+        stage.write(_WEIGHTS, pack(state(shrunk.model)))
         stage.commit()
         for note in shrunk.notes:
             self.progress.note(f"note: {note}")
@@ -205,13 +207,15 @@ class Phases:
         )
 
     def _stored(self, stage: Stage, dense: nn.Module, name: str) -> Cut:
-        document = json.loads(must(stage.read(_REPORT), f"{self.out.path}/stages/{name}"))
+        where = f"{self.out.path}/stages/{name}"
+        document = json.loads(must(stage.read(_REPORT), where))
         stored: dict[str, Any] = document["shrunk"]
         cuts: Cuts = {t: {int(d): kept for d, kept in axes.items()} for t, axes in stored.pop("cuts").items()}
         groups = tuple(GroupRow.from_json(g) for g in stored.pop("groups"))
         layers = tuple(LayerRow(**r) for r in stored.pop("layers"))
         notes = tuple(stored.pop("notes"))
         model = shrink(dense, cuts).eval()
+        restore(model, unpack(must(stage.read(_WEIGHTS), where), where)[0], where)
         shrunk = Shrunk(model=model, cuts=cuts, groups=groups, layers=layers, notes=notes, **stored)
         return Cut(shrunk, NetworkFigures(**document["figures"]))
 

@@ -173,7 +173,7 @@ class _Run:
         torch.manual_seed(derived_seed(options.seed, "thin"))
         template = build_model(self.source, self.data.in_channels, len(self.data.classes), self.data.size)
         target = Budget("ops", max(1e-9, min(outcome.operations / shrunk.dense_macs, 1 - 1e-9)))
-        plan = replace(options, method="random", budget=target, scope="layer")
+        plan = replace(options, method="random", budget=target, scope="layer", residual="coupled")
         if method_named(options.method)[0].finish != "cut":
             # Without a budget, nothing says that multiples and floors leave a network as small as this.
             plan = replace(plan, multiple=1, min_keep=0.0)

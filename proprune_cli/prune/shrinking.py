@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,16 +12,18 @@ from torch import nn
 
 from proprune_cli.errors import InputError
 from proprune_cli.prune.budget import TOLERANCE, Candidate, allocate, allowed_sizes, as_share, normalised
-from proprune_cli.prune.channels import Ids
+from proprune_cli.prune.channels import Ids, Reshapes
 from proprune_cli.prune.count import CostTable, Sizes, figure
-from proprune_cli.prune.dependencies import ChannelMap, analyse
+from proprune_cli.prune.dependencies import analyse, map_channels
+from proprune_cli.prune.groups import ChannelMap
 from proprune_cli.prune.methods import Context, method_named
 from proprune_cli.prune.methods.base import Tensors
 from proprune_cli.prune.objective import CostModel
 from proprune_cli.prune.options import PREDICTED, Budget, PruneOptions
 from proprune_cli.prune.result import GroupRow, LayerRow
-from proprune_cli.prune.surgery import Cuts, SurgeryError, cuts_for, masked, shrink, verify
-from proprune_cli.prune.trace import example_input
+from proprune_cli.prune.streams import StreamSizes, aligned_branches
+from proprune_cli.prune.surgery import Cuts, RearrangedError, SurgeryError, all_tensors, cuts_for, prove, shrink
+from proprune_cli.prune.trace import example_input, trace
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,8 @@ def prune_network(
 ) -> Shrunk:
     """Prune ``model`` as ``options`` say; the model itself is left as it is.
 
-    Where the result does not run because the network's code names a number of features (``x.view(-1, 400)``), it is
-    pruned again with the channels that pass through such a reshape left alone.
+    Where the result is wrong because the network's code names a number of features (``x.view(-1, 400)``), it is
+    pruned again with the channels that pass through that reshape or split left alone.
 
     Args:
         saliency: for methods that ask for it, see `proprune_cli.prune.saliency`.
@@ -77,15 +81,27 @@ def prune_network(
     model.eval()
     example = example_input(in_channels, size)
     where = f"--model {options.model}"
-    channels = analyse(model, example, options.exclude, where)
-    try:
-        return _attempt(model, channels, example, options, cost_model, saliency, ())
-    except SurgeryError as first:
-        pinned = analyse(model, example, options.exclude, where, pin_reshapes=True)
-        if len(pinned.prunable) == len(channels.prunable):
-            raise
-        note = f"channels before a reshape with fixed sizes were left alone ({first.what})"
-        return _attempt(model, pinned, example, options, cost_model, saliency, (note,))
+    traced = trace(model, example, where)
+    choices: dict[str, Reshapes] = {}
+    while True:
+        channels = map_channels(model, traced, options.exclude, options.residual, choices)
+        notes = (
+            f"channels before a reshape or split with fixed sizes were left alone ({name})"
+            for name, choice in choices.items()
+            if choice == "fixed"
+        )
+        try:
+            return _attempt(model, channels, example, options, cost_model, saliency, tuple(notes))
+        except RearrangedError as error:
+            blamed = error.operator
+            if choices.get(blamed.name) == "fixed":
+                raise SurgeryError(error.what, where=error.where, remedy=error.remedy) from error
+            choice: Reshapes = "outer" if blamed.fork and blamed.name not in choices else "fixed"
+            choices[blamed.name] = choice
+            if blamed.fork or blamed.op.startswith("split"):
+                # Code that names numbers does so in every block; finding out one by one would take long.
+                same = [r.name for r in channels.reshapes if (r.op, r.fork) == (blamed.op, blamed.fork)]
+                choices |= {name: choice for name in same if choice == "fixed" or name not in choices}
 
 
 def resolved(
@@ -109,6 +125,7 @@ class Choice:
 
     table: CostTable
     sizes: Sizes
+    """Channels of each group, streams of free branches included."""
     kept: dict[int, Ids]
     """Place of a group → its channels that stay."""
     scored: list[Candidate]
@@ -129,16 +146,15 @@ def choose(
     """
     table = CostTable(channels)
     scored, unscored = _scores(channels, Context(tensors, np.random.default_rng([options.seed, 7]), saliency), options)
+    scored = aligned_branches(channels, scored, options.multiple)
+    streams = StreamSizes(channels, scored)
 
     def cost(sizes: Sizes) -> float:
-        return figure(table, options.budget.kind, sizes, cost_model)
+        return figure(table, options.budget.kind, streams.complete(sizes), cost_model)
 
     sizes = allocate(scored, table.full, options.budget, options.scope, cost)
-    kept: dict[int, Ids] = {}
-    for candidate in scored:
-        best = np.argsort(-candidate.scores, kind="stable")[: int(sizes[candidate.position])]
-        kept[candidate.position] = np.sort(best).astype(np.int64)
-    return Choice(table, sizes, kept, scored, unscored)
+    kept = {c.position: np.sort(c.ranking()[: int(sizes[c.position])]) for c in scored}
+    return Choice(table, streams.complete(sizes), kept, scored, unscored)
 
 
 def _attempt(
@@ -150,20 +166,17 @@ def _attempt(
     saliency: Tensors | None,
     notes: tuple[str, ...],
 ) -> Shrunk:
-    tensors = {
-        **dict(model.named_parameters(remove_duplicate=False)),
-        **dict(model.named_buffers(remove_duplicate=False)),
-    }
+    tensors = dict(all_tensors(model))
     choice = choose(channels, tensors, options, cost_model, saliency)
     table, sizes, kept = choice.table, choice.sizes, choice.kept
 
     def cost(sizes: Sizes) -> float:
         return figure(table, options.budget.kind, sizes, cost_model)
 
-    cuts = cuts_for(channels.groups, kept, tensors)
+    cuts = cuts_for(channels, kept, tensors)
     smaller = shrink(model, cuts)
     inputs = example_input(example.shape[1], (example.shape[2], example.shape[3]), batch=4, seed=1)
-    error = verify(smaller, masked(model, channels.groups, kept), inputs, f"--model {options.model}")
+    error = prove(model, smaller, channels, kept, inputs, f"--model {options.model}")
     achieved, budget_notes = _judge(options.budget, cost(table.full), cost(sizes), choice.scored, sizes)
     return Shrunk(
         model=smaller,
@@ -174,7 +187,7 @@ def _attempt(
         macs=table.macs(sizes),
         dense_params=table.params(table.full),
         params=sum(p.numel() for p in smaller.parameters()),
-        groups=_group_rows(channels, sizes, choice.unscored),
+        groups=group_rows(channels, sizes, choice.unscored),
         layers=layer_rows(table, sizes),
         notes=(*notes, *budget_notes),
     )
@@ -197,10 +210,14 @@ def _scores(channels: ChannelMap, context: Context, options: PruneOptions) -> tu
         if scores is None:
             unscored.add(position)
             continue
-        sizes = allowed_sizes(group.channels, options.multiple, options.min_keep)
+        # Where several filters go together (the groups of a convolution), they count towards the multiple.
+        width = math.gcd(*(m.index.shape[1] for m in group.members if m.maker), options.multiple)
+        sizes = allowed_sizes(group.channels, options.multiple // width, options.min_keep)
         candidates.append(Candidate(position, normalised(scores), sizes))
     if not candidates:
-        reason = "none has what the method scores" if unscored else "each is pinned"
+        why = Counter(r for g in channels.groups for r in g.reasons if not r.startswith("the network's"))
+        found = "; ".join(reason for reason, _ in why.most_common(3))
+        reason = "none has what the method scores" if unscored else f"each is pinned ({found or 'input and output'})"
         raise InputError(
             f"no group of channels can be pruned by {options.method!r}: {reason}",
             where=f"--model {options.model}",
@@ -226,7 +243,8 @@ def _judge(
     return remaining, (note,)
 
 
-def _group_rows(channels: ChannelMap, sizes: Sizes, unscored: frozenset[int]) -> tuple[GroupRow, ...]:
+def group_rows(channels: ChannelMap, sizes: Sizes, unscored: frozenset[int]) -> tuple[GroupRow, ...]:
+    """What became of every group."""
     rows: list[GroupRow] = []
     for position, group in enumerate(channels.groups):
         reason = "; ".join(group.reasons) or ("the method cannot score it" if position in unscored else "")
@@ -235,7 +253,7 @@ def _group_rows(channels: ChannelMap, sizes: Sizes, unscored: frozenset[int]) ->
 
 
 def layer_rows(table: CostTable, sizes: Sizes) -> tuple[LayerRow, ...]:
-    """Channels of each layer before and after."""
+    """What became of every layer."""
     return tuple(
         LayerRow(
             name=before.name,

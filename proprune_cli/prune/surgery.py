@@ -3,82 +3,163 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
 from proprune_cli.errors import UnsupportedError
 from proprune_cli.prune.channels import Ids
-from proprune_cli.prune.dependencies import Group
+from proprune_cli.prune.groups import RESHAPES, ChannelMap, Kept, Reshape, is_reshape
+from proprune_cli.prune.spread import FILL, spread, unspread
+from proprune_cli.prune.trace import replay
 
 Cuts = dict[str, dict[int, list[int]]]
-"""Parameter or buffer → axis → indices that stay, rising. Plain numbers: this is what a run stores."""
-Kept = Mapping[int, Ids]
-"""Place of a group → its channels that stay, rising; groups that are not named stay whole."""
+"""Parameter or buffer → axis → indices that stay, rising. Plain numbers: this is what a run stores.
+
+Beside them stand ``MODULE:groups`` → 0 → [number of groups], and ``MODULE:spread`` → 0 → index of a spread layer,
+1 → [number of constants filled in]; an empty index: the layer is plain again. ``MODULE:bias``: it gets a bias.
+"""
 
 RELATIVE_TOLERANCE = 1e-4
+GROUPS, SPREAD, BIAS = ":groups", ":spread", ":bias"
 
 
 class SurgeryError(UnsupportedError):
     """The pruned network does not compute what the masked network computes (exit 3)."""
 
 
-def cuts_for(groups: Sequence[Group], kept: Kept, tensors: Mapping[str, torch.Tensor]) -> Cuts:
-    """Which indices of which axes stay."""
-    keep: dict[tuple[str, int], np.ndarray[tuple[int], np.dtype[np.bool_]]] = {}
-    for position, group in enumerate(groups):
-        gone = _gone(group, kept.get(position))
-        if not len(gone):
+class RearrangedError(SurgeryError):
+    """An operator of the network's code names a number of channels (exit 3)."""
+
+    def __init__(self, operator: Reshape, what: str, where: str, remedy: str) -> None:
+        super().__init__(what, where=where, remedy=remedy)
+        self.operator = operator
+
+
+def cuts_for(
+    channels: ChannelMap,
+    kept: Kept,
+    tensors: Mapping[str, torch.Tensor],
+    constants: Mapping[str, tuple[Ids, int]] | None = None,
+) -> Cuts:
+    """Which indices of which axes stay, and how grouped and spread layers change.
+
+    Args:
+        constants: for a module that is spread, which constant each of its channels leaves when it is removed, and
+            how many constants there are; 0, the constant 0, where it is not named.
+    """
+    stay = channels.survivors(kept)
+    keep: dict[tuple[str, int], npt.NDArray[np.bool_]] = {}
+    for group, alive in zip(channels.groups, stay, strict=True):
+        if alive.all():
             continue
         for member in group.members:
             length = tensors[member.tensor].shape[member.dim]
             mask = keep.setdefault((member.tensor, member.dim), np.ones(length, dtype=np.bool_))
-            mask[member.index[gone].reshape(-1)] = False
+            mask[member.index[~alive].reshape(-1)] = False
     cuts: Cuts = {}
     for (tensor, dim), mask in keep.items():
         cuts.setdefault(tensor, {})[dim] = np.flatnonzero(mask).tolist()
+    for whole in channels.whole:
+        alive = whole.out.stay(stay)
+        if not alive.all():
+            cuts[whole.module + GROUPS] = {0: [whole.groups * int(alive.sum()) // len(alive)]}
+    for site in channels.sites:
+        source, place = site.source.stay(stay), site.place.stay(stay)
+        if source.all() and place.all():
+            continue
+        width = int(source.sum())
+        left, fills = (constants or {}).get(site.module, (np.zeros(len(source), dtype=np.int64), site.fills))
+        rank = np.where(source, np.cumsum(source) - 1, width + left)
+        index = np.where(site.index >= 0, rank[np.maximum(site.index, 0)], width - 1 - site.index)[place]
+        plain = len(index) == width and bool((index == np.arange(width)).all())
+        cuts[site.module + SPREAD] = {0: [] if plain else index.tolist(), 1: [fills]}
     return cuts
 
 
 def shrink(model: nn.Module, cuts: Cuts) -> nn.Module:
     """A copy of ``model`` without the channels that ``cuts`` leaves out."""
-    smaller = copy.deepcopy(model)
-    aliases: dict[int, list[str]] = {}
-    tensors: dict[str, torch.Tensor] = {}
-    for name, tensor in _all_tensors(smaller):
-        aliases.setdefault(id(tensor), []).append(name)
-        tensors[name] = tensor
-    for name, axes in cuts.items():
-        old = tensors[name]
+    made: dict[int, torch.Tensor] = {}
+    """What deepcopy takes instead of copying: large weights are cut without a copy of the whole."""
+    for name, old in all_tensors(model):
+        if name not in cuts:
+            continue
         data = old.detach()
-        for dim, indices in axes.items():
-            data = data.index_select(dim, torch.tensor(indices, dtype=torch.int64))
-        data = data.clone(memory_format=torch.contiguous_format)
-        new = nn.Parameter(data, old.requires_grad) if isinstance(old, nn.Parameter) else data
-        for alias in aliases[id(old)]:
-            _put(smaller, alias, new)
+        # The axis that loses most goes first.
+        for dim, indices in sorted(cuts[name].items(), key=lambda item: len(item[1]) / old.shape[item[0]]):
+            data = data.index_select(dim, torch.tensor(indices, dtype=torch.int64, device=data.device))
+        data = data.contiguous()
+        made[id(old)] = nn.Parameter(data, old.requires_grad) if isinstance(old, nn.Parameter) else data
+    known = {name for name, _ in all_tensors(model)}
+    smaller = copy.deepcopy(model, dict(made))
+    for key, axes in cuts.items():
+        name, colon, what = key.rpartition(":")
+        if not colon:
+            if key not in known:
+                raise KeyError(key)
+            continue
+        module = smaller.get_submodule(name)
+        if what == GROUPS[1:]:
+            setattr(module, "num_groups" if isinstance(module, nn.GroupNorm) else "groups", axes[0][0])
+        elif what == BIAS[1:]:
+            add_bias(module)
+        elif axes[0]:
+            spread(module, axes[0], getattr(module, FILL, torch.zeros(axes[1][0])))
+        else:
+            unspread(module)
     for module in smaller.modules():
         _update_counts(module)
     return smaller
 
 
-def masked(model: nn.Module, groups: Sequence[Group], kept: Kept) -> nn.Module:
+def masked(model: nn.Module, channels: ChannelMap, kept: Kept) -> nn.Module:
     """A copy of ``model``, of its full size, whose removed channels are zero where they are made.
 
     Where a channel passes through f with f(0) ≠ 0 on the way, its readers' weights are zero too.
     """
     dense = copy.deepcopy(model)
-    tensors = dict(_all_tensors(dense))
+    tensors = dict(all_tensors(dense))
     with torch.no_grad():
-        for position, group in enumerate(groups):
-            gone = _gone(group, kept.get(position))
+        for group, alive in zip(channels.groups, channels.survivors(kept), strict=True):
             for member in group.members:
-                if len(gone) and (member.role == "out" or (member.role == "in" and group.lifted)):
-                    index = torch.from_numpy(member.index[gone].reshape(-1))
+                if not alive.all() and (member.role == "out" or (member.role == "in" and group.lifted)):
+                    index = torch.from_numpy(member.index[~alive].reshape(-1))
                     tensors[member.tensor].index_fill_(member.dim, index, 0.0)
     return dense
+
+
+def prove(
+    model: nn.Module, pruned: nn.Module, channels: ChannelMap, kept: Kept, inputs: torch.Tensor, where: str = "model"
+) -> float:
+    """`verify` against the masked network.
+
+    Raises:
+        RearrangedError: an operator that rearranges channels does not follow their number.
+        SurgeryError: the pruned network is wrong for another reason.
+    """
+    try:
+        return verify(pruned, masked(model, channels, kept), inputs, where)
+    except SurgeryError as error:
+        blamed = _blamed(pruned, channels, kept, inputs[:2])
+        if blamed is None:
+            raise
+        raise RearrangedError(blamed, f"{error.what} (at {blamed.name})", where, error.remedy) from error
+
+
+def _blamed(pruned: nn.Module, channels: ChannelMap, kept: Kept, inputs: torch.Tensor) -> Reshape | None:
+    """The first operator whose result has not the shape that the surviving channels ask for."""
+    stay = channels.survivors(kept)
+    nodes, failed = replay(pruned, inputs)
+    found = [n for n in nodes if is_reshape(n)]
+    for reshape, node in zip(channels.reshapes, found, strict=False):
+        if len(reshape.place.group) and node.shape[reshape.axis] != int(reshape.place.stay(stay).sum()):
+            return reshape
+    if len(found) < len(channels.reshapes) and failed in RESHAPES:
+        return channels.reshapes[len(found)]
+    return None
 
 
 def verify(pruned: nn.Module, reference: nn.Module, inputs: torch.Tensor, where: str = "model") -> float:
@@ -117,38 +198,29 @@ def verify(pruned: nn.Module, reference: nn.Module, inputs: torch.Tensor, where:
     return error
 
 
-def _gone(group: Group, kept: Ids | None) -> Ids:
-    if kept is None:
-        return np.empty(0, dtype=np.int64)
-    return np.setdiff1d(np.arange(group.channels, dtype=np.int64), kept)
-
-
-def _all_tensors(model: nn.Module) -> list[tuple[str, torch.Tensor]]:
+def all_tensors(model: nn.Module) -> list[tuple[str, torch.Tensor]]:
+    """Parameters and buffers by every name they have."""
     return [
         *model.named_parameters(remove_duplicate=False),
         *model.named_buffers(remove_duplicate=False),
     ]
 
 
-def _put(model: nn.Module, name: str, tensor: torch.Tensor) -> None:
-    owner, _, leaf = name.rpartition(".")
-    module = model.get_submodule(owner)
-    if isinstance(tensor, nn.Parameter):
-        module.register_parameter(leaf, tensor)
-    else:
-        setattr(module, leaf, tensor)  # a known buffer keeps whether it is persistent
+def add_bias(module: nn.Module) -> None:
+    """Give a convolution or fully connected layer without bias one of zeros."""
+    weight = module.weight
+    if not isinstance(weight, torch.Tensor):
+        raise KeyError("weight")
+    transposed = isinstance(module, (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d))
+    channels = weight.shape[1] * int(getattr(module, "groups", 1)) if transposed else weight.shape[0]
+    module.register_parameter("bias", nn.Parameter(weight.new_zeros(channels)))
 
 
 def _update_counts(module: nn.Module) -> None:
-    """The numbers of channels a module remembers follow its weights."""
+    """The numbers of channels a module remembers follow its weights and groups."""
     if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
-        depthwise = module.groups > 1 and module.groups == module.in_channels
-        multiplier = module.out_channels // module.in_channels if depthwise else 1
         module.out_channels = module.weight.shape[0]
-        if depthwise:
-            module.groups = module.in_channels = module.out_channels // multiplier
-        else:
-            module.in_channels = module.weight.shape[1] * module.groups
+        module.in_channels = module.weight.shape[1] * module.groups
     elif isinstance(module, (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
         module.in_channels = module.weight.shape[0]
         module.out_channels = module.weight.shape[1] * module.groups
@@ -158,5 +230,11 @@ def _update_counts(module: nn.Module) -> None:
         known = module.weight if module.affine else module.running_mean
         if known is not None:
             module.num_features = known.shape[0]
+    elif isinstance(module, (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)):
+        if module.affine:
+            module.num_features = module.weight.shape[0]
+    elif isinstance(module, nn.GroupNorm):
+        if module.affine:
+            module.num_channels = module.weight.shape[0]
     elif isinstance(module, nn.PReLU):
         module.num_parameters = module.weight.shape[0]

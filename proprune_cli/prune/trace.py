@@ -1,55 +1,34 @@
-"""Traces a network with torch.export and gives back its ATen graph, with parameters named as in the module."""
+"""Traces a network: the operators of a forward pass in eval mode, with parameters named as in the module."""
 
 from __future__ import annotations
 
+import logging
 import warnings
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from proprune_cli.errors import InputError, UnsupportedError
+from proprune_cli.prune.recorder import Node, Recorder
 
 
 @dataclass(frozen=True)
 class Traced:
-    """An ATen graph of batch size 2 in eval mode."""
+    """Operators in the order they ran, for batch size 2 in eval mode."""
 
-    graph: fx.Graph
-    tensors: dict[str, str]
-    """Placeholder name → qualified name of the parameter or buffer it stands for."""
-    constants: frozenset[str]
-    """Placeholders that are constants of the traced code."""
-    inputs: frozenset[str]
-    """Placeholders that are the network's own inputs."""
+    nodes: tuple[Node, ...]
+    output: Node
 
 
 def example_input(in_channels: int, size: tuple[int, int], batch: int = 2, seed: int = 0) -> torch.Tensor:
     """Random input, float32 [batch, in_channels, height, width], from a generator of its own."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(batch, in_channels, *size, generator=generator)
-
-
-def op_name(node: fx.Node) -> str:
-    """``conv2d`` for ``aten::conv2d`` and its in-place and overloaded spellings; else the target's own name."""
-    schema = getattr(node.target, "_schema", None)
-    name = str(schema.name) if schema is not None else getattr(node.target, "__name__", str(node.target))
-    name = name.removeprefix("aten::")
-    return name[:-1] if name.endswith("_") and not name.endswith("__") else name
-
-
-def shape_of(node: fx.Node) -> tuple[int, ...]:
-    """Shape of a node's tensor, () where it is no tensor."""
-    value = node.meta.get("val")
-    return tuple(int(d) for d in value.shape) if isinstance(value, torch.Tensor) else ()
-
-
-def module_of(node: fx.Node) -> str:
-    """Qualified name of the module whose forward made this node."""
-    stack = node.meta.get("nn_module_stack")
-    if not stack:
-        return ""
-    return str(list(stack.values())[-1][0])
 
 
 def check_runs(model: nn.Module, example: torch.Tensor, where: str, *, per_pixel: bool = False) -> torch.Tensor:
@@ -83,26 +62,80 @@ def check_runs(model: nn.Module, example: torch.Tensor, where: str, *, per_pixel
 
 
 def trace(model: nn.Module, example: torch.Tensor, where: str = "model") -> Traced:
-    """Trace ``model`` in eval mode on ``example`` (float32 [2, C, H, W]).
+    """Trace ``model`` in eval mode on inputs shaped like ``example`` (float32 [2, C, H, W]).
+
+    Runs on the meta device; where the code mixes in tensors of its own that are no buffers, on fake tensors.
 
     Raises:
-        UnsupportedError: the forward pass depends on values in a way that cannot be traced.
+        UnsupportedError: the forward pass depends on values, or gives something else than one tensor.
     """
     model.eval()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            program = torch.export.export(model, (example,), strict=False)
+        try:
+            return _record(model, example, lambda t: torch.empty_like(t, device="meta"), Recorder())
+        except (RuntimeError, NotImplementedError, ValueError, TypeError):
+            fake = FakeTensorMode(allow_non_fake_inputs=True)
+            with fake, _quiet("torch._subclasses.fake_tensor"):
+                return _record(model, example, fake.from_tensor, Recorder())
     except Exception as error:
         raise UnsupportedError(
             f"the network cannot be traced: {_first_line(error)}",
             where=where,
-            remedy="avoid Python branches on tensor values in forward; torch.export.export must accept the model",
+            remedy="avoid Python branches on tensor values in forward, which must also run without values",
         ) from error
-    signature = program.graph_signature
-    tensors = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
-    constants = frozenset(getattr(signature, "inputs_to_lifted_tensor_constants", {}))
-    return Traced(program.graph, tensors, constants, frozenset(signature.user_inputs))  # pyright: ignore[reportArgumentType]
+
+
+@contextmanager
+def _quiet(logger: str) -> Generator[None, None, None]:
+    level = logging.getLogger(logger).level
+    logging.getLogger(logger).setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logging.getLogger(logger).setLevel(level)
+
+
+def replay(model: nn.Module, example: torch.Tensor) -> tuple[list[Node], str]:
+    """Operators of a pruned network up to the one that does not run, and that one's name ("" where all run)."""
+    recorder = Recorder()
+    try:
+        _record(model, example, lambda t: torch.empty_like(t, device="meta"), recorder)
+    except (RuntimeError, ValueError, IndexError, TypeError, AttributeError, NotImplementedError):
+        return recorder.nodes, recorder.failed
+    return recorder.nodes, ""
+
+
+def _record(
+    model: nn.Module, example: torch.Tensor, empty: Callable[[torch.Tensor], torch.Tensor], recorder: Recorder
+) -> Traced:
+    stand_ins: dict[int, torch.Tensor] = {}
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        stand_ins[id(tensor)] = made = empty(tensor.detach())
+        recorder.add(Node("parameter", name, {}, tuple(tensor.shape), tensor=name), made)
+    source = empty(example)
+    recorder.add(Node("input", "input", {}, tuple(example.shape)), source)
+    with warnings.catch_warnings(), torch.no_grad(), _replaced(model, stand_ins), recorder:
+        warnings.simplefilter("ignore")
+        result = model(source)
+    if not isinstance(result, torch.Tensor):
+        raise TypeError(f"its output is {type(result).__name__}, not one tensor")
+    return Traced(tuple(recorder.nodes), recorder.node_of(result))
+
+
+@contextmanager
+def _replaced(model: nn.Module, stand_ins: dict[int, torch.Tensor]) -> Generator[None, None, None]:
+    """Parameters and buffers replaced for a while (torch.func.functional_call loses those of shared modules)."""
+    found: list[tuple[dict[str, Any], str, torch.Tensor]] = []
+    for module in model.modules():
+        for tensors in (module._parameters, module._buffers):  # pyright: ignore[reportPrivateUsage]
+            found += [(tensors, name, t) for name, t in tensors.items() if t is not None]  # pyright: ignore[reportArgumentType]
+    try:
+        for tensors, name, tensor in found:
+            tensors[name] = stand_ins[id(tensor)]
+        yield
+    finally:
+        for tensors, name, tensor in found:
+            tensors[name] = tensor
 
 
 def _first_line(error: BaseException) -> str:

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 from torch import nn
 
-from proprune_cli.prune.finish import untouched, without_zeroed
+from proprune_cli.prune.finish import untouched
 from proprune_cli.prune.freezing import freeze_key, freezing_hooks
 from proprune_cli.prune.methods import Training, method_named
 from proprune_cli.prune.phases import Network, Phases, removal_key
 from proprune_cli.prune.schedules.base import Fresh, Outcome
+from proprune_cli.prune.zeroed import remove_zeroed
 
 
 def during_training(phases: Phases, start: Fresh) -> Outcome:
@@ -45,7 +46,10 @@ def during_training(phases: Phases, start: Fresh) -> Outcome:
         cut = phases.cut("prune", trained.model, options)
     elif method.finish == "zeroed":
         cut = phases.reduce(
-            "prune", trained.model, {"finish": "zeroed"}, lambda: without_zeroed(trained.model, phases.example, where)
+            "prune",
+            trained.model,
+            {"finish": "zeroed", "residual": options.residual},
+            lambda: remove_zeroed(trained.model, phases.example, where, options.residual),
         )
     else:
         cut = phases.reduce(

@@ -47,7 +47,7 @@ def test_a_scan_measures_what_removal_gives(scanned) -> None:
         np.zeros(group.channels),
     )
     kept = np.sort(np.argsort(scores, kind="stable")[point.removed :]).astype(np.int64)
-    smaller = shrink(model, cuts_for(channels.groups, {position: kept}, tensors)).eval()
+    smaller = shrink(model, cuts_for(channels, {position: kept}, tensors)).eval()
     index = np.linspace(0, len(data.validation) - 1, 100, dtype=np.int64)
     part = data.validation.take(index)
     with torch.no_grad():

@@ -174,8 +174,8 @@ def test_verification_refuses_a_wrong_cut_and_a_kept_bias() -> None:
     channels = analyse(model, example_input(1, (16, 16)))
     tensors = dict(model.named_parameters())
     kept = {0: np.arange(8)}
-    cuts = cuts_for(channels.groups, kept, tensors)
-    reference = masked(model, channels.groups, kept)
+    cuts = cuts_for(channels, kept, tensors)
+    reference = masked(model, channels, kept)
     inputs = example_input(1, (16, 16))
     assert verify(shrink(model, cuts), reference, inputs) <= 1e-4
     wrong = {**cuts, "conv2.weight": {1: list(range(1, 9))}}

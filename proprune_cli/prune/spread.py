@@ -1,0 +1,82 @@
+"""A layer that makes only some channels of a stream, and puts each of them at its place there.
+
+In a residual network with free branches, a branch may drop channels that the shortcut keeps. The branch's last layer
+is then *spread*: it computes its survivors, and gives a tensor as wide as the stream, in which the dropped channels
+hold what the dropped filters gave, a constant (0 where their parameters were set to zero).
+
+A spread layer keeps its class, its name and the names of its parameters: only its forward pass goes on, as with
+``torch.nn.utils.parametrize``. In ONNX it is a Concat of the layer's output with one constant plane for each value
+filled in, and a Gather along axis 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import torch
+from torch import nn
+
+INDEX, FILL = "spread_index", "spread_fill"
+SPREADABLE = (
+    nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear,
+    nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm, nn.PReLU,
+)  # fmt: skip
+
+
+class Spread(nn.Module):
+    """What a spread layer has besides its own class.
+
+    ``spread_index`` (int64 [channels of the stream], part of the architecture and not of the state dict) says for each
+    channel its place among the survivors, followed by the values of ``spread_fill`` (float32 [values filled in]), of
+    which the first is 0.
+    """
+
+    spread_index: torch.Tensor
+    spread_fill: torch.Tensor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Survivors at their places, constants elsewhere."""
+        y: torch.Tensor = super().forward(x)
+        shape = (1, -1, *[1] * (y.ndim - 2))
+        fill = self.spread_fill.to(y.dtype).view(shape).expand(y.shape[0], -1, *y.shape[2:])
+        return torch.cat([y, fill], 1).index_select(1, self.spread_index)
+
+    def extra_repr(self) -> str:
+        """The layer's own, and how wide its output is."""
+        return f"{super().extra_repr()}, spread to {len(self.spread_index)}"
+
+
+@cache
+def _class(plain: type[nn.Module]) -> type[nn.Module]:
+    made: Any = type(f"Spread{plain.__name__}", (Spread, plain), {"__module__": __name__})
+    return made
+
+
+def plain_class(module: nn.Module) -> type[nn.Module]:
+    """Class of a layer without its spreading."""
+    return type(module).__mro__[2] if isinstance(module, Spread) else type(module)
+
+
+def can_spread(module: nn.Module | None) -> bool:
+    """Whether the layer's output is what its class says, so that it can be spread."""
+    return module is not None and plain_class(module) in SPREADABLE
+
+
+def spread(module: nn.Module, index: Sequence[int], fill: torch.Tensor | None = None) -> nn.Module:
+    """Make ``module`` spread its channels as ``index`` says; places past its own channels count ``fill``. In place."""
+    device = next((t.device for t in module.parameters(recurse=False)), torch.device("cpu"))
+    unspread(module)
+    module.__class__ = _class(type(module))
+    module.register_buffer(INDEX, torch.tensor(list(index), dtype=torch.int64, device=device), persistent=False)
+    module.register_buffer(FILL, torch.zeros(1, device=device) if fill is None else fill.clone())
+    return module
+
+
+def unspread(module: nn.Module) -> nn.Module:
+    """Make a spread layer a plain one again; others are left alone. In place."""
+    if isinstance(module, Spread):
+        setattr(module, "__class__", plain_class(module))  # noqa: B010
+        del module.spread_index, module.spread_fill
+    return module
