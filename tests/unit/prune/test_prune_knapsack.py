@@ -14,8 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proprune_cli.accel.array import load_array
+from proprune_cli.accel.boards import load_board
+from proprune_cli.config import CompileOptions
 from proprune_cli.errors import InputError
+from proprune_cli.flow.build import build
 from proprune_cli.flow.cost_models import engine_taps
+from proprune_cli.measure.predicted import predict
 from proprune_cli.ops.taps import lane_layout, positions
 from proprune_cli.prune import PruneOptions, TrainOptions
 from proprune_cli.prune.knapsack.engine import tap_labels
@@ -137,3 +141,47 @@ def test_without_fine_tuning_the_weights_are_zeroed_too(tmp_path: Path) -> None:
 def test_a_memory_budget_below_the_tensors_is_refused_with_their_share(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="belong to its tensors"):
         prune_into(replace(OPTIONS, method="knapsack?ddr=0.01", epochs=0), tmp_path / "run")
+
+
+class _Interrupted:
+    """Stops the process's work in the third epoch of the method's training, after a step was accepted."""
+
+    def __init__(self) -> None:
+        self.task, self.done = "", 0
+
+    def start(self, task: str, total: int, done: int = 0) -> None:
+        self.task, self.total, self.done = task, total, done
+
+    def advance(self, steps: int = 1, detail: str = "") -> None:
+        self.done += steps
+        if "knapsack" in self.task and self.done > 0.6 * self.total:
+            raise KeyboardInterrupt
+
+    def finish(self, summary: str = "") -> None: ...
+    def note(self, text: str) -> None: ...
+
+
+def test_an_interrupted_run_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    options = replace(OPTIONS, epochs=1, finetune_epochs=4)
+    prune_into(options, tmp_path / "undisturbed")
+    with pytest.raises(KeyboardInterrupt):
+        prune_into(options, tmp_path / "stopped", _Interrupted())
+    prune_into(options, tmp_path / "stopped")
+    for name in ("pruned.safetensors", "model.onnx"):
+        assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "undisturbed" / name).read_bytes()
+    assert _report(tmp_path / "stopped") == _report(tmp_path / "undisturbed")
+
+
+def test_taps_that_go_are_cycles_that_go(tmp_path: Path) -> None:
+    options = replace(OPTIONS, model="resnet8", method="knapsack?cycles=0.4", epochs=0, finetune_epochs=0)
+    prune_into(options, tmp_path / "run")
+    board, array = load_board("pynq-z2"), load_array("z7020-256")
+
+    def cycles(name: str) -> int:
+        asked = CompileOptions(calibration=str(tmp_path / "run/calibration.npy"))
+        found = predict(build(tmp_path / "run" / name, asked), name, board, array)
+        assert found.cycles is not None
+        return found.cycles
+
+    # Loads, stores and additions stay as they are, so the whole network gains less than its taps.
+    assert cycles("model.onnx") < 0.75 * cycles("dense.onnx")
