@@ -19,7 +19,6 @@ from proprune_cli.compile.order import waits
 from proprune_cli.compile.tile import Segment, Tiling, segment_load
 from proprune_cli.errors import DoesNotFitError, UnsupportedError
 from proprune_cli.ops.host_step import codes_model
-from proprune_cli.ops.taps import lane_positions
 
 MAX_WORDS = isa.ON_CHIP
 """Addresses in DDR are 31-bit word offsets."""
@@ -167,7 +166,7 @@ def _patterns(tiled: TiledLayer, array: Array) -> tuple[NDArray[np.int64], TapTa
     for r, row in enumerate(tiled.taps.units):
         first_row = tiled.taps.row_ranges[r][0]
         for unit in row:
-            position = lane_positions(tiled.taps.layout.lanes(unit.chunk), unit.served)
+            position = unit.served.table
             cell = (position // width - first_row) * dil_y * tiling.pitch + position % width * dil_x
             base = np.where(position >= 0, cell, np.iinfo(np.int64).max).min(axis=1)
             offsets.append(np.where(position >= 0, cell - base[:, None], 0))

@@ -74,7 +74,8 @@ def _host_step(step: HostStep) -> dict[str, Any]:
 def _layer(tiled: TiledLayer, index: int, timing: Timing, array: Array) -> dict[str, Any]:
     layer, tiling, predicted = tiled.layer, tiled.tiling, timing.layers[index]
     kept = int(tiled.taps.kept.sum())
-    possible = sum(u.keep.size for row in tiled.taps.units for u in row)
+    units = [unit for row in tiled.taps.units for unit in row]
+    possible = sum(unit.possible for unit in units)
     return {
         "name": layer.name,
         "kind": layer.kind,
@@ -88,6 +89,7 @@ def _layer(tiled: TiledLayer, index: int, timing: Timing, array: Array) -> dict[
         "macs": layer.macs,
         "taps": kept,
         "taps_dropped": possible - kept,
+        "taps_with_own_offsets": sum(int(unit.keep.sum()) for unit in units if unit.own_offsets),
         "positions_per_tap": tiled.taps.layout.full.slots,
         "tile": list(tiling.tile),
         "steps": int(tiling.layer.step_count),
