@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
 from proprune_cli.compile.engine_layer import EngineGraph, EngineLayer, HostPass, Phase, Residual, View
+from proprune_cli.compile.partial import live_filters, nonnegative_codes
+from proprune_cli.compile.partial_layer import live_groups, with_groups
 from proprune_cli.compile.phases import conv_phases
-from proprune_cli.compile.views import concatenated, cropped, selected
+from proprune_cli.compile.views import concatenated, cropped, mixed, selected
 from proprune_cli.errors import UnsupportedError
 from proprune_cli.ir.quantized import (
     EXPONENT_SPREAD,
@@ -52,6 +54,7 @@ class _Fuser:
         self._passes: list[list[EngineLayer]] = []
         self._producer: dict[str, int] = {}
         self._hosted: list[HostPass] = []
+        self._nonnegative = nonnegative_codes(graph)
         self._uses: dict[str, int] = {graph.output: 1}
         for layer in graph.layers:
             for name in layer.inputs:
@@ -128,7 +131,7 @@ class _Fuser:
                     bias=layer.bias,
                     multiplier=layer.multiplier,
                     relu_before=layer.relu,
-                    macs=layer.weight.size * y.height * y.width,
+                    macs=_macs(layer, y),
                 )
             ],
         )
@@ -201,8 +204,42 @@ class _Fuser:
     def _host(self, name: str) -> int | None:
         """The passes whose output stage may work on ``name`` further: its producer, if nothing else reads it."""
         index = self._producer.get(name)
-        own = index is not None and index >= 0 and self._passes[index][0].y == name
+        own = index is not None and index >= 0 and any(p.y == name for p in self._passes[index])
         return index if own and self._uses.get(name, 0) == 1 else None
+
+    def _add_in_part(self, layer: QAdd) -> bool:
+        """Add only the channel groups in which a convolution has filters; the result is a view of both operands.
+
+        The others are the other operand's as they are: on the result's scale, and in no need of a clamp.
+        """
+        y = self._graph.tensors[layer.y]
+        own, other = sorted((layer.a, layer.b), key=lambda name: -self._producer.get(name, -1))
+        host = self._host(own)
+        passing = self._graph.tensors[other].exponent == y.exponent and (not layer.relu or other in self._nonnegative)
+        if host is None or own == other or layer.subtract or not passing:
+            return False
+        groups = live_groups(self._passes[host])
+        if groups is None or len(groups) == -(-y.channels // isa.GROUP):
+            return False
+        view = self._operand(other, y, broadcast=False)
+        if (view.height, view.width) != (y.height, y.width) or max(
+            (self._producer.get(s, -1) for s in view.storages), default=-1
+        ) >= host:
+            return False
+        del self._tensors[own]
+        if not groups:
+            self._passes[host] = []
+            self._views[y.name] = view
+        else:
+            part = with_groups(self._passes[host][0], groups, f"{y.name}/in part")
+            taken = replace(view, groups=tuple(view.groups[g] for g in groups), slots=np.arange(part.channels))
+            residual = _residual(layer, own, other, taken, self._graph, broadcast=False)
+            self._passes[host] = [replace(part, residual=residual, relu_after=layer.relu)]
+            self._tensors[part.y] = replace(y, name=part.y, channels=part.channels)
+            self._producer[part.y] = host
+            self._views[y.name] = mixed(view, part.y, groups)
+        self._producer[y.name] = host
+        return True
 
     def _join(self, host: int, y: QTensor, changes: list[EngineLayer]) -> None:
         """Let passes ``host`` fill ``y`` instead of what they filled."""
@@ -223,6 +260,8 @@ class _Fuser:
             self._max(layer.name, layer.x, y, lookup=isa.Lookup.BEFORE, table=layer.table)
 
     def _combine(self, layer: QAdd | QMul) -> None:
+        if isinstance(layer, QAdd) and self._add_in_part(layer):
+            return
         y = self._graph.tensors[layer.y]
         a, b = self._graph.tensors[layer.a], self._graph.tensors[layer.b]
         broadcast = (a.height, a.width) != (b.height, b.width)
@@ -278,6 +317,12 @@ class _Fuser:
             )
         self._add(t, [copy])
         return name
+
+
+def _macs(layer: QConv, y: QTensor) -> int:
+    """Products that the network asks for; filters that a free branch dropped are no part of it."""
+    filters = int(live_filters(layer.weight, layer.bias, layer.multiplier).sum())
+    return filters * int(np.prod(layer.weight.shape[1:])) * y.height * y.width
 
 
 def _dense(weight: NDArray[np.int8], groups: int) -> NDArray[np.int8]:

@@ -18,6 +18,7 @@ from proprune_cli.accel.boards import Board
 from proprune_cli.accel.program import Program, to_codes
 from proprune_cli.accel.timing import Memory, estimate
 from proprune_cli.compile.calibration import open_session
+from proprune_cli.compile.cluster import cluster
 from proprune_cli.compile.emit import TiledLayer, emit
 from proprune_cli.compile.engine_layer import EngineLayer
 from proprune_cli.compile.frontend import canonicalise, import_onnx
@@ -147,7 +148,7 @@ def lower(graph: QGraph, array: Array, memory: Memory) -> tuple[Program, tuple[T
     Raises:
         DoesNotFitError: a layer fits no tile, or a table or field is too small.
     """
-    passes = fuse(graph)
+    passes = fuse(cluster(graph)[0])
     known: Choices = {}
     layers = tuple(_tile(layer, array, memory, known) for layer in passes.layers)
     return emit(passes, layers, array), layers

@@ -26,6 +26,14 @@ def selected(view: View, channels: NDArray[np.int64]) -> View:
     return _tidy(replace(view, slots=view.slots[channels]))
 
 
+def mixed(view: View, storage: str, groups: list[int]) -> View:
+    """``view`` with ``groups`` taken from ``storage`` instead, where they lie one after the other."""
+    planes = list(view.groups)
+    for number, group in enumerate(groups):
+        planes[group] = (storage, number)
+    return replace(view, groups=tuple(planes))
+
+
 def cropped(view: View, pads: tuple[int, int, int, int], size: tuple[int, int]) -> View:
     """The window that negative ``pads`` (top, left, …) leave, of ``size``."""
     return replace(view, top=view.top - pads[0], left=view.left - pads[1], height=size[0], width=size[1])

@@ -111,6 +111,18 @@ def _constant_of_shape(view: NodeView, values: list[Array]) -> Array:
     return np.zeros(shape, np.float32) if fill is None else np.full(shape, fill.reshape(-1)[0])
 
 
+def _expand(_: NodeView, values: list[Array]) -> Array:
+    wanted = tuple(int(i) for i in values[1].reshape(-1))
+    shape = np.broadcast_shapes(values[0].shape, wanted)
+    if prod(shape) > LARGEST:
+        raise ValueError(f"{list(shape)} are too many elements")
+    return np.broadcast_to(values[0], shape)
+
+
+def _where(_: NodeView, values: list[Array]) -> Array:
+    return np.where(values[0].astype(np.bool_), values[1], values[2])
+
+
 def _divide(_: NodeView, values: list[Array]) -> Array:
     whole = np.issubdtype(values[0].dtype, np.integer)
     with np.errstate(divide="raise"):
@@ -138,6 +150,9 @@ _FOLDS: dict[str, Callable[[NodeView, list[Array]], Array]] = {
     "Slice": _slice,
     "Cast": _cast,
     "ConstantOfShape": _constant_of_shape,
+    "Expand": _expand,
+    "Equal": lambda _, values: np.asarray(values[0] == values[1]),
+    "Where": _where,
     "Reshape": _reshape,
     "Transpose": _transpose,
     "Add": lambda _, values: values[0] + values[1],
