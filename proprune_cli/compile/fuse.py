@@ -9,17 +9,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
-from proprune_cli.compile.engine_layer import EngineGraph, EngineLayer, HostPass, Phase, Residual, View
-from proprune_cli.compile.partial import live_filters, nonnegative_codes
+from proprune_cli.compile.engine_layer import EngineGraph, EngineLayer, HostPass, Phase, View
+from proprune_cli.compile.layer_parts import asked_products, copy_layer, dense_weight, over_slots, residual_operand
+from proprune_cli.compile.partial import nonnegative_codes
 from proprune_cli.compile.partial_layer import live_groups, with_groups
 from proprune_cli.compile.phases import conv_phases
 from proprune_cli.compile.views import concatenated, cropped, mixed, selected
-from proprune_cli.errors import UnsupportedError
 from proprune_cli.ir.quantized import (
-    EXPONENT_SPREAD,
     QAdd,
     QConcat,
     QConv,
@@ -36,9 +34,8 @@ from proprune_cli.ir.quantized import (
     QUpsample,
 )
 
-COPY_CODE = 4
-COPY_MULTIPLIER = (1 << 16) // COPY_CODE
-"""A weight and a multiplier that requantise a code to itself."""
+OUTPUT_STAGE = frozenset({"relu_before", "lookup", "table", "residual", "relu_after"})
+"""What an engine layer's output stage does, whatever comes before it."""
 
 
 def fuse(graph: QGraph) -> EngineGraph:
@@ -104,15 +101,21 @@ class _Fuser:
         self._passes.append(passes)
 
     def _max(self, name: str, x: str, y: QTensor, **options: object) -> None:
-        """A pass without weights."""
-        layer = EngineLayer(name, "max", self._canonical(x), y.name, y.channels, (y.height, y.width))
+        """A pass without weights; one that gathers the channels too where they are scattered and only codes change."""
+        if options.keys() <= OUTPUT_STAGE:
+            layer = copy_layer(name, self._views[x], y)
+        else:
+            layer = EngineLayer(name, "max", self._canonical(x), y.name, y.channels, (y.height, y.width))
         self._add(y, [replace(layer, **options)])  # pyright: ignore[reportArgumentType]
 
     def _conv(self, layer: QConv) -> None:
         x, y = self._graph.tensors[layer.x], self._graph.tensors[layer.y]
         diagonal = layer.groups > 1 and layer.groups == x.channels == y.channels
+        if layer.weight.shape[2:] == (1, 1) and not self._views[layer.x].canonical:
+            # A dense layer gathers the channels and scales them in one pass.
+            diagonal = diagonal and not self._views[layer.x].distinct
         view = self._canonical(layer.x) if diagonal else self._dense_view(layer.x)
-        weight = layer.weight.reshape(len(layer.weight), -1) if diagonal else _dense(layer.weight, layer.groups)
+        weight = layer.weight.reshape(len(layer.weight), -1) if diagonal else dense_weight(layer.weight, layer.groups)
         self._add(
             y,
             [
@@ -127,11 +130,11 @@ class _Fuser:
                     layer.stride,
                     layer.pads,
                     layer.dilation,
-                    weight=weight if diagonal else _over_slots(weight, view),
+                    weight=weight if diagonal else over_slots(weight, view),
                     bias=layer.bias,
                     multiplier=layer.multiplier,
                     relu_before=layer.relu,
-                    macs=_macs(layer, y),
+                    macs=asked_products(layer, y),
                 )
             ],
         )
@@ -152,7 +155,7 @@ class _Fuser:
                 (p.weight.shape[2], p.weight.shape[3]),
                 pads=(*p.pads, 0, 0),
                 dilation=p.dilation,
-                weight=_over_slots(p.weight.reshape(*p.weight.shape[:2], -1), view),
+                weight=over_slots(p.weight.reshape(*p.weight.shape[:2], -1), view),
                 bias=layer.bias,
                 multiplier=layer.multiplier,
                 relu_before=layer.relu,
@@ -233,7 +236,7 @@ class _Fuser:
         else:
             part = with_groups(self._passes[host][0], groups, f"{y.name}/in part")
             taken = replace(view, groups=tuple(view.groups[g] for g in groups), slots=np.arange(part.channels))
-            residual = _residual(layer, own, other, taken, self._graph, broadcast=False)
+            residual = residual_operand(layer, own, other, taken, self._graph, broadcast=False)
             self._passes[host] = [replace(part, residual=residual, relu_after=layer.relu)]
             self._tensors[part.y] = replace(y, name=part.y, channels=part.channels)
             self._producer[part.y] = host
@@ -270,7 +273,7 @@ class _Fuser:
         if not fixed and self._producer.get(other, -1) > self._producer.get(own, -1):
             own, other = other, own
         view = self._operand(other, y, broadcast=broadcast)
-        residual = _residual(layer, own, other, view, self._graph, broadcast=broadcast)
+        residual = residual_operand(layer, own, other, view, self._graph, broadcast=broadcast)
         host = self._host(own)
         # Whatever the operand is read from must lie there before the host runs.
         ready = max((self._producer.get(s, -1) for s in view.storages), default=-1)
@@ -304,68 +307,5 @@ class _Fuser:
         if name in self._tensors:
             return name
         view, t = self._views[name], self._graph.tensors[name]
-        copy = EngineLayer(f"{name} (copy)", "max", view, name, t.channels, (t.height, t.width))
-        if not view.canonical:
-            weight = np.zeros((t.channels, len(view.groups) * isa.GROUP, 1), dtype=np.int8)
-            weight[np.arange(t.channels), view.slots] = COPY_CODE
-            copy = replace(
-                copy,
-                kind="dense",
-                weight=weight,
-                bias=np.zeros(t.channels, dtype=np.int32),
-                multiplier=np.full(t.channels, COPY_MULTIPLIER, dtype=np.int32),
-            )
-        self._add(t, [copy])
+        self._add(t, [copy_layer(f"{name} (copy)", view, t)])
         return name
-
-
-def _macs(layer: QConv, y: QTensor) -> int:
-    """Products that the network asks for; filters that a free branch dropped are no part of it."""
-    filters = int(live_filters(layer.weight, layer.bias, layer.multiplier).sum())
-    return filters * int(np.prod(layer.weight.shape[1:])) * y.height * y.width
-
-
-def _dense(weight: NDArray[np.int8], groups: int) -> NDArray[np.int8]:
-    """Expand a grouped weight [out, in/groups, kh, kw] to [out, in, kh*kw]; off-group weights are 0."""
-    out_channels, per_group = weight.shape[:2]
-    flat = weight.reshape(out_channels, per_group, -1)
-    if groups == 1:
-        return flat
-    full = np.zeros((out_channels, per_group * groups, flat.shape[2]), dtype=np.int8)
-    share = out_channels // groups
-    for g in range(groups):
-        full[g * share : (g + 1) * share, g * per_group : (g + 1) * per_group] = flat[g * share : (g + 1) * share]
-    return full
-
-
-def _over_slots(weight: NDArray[np.int8], view: View) -> NDArray[np.int8]:
-    """Weight [out, channels, positions] over the slots of a view; gaps get weight 0."""
-    if view.canonical:
-        return weight
-    out = np.zeros((len(weight), len(view.groups) * isa.GROUP, weight.shape[2]), dtype=np.int8)
-    out[:, view.slots] = weight
-    return out
-
-
-def _residual(layer: QAdd | QMul, own: str, other: str, view: View, graph: QGraph, *, broadcast: bool) -> Residual:
-    """Shifts that put the operands on one scale and the result on the output's."""
-    ey = graph.tensors[layer.y].exponent
-    ea, eb = graph.tensors[own].exponent, graph.tensors[other].exponent
-    if isinstance(layer, QMul):
-        shift = ea + eb - ey
-        _check_spread(layer, "Mul", abs(shift))
-        combine = isa.Combine.MULTIPLY
-        return Residual(view, combine, max(shift, 0), 0, max(-shift, 0), broadcast=broadcast)
-    a, b = ea - ey, eb - ey
-    _check_spread(layer, "Add", max(abs(a), abs(b)))
-    right = max(0, -a, -b)
-    return Residual(view, isa.Combine.ADD, a + right, b + right, right, layer.subtract, broadcast)
-
-
-def _check_spread(layer: QAdd | QMul, op: str, spread: int) -> None:
-    if spread > EXPONENT_SPREAD:
-        raise UnsupportedError(
-            f"the operands' scales differ from the result's by 2**{spread}",
-            where=f"node {layer.name!r} ({op})",
-            remedy=f"keep them within 2**{EXPONENT_SPREAD}: check the calibration images for extreme values",
-        )

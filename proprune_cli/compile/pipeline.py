@@ -111,7 +111,7 @@ def compile_model(
     return Compiled(
         program=program,
         qdq=qdq,
-        plan={**make_plan(layers, program, timing, array), "host": operators},
+        plan={**make_plan(layers, program, timing, array, cluster(quantised)[1]), "host": operators},
         golden_input=image,
         golden_codes_in=codes_in,
         golden_codes_out=codes_out,

@@ -11,11 +11,17 @@ from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.program import HostStep, Program
 from proprune_cli.accel.timing import Timing
+from proprune_cli.compile.cluster import Stream
 from proprune_cli.compile.emit import TiledLayer
 
 
-def make_plan(layers: tuple[TiledLayer, ...], program: Program, timing: Timing, array: Array) -> dict[str, Any]:
-    """``{"layers": [...], "host_steps": [...], "totals": {...}}``; cycles are predicted by ``totals["model"]``.
+def make_plan(
+    layers: tuple[TiledLayer, ...], program: Program, timing: Timing, array: Array, streams: tuple[Stream, ...] = ()
+) -> dict[str, Any]:
+    """``{"layers": [...], "streams": [...], "host_steps": [...], "totals": {...}}``.
+
+    Cycles are predicted by ``totals["model"]``. ``streams`` are those whose channels were brought into another order:
+    who writes them, and the channel groups that these compute in the network's order and in the one chosen.
 
     The totals are the engine's alone: the time of the host's steps is measured, by ``proprune bench``.
     """
@@ -24,6 +30,16 @@ def make_plan(layers: tuple[TiledLayer, ...], program: Program, timing: Timing, 
         "layers": [
             {**_layer(t, index, timing, array), **flow}
             for index, (t, flow) in enumerate(zip(layers, _flows(program), strict=True))
+        ],
+        "streams": [
+            {
+                "channels": stream.channels,
+                "tensors": list(stream.tensors),
+                "writers": list(stream.writers),
+                "groups_in_given_order": stream.before,
+                "groups": stream.after,
+            }
+            for stream in streams
         ],
         "host_steps": [_host_step(step) for step in program.host_steps],
         "totals": {
