@@ -24,6 +24,7 @@ from proprune_cli.ops.taps import (
     diagonal_weights,
     lane_layout,
     positions,
+    signs_alone,
 )
 
 
@@ -35,6 +36,7 @@ class Unit:
         weights: int8 [blocks, taps, OC, IC] (dense), [1, taps, OC, IC] (diagonal: the chunk's own block), None (max).
         keep: bool [blocks or 1, taps]: taps with a weight other than 0.
         fresh: bool, the same shape: kept taps that bring weights; the others repeat those of the tap before.
+        binary: bool, the same shape: fresh taps whose weights are +1 or -1, in lanes that have any, in every filter.
         possible: taps of all blocks, had every weight been other than 0.
         own_offsets: lanes read positions of their own.
     """
@@ -44,6 +46,7 @@ class Unit:
     weights: NDArray[np.int8] | None
     keep: NDArray[np.bool_]
     fresh: NDArray[np.bool_]
+    binary: NDArray[np.bool_]
     possible: int
     own_offsets: bool = False
 
@@ -81,6 +84,11 @@ class LayerTaps:
     def fresh_sums(self) -> NDArray[np.int64]:
         """The same for the taps that bring weights."""
         return _sums(np.array([[u.fresh.sum(axis=1) for u in row] for row in self.units], dtype=np.int64))
+
+    @cached_property
+    def binary_sums(self) -> NDArray[np.int64]:
+        """The same for those whose weights are of one bit."""
+        return _sums(np.array([[u.binary.sum(axis=1) for u in row] for row in self.units], dtype=np.int64))
 
     def count(self, sums: NDArray[np.int64], row_range: int, chunks: tuple[int, int], blocks: tuple[int, int]) -> int:
         """Taps of ``chunks`` in ``blocks``, from one of the tables of sums."""
@@ -180,7 +188,8 @@ def _dense_unit(
     if deal.own_offsets:
         weights = weights * deal.owns[:, :, None, None]
     keep = np.asarray(weights.any(axis=(2, 3)))
-    return Unit(chunk, deal.served, weights, keep, keep, possible * len(keep), deal.own_offsets)
+    binary = keep & signs_alone(weights, len(weight))
+    return Unit(chunk, deal.served, weights, keep, keep, binary, possible * len(keep), deal.own_offsets)
 
 
 def _unit(layer: EngineLayer, layout: LaneLayout, chunk: int, rows: tuple[int, int], array: Array) -> Unit:
@@ -190,10 +199,11 @@ def _unit(layer: EngineLayer, layout: LaneLayout, chunk: int, rows: tuple[int, i
     served = positions(rows[0] * width, (rows[1] - rows[0]) * width, lanes)
     if layer.weight is None:
         keep = np.ones((1, served.taps), dtype=np.bool_)
-        return Unit(chunk, served, None, keep, np.zeros_like(keep), served.taps)
+        none = np.zeros_like(keep)
+        return Unit(chunk, served, None, keep, none, none, served.taps)
     weights = diagonal_weights(layer.weight, _first_channel(layout, chunk), lanes, served, array.oc)[None]
     # Every depthwise tap is walked: its weights are seldom 0, and constant ones (average pooling) are sent once.
     keep = np.ones(weights.shape[:2], dtype=np.bool_)
     fresh = keep.copy()
     fresh[0, 1:] = (weights[0, 1:] != weights[0, :-1]).any(axis=(1, 2))
-    return Unit(chunk, served, weights, keep, fresh, served.taps)
+    return Unit(chunk, served, weights, keep, fresh, np.zeros_like(keep), served.taps)

@@ -106,6 +106,7 @@ def _layer(tiled: TiledLayer, index: int, timing: Timing, array: Array) -> dict[
         "taps": kept,
         "taps_dropped": possible - kept,
         "taps_with_own_offsets": sum(int(unit.keep.sum()) for unit in units if unit.own_offsets),
+        "taps_of_one_bit": sum(int(unit.binary.sum()) for unit in units),
         "positions_per_tap": tiled.taps.layout.full.slots,
         "tile": list(tiling.tile),
         "steps": int(tiling.layer.step_count),

@@ -19,6 +19,10 @@ from proprune_cli.accel.array import Array
 Kind = Literal["dense", "diagonal", "max"]
 
 
+LARGEST_SIGN = 64
+"""Largest magnitude of weights of one bit."""
+
+
 @dataclass(frozen=True)
 class Lanes:
     """What the lanes serve in a chunk.
@@ -135,6 +139,24 @@ def dense_weights(
     padded = np.zeros((blocks * out_lanes, *gathered.shape[1:]), dtype=np.int8)
     padded[:out_channels] = gathered
     return padded.reshape(blocks, out_lanes, *gathered.shape[1:]).transpose(0, 2, 1, 3)
+
+
+def signs_alone(weights: NDArray[np.int8], out_channels: int) -> NDArray[np.bool_]:
+    """Taps that weights of one bit can express, bool [blocks, taps] of int8 [blocks, taps, out_lanes, IC].
+
+    In every lane all weights have one magnitude, a power of two that all lanes share, or all are 0. Output lanes past
+    the last channel do not count: what they compute nobody reads.
+    """
+    blocks, taps, out_lanes, _ = weights.shape
+    if not weights.size or int(weights.max()) > LARGEST_SIGN or int(weights.min()) < -LARGEST_SIGN:
+        return np.zeros((blocks, taps), dtype=np.bool_)
+    magnitude = np.abs(weights)
+    top = magnitude.max(axis=(2, 3), keepdims=True)
+    real = np.minimum(out_channels - np.arange(blocks) * out_lanes, out_lanes)[:, None, None]
+    count = np.count_nonzero(weights, axis=2)
+    whole = ((count == 0) | (count == real)).all(axis=2)
+    same = ((magnitude == top) | (magnitude == 0)).all(axis=(2, 3))
+    return np.asarray(whole & same & (top & (top - 1) == 0)[:, :, 0, 0])
 
 
 def diagonal_weights(
