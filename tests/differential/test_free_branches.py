@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from proprune_cli.accel.array import load_array
+from proprune_cli.accel.boards import load_board
 from proprune_cli.compile.cluster import cluster
 from proprune_cli.compile.engine_layer import EngineLayer
 from proprune_cli.compile.frontend import canonicalise, import_onnx
 from proprune_cli.compile.fuse import fuse
-from proprune_cli.compile.pipeline import lower
+from proprune_cli.compile.pipeline import compile_model, lower
 from proprune_cli.compile.quantise import quantise
 from proprune_cli.ir.graph import Add, Conv
 from proprune_cli.ir.quantized import QGraph
@@ -111,3 +114,52 @@ def test_where_a_clamp_would_change_the_other_operand_every_channel_is_computed(
 def test_a_network_without_dropped_filters_keeps_its_order() -> None:
     graph = quantised(FreeResNet(lambda channels, _: range(channels), (24, 24)))
     assert cluster(graph) == (graph, ())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_plan_names_the_streams_that_were_reordered() -> None:
+    model = exported(settled(FreeResNet(clustered, (64, 64)), SIZE), SIZE, dynamo=False)
+    compiled = compile_model(model, images(), load_array("z7020-256"), load_board("pynq-z2"))
+    (stream, *_) = compiled.plan["streams"]
+    assert stream["channels"] == 64 and any("blocks.0/conv2" in name for name in stream["writers"])
+    assert stream["groups"] < stream["groups_in_given_order"]
+
+
+class OtherSpreads(nn.Module):
+    """Channels dropped by a depthwise convolution, a transposed one, and a linear layer; a clamp before the spread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 10, 3, padding=1)
+        self.depthwise = nn.Conv2d(10, 10, 3, padding=1, groups=10)
+        self.up = nn.ConvTranspose2d(16, 9, 2, 2)
+        self.linear = nn.Linear(16 * SIZE * SIZE, 12)
+        self.head = nn.Linear(16, 5)
+
+    @staticmethod
+    def spread(x: torch.Tensor, fill: float) -> torch.Tensor:
+        filled = torch.cat([x, torch.full_like(x[:, :1], fill)], 1)
+        kept = x.shape[1]
+        index = torch.tensor([*range(kept - 2), *[kept] * (16 - kept), kept - 1, kept - 2])
+        return filled.index_select(1, index)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.stem(x))
+        x = self.spread(self.depthwise(x), -0.2)
+        wide = self.spread(torch.relu(self.up(x)), 0.0)
+        x = x + nn.functional.max_pool2d(wide, 2)
+        return self.head(self.spread(torch.relu(self.linear(x.flatten(1))), 0.5))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("array", ["z7020-256", "zu-1024"])
+def test_executors_agree_where_other_layers_dropped_channels(array: str) -> None:
+    torch.manual_seed(1)
+    model = OtherSpreads().eval()
+    given = images()
+    with torch.no_grad():
+        wanted = model(torch.from_numpy(given)).numpy()
+    graph, report = quantise(canonicalise(import_onnx(exported(model, SIZE, dynamo=False))), given)
+    assert report.output_sqnr_db > 20 and wanted.shape == (3, 5)
+    program, _ = lower(graph, load_array(array), MEMORY)
+    assert differing_bytes(graph, program, given) == AGREE
