@@ -1,4 +1,4 @@
-"""The tables of the papers can be made: one of them from start to end at the smallest scale, and again from its files."""
+"""The tables of the papers can be made: one from start to end at the smallest scale, and again from its files."""
 
 from __future__ import annotations
 
