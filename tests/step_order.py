@@ -59,8 +59,8 @@ def emitting(program: Program, array: Array, s: isa.StepDescriptor) -> Iterator[
         block = isa.BlockHeader.decode(program.image[at : at + 1]).row(0)
         at += array.block_words
         for _ in range(int(block.taps)):
-            reuse = isa.TapHeader.decode(program.image[at : at + 1]).row(0).reuse
-            at += array.reuse_tap_words if reuse else array.tap_words
+            tap = isa.TapHeader.decode(program.image[at : at + 1]).row(0)
+            at += array.reuse_tap_words if tap.reuse else array.binary_tap_words if tap.binary else array.tap_words
         if block.emit:
             yield block
 

@@ -18,6 +18,7 @@
 #define ARRAY_OC_GROUPS 1
 #define ARRAY_BLOCK_WORDS 7
 #define ARRAY_TAP_WORDS 25
+#define ARRAY_BINARY_TAP_WORDS 4
 #define ARRAY_REUSE_TAP_WORDS 1
 #define ARRAY_PATTERN_WORDS 6
 #define ARRAY_DSP_SHIFT 17
@@ -25,7 +26,7 @@
 #define ARRAY_DSP_PORT_BITS 25
 #define ARRAY_WORD_FIFO 16
 #define ARRAY_STREAM_FIFO 512
-#define ARRAY_DIGEST 0x0567adf5u
+#define ARRAY_DIGEST 0x599b8157u
 
 struct Array {
     static constexpr uint32_t PX = ARRAY_PX;
@@ -42,6 +43,7 @@ struct Array {
     static constexpr uint32_t OC_GROUPS = ARRAY_OC_GROUPS;
     static constexpr uint32_t BLOCK_WORDS = ARRAY_BLOCK_WORDS;
     static constexpr uint32_t TAP_WORDS = ARRAY_TAP_WORDS;
+    static constexpr uint32_t BINARY_TAP_WORDS = ARRAY_BINARY_TAP_WORDS;
     static constexpr uint32_t REUSE_TAP_WORDS = ARRAY_REUSE_TAP_WORDS;
     static constexpr uint32_t PATTERN_WORDS = ARRAY_PATTERN_WORDS;
     static constexpr uint32_t DSP_SHIFT = ARRAY_DSP_SHIFT;

@@ -18,6 +18,7 @@
 #define ARRAY_OC_GROUPS 2
 #define ARRAY_BLOCK_WORDS 14
 #define ARRAY_TAP_WORDS 66
+#define ARRAY_BINARY_TAP_WORDS 10
 #define ARRAY_REUSE_TAP_WORDS 2
 #define ARRAY_PATTERN_WORDS 8
 #define ARRAY_DSP_SHIFT 18
@@ -25,7 +26,7 @@
 #define ARRAY_DSP_PORT_BITS 27
 #define ARRAY_WORD_FIFO 1024
 #define ARRAY_STREAM_FIFO 512
-#define ARRAY_DIGEST 0x616a5a2cu
+#define ARRAY_DIGEST 0x245ecd04u
 
 struct Array {
     static constexpr uint32_t PX = ARRAY_PX;
@@ -42,6 +43,7 @@ struct Array {
     static constexpr uint32_t OC_GROUPS = ARRAY_OC_GROUPS;
     static constexpr uint32_t BLOCK_WORDS = ARRAY_BLOCK_WORDS;
     static constexpr uint32_t TAP_WORDS = ARRAY_TAP_WORDS;
+    static constexpr uint32_t BINARY_TAP_WORDS = ARRAY_BINARY_TAP_WORDS;
     static constexpr uint32_t REUSE_TAP_WORDS = ARRAY_REUSE_TAP_WORDS;
     static constexpr uint32_t PATTERN_WORDS = ARRAY_PATTERN_WORDS;
     static constexpr uint32_t DSP_SHIFT = ARRAY_DSP_SHIFT;

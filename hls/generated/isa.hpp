@@ -18,7 +18,7 @@
 
 namespace isa {
 
-constexpr uint32_t VERSION = 3;
+constexpr uint32_t VERSION = 4;
 constexpr uint32_t GROUP = 8;
 constexpr uint32_t WORD_BYTES = 8;
 // Set in the address of a plane that lies in the engine's own memory.
@@ -233,7 +233,7 @@ struct BlockHeader {
     constexpr void set_out_group(uint16_t value) { word[0] = (word[0] & UINT64_C(0xffff0000ffffffff)) | (((uint64_t)value & UINT64_C(0xffff)) << 32); }
 };
 
-// Head of a tap; IC*OC weights (int8, input lane fastest) follow it unless ``reuse`` is set.
+// Head of a tap; IC*OC weights (input lane fastest), int8 or of one bit, follow it unless ``reuse`` is set.
 struct TapHeader {
     static constexpr uint32_t WORDS = 1;
     uint64_t word[1];
@@ -246,6 +246,15 @@ struct TapHeader {
     // no weights follow: those of the previous tap serve again
     constexpr bool reuse() const { return ((word[0] >> 24) & UINT64_C(0x1)) != 0; }
     constexpr void set_reuse(bool value) { word[0] = (word[0] & UINT64_C(0xfffffffffeffffff)) | (((uint64_t)value & UINT64_C(0x1)) << 24); }
+    // the weights that follow are bits: set for 2^shift, clear for -2^shift
+    constexpr bool binary() const { return ((word[0] >> 25) & UINT64_C(0x1)) != 0; }
+    constexpr void set_binary(bool value) { word[0] = (word[0] & UINT64_C(0xfffffffffdffffff)) | (((uint64_t)value & UINT64_C(0x1)) << 25); }
+    // magnitude of the weights, as a power of two, at most 6 (binary)
+    constexpr uint8_t shift() const { return (uint8_t)((word[0] >> 26) & UINT64_C(0x7)); }
+    constexpr void set_shift(uint8_t value) { word[0] = (word[0] & UINT64_C(0xffffffffe3ffffff)) | (((uint64_t)value & UINT64_C(0x7)) << 26); }
+    // input lanes whose bits count; the others have weight 0 (binary)
+    constexpr uint32_t lanes() const { return (uint32_t)((word[0] >> 32) & UINT64_C(0xffffffff)); }
+    constexpr void set_lanes(uint32_t value) { word[0] = (word[0] & UINT64_C(0xffffffff)) | (((uint64_t)value & UINT64_C(0xffffffff)) << 32); }
 };
 
 // What the engine writes back for each layer.

@@ -10,7 +10,8 @@ void assemble(stream<AssembleJob>& jobs, stream<WeightBeat<A>>& beats, stream<Bl
     HLS_NOINLINE
     constexpr uint32_t PORT = A::WEIGHT_PORT_WORDS;
     constexpr uint32_t RECORD_WORDS = A::TAP_WORDS > A::BLOCK_WORDS ? A::TAP_WORDS : A::BLOCK_WORDS;
-    static_assert(A::TAP_WORDS % PORT == 0 && A::BLOCK_WORDS % PORT == 0 && A::REUSE_TAP_WORDS % PORT == 0,
+    static_assert(A::TAP_WORDS % PORT == 0 && A::BLOCK_WORDS % PORT == 0 && A::BINARY_TAP_WORDS % PORT == 0 &&
+                      A::REUSE_TAP_WORDS % PORT == 0,
                   "records are padded to the weight port");
 
     const AssembleJob job = jobs.read();
@@ -34,7 +35,10 @@ transfers:
         const bool head = taps_left == 0;
         if (filled == 0) {
             const isa::TapHeader start{{beat.word[0]}};
-            length = head ? A::BLOCK_WORDS : start.reuse() ? A::REUSE_TAP_WORDS : A::TAP_WORDS;
+            length = head             ? A::BLOCK_WORDS
+                     : start.reuse()  ? A::REUSE_TAP_WORDS
+                     : start.binary() ? A::BINARY_TAP_WORDS
+                                      : A::TAP_WORDS;
         }
         filled += PORT;
         if (filled == length) {
@@ -79,8 +83,12 @@ transfers:
                     inputs:
                         for (uint32_t l = 0; l < A::IC; ++l) {
                             HLS_UNROLL
-                            const uint32_t byte = o * A::IC + l;
-                            values.lane[o][l] = (int8_t)(record[1 + byte / 8] >> (byte % 8 * 8));
+                            const uint32_t number = o * A::IC + l;
+                            const int8_t byte = (int8_t)(record[1 + number / 8] >> (number % 8 * 8));
+                            const bool plus = ((record[1 + number / 64] >> (number % 64)) & 1) != 0;
+                            const bool counts = ((header.lanes() >> l) & 1) != 0;
+                            const int8_t size = counts ? (int8_t)(1u << header.shift()) : (int8_t)0;
+                            values.lane[o][l] = !header.binary() ? byte : plus ? size : (int8_t)-size;
                         }
                     }
                     weights.write(values);

@@ -166,12 +166,15 @@ class ProgramCheck {
             at += Array::BLOCK_WORDS;
             for (uint32_t t = 0; t < block.taps() && at < end; ++t) {
                 const isa::TapHeader tap{{buffer_[at]}};
-                if (!at_most("lane pattern", tap.pattern() + 1u, layer.pattern_count()) ||
+                if ((tap.binary() && !at_most("power of two of weights", tap.shift(), 6)) ||
+                    !at_most("lane pattern", tap.pattern() + 1u, layer.pattern_count()) ||
                     !at_most("bank cells read", last_pixel + tap.base() + farthest_[tap.pattern()],
                              Array::BANK_DEPTH)) {
                     return false;
                 }
-                at += tap.reuse() ? Array::REUSE_TAP_WORDS : Array::TAP_WORDS;
+                at += tap.reuse()    ? Array::REUSE_TAP_WORDS
+                      : tap.binary() ? Array::BINARY_TAP_WORDS
+                                     : Array::TAP_WORDS;
             }
         }
         return at == end || fail("length of the blocks", at - step.weights(), step.weight_words());

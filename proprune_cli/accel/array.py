@@ -70,6 +70,11 @@ class Array:
         return self._padded(1 + self.ic * self.oc // isa.WORD_BYTES)
 
     @property
+    def binary_tap_words(self) -> int:
+        """Words of a tap with weights of one bit."""
+        return self._padded(1 + self.ic * self.oc // isa.WORD_BITS)
+
+    @property
     def reuse_tap_words(self) -> int:
         """Words of a tap without weights."""
         return self._padded(1)

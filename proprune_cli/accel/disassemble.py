@@ -194,11 +194,15 @@ def _block(stream: Words, at: int, array: Array, number: int, where: str, limits
     at += array.block_words
     for index in range(head.taps):
         tap: Any = isa.TapHeader.decode(_part(stream, at, 1, where)).row(0)
-        length = array.reuse_tap_words if tap.reuse else array.tap_words
+        length = array.reuse_tap_words if tap.reuse else array.binary_tap_words if tap.binary else array.tap_words
         words = _part(stream, at, length, where)
         if index < limits.taps:
             weights = words[1 : 1 + array.ic * array.oc // isa.WORD_BYTES].view(np.int8)
-            held = "same weights" if tap.reuse else f"{np.count_nonzero(weights)}/{weights.size} weights not 0"
+            held = f"{np.count_nonzero(weights)}/{weights.size} weights not 0"
+            if tap.reuse:
+                held = "same weights"
+            elif tap.binary:
+                held = f"weights of one bit from {int(tap.lanes).bit_count()}/{array.ic} lanes"
             yield f"      tap {index}: base {tap.base}, pattern {tap.pattern}, {held}"
         at += length
     yield from _more(head.taps, limits.taps, "taps", 6)

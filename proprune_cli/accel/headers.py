@@ -117,6 +117,7 @@ def array_macros(array: Array) -> dict[str, int]:
         "OC_GROUPS": array.oc_groups,
         "BLOCK_WORDS": array.block_words,
         "TAP_WORDS": array.tap_words,
+        "BINARY_TAP_WORDS": array.binary_tap_words,
         "REUSE_TAP_WORDS": array.reuse_tap_words,
         "PATTERN_WORDS": array.pattern_words,
         "DSP_SHIFT": packed[0],

@@ -17,7 +17,9 @@ GROUP = 8
 
 WORD_BYTES = 8
 
-VERSION = 3
+WORD_BITS = 64
+
+VERSION = 4
 """Raised when the meaning of a record changes without its fields changing."""
 
 ON_CHIP = 1 << 31
@@ -154,13 +156,16 @@ class BlockHeader(Record):
 
 @dataclass(frozen=True)
 class TapHeader(Record):
-    """Head of a tap; IC*OC weights (int8, input lane fastest) follow it unless ``reuse`` is set."""
+    """Head of a tap; IC*OC weights (input lane fastest), int8 or of one bit, follow it unless ``reuse`` is set."""
 
     WORDS: ClassVar[int] = 1
 
     base: Value = bits(0, 0, 16, "bank cell added to every lane's address")
     pattern: Value = bits(0, 16, 8, "lane pattern: one more offset for each lane")
     reuse: Value = bits(0, 24, 1, "no weights follow: those of the previous tap serve again")
+    binary: Value = bits(0, 25, 1, "the weights that follow are bits: set for 2^shift, clear for -2^shift")
+    shift: Value = bits(0, 26, 3, "magnitude of the weights, as a power of two, at most 6 (binary)")
+    lanes: Value = bits(0, 32, 32, "input lanes whose bits count; the others have weight 0 (binary)")
 
 
 @dataclass(frozen=True)

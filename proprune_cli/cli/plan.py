@@ -33,6 +33,9 @@ def plan_table(artifact: Artifact) -> None:
         "each tile is the fastest of those that fit, by that model; early: steps that start before the layer before is "
         "complete; memory: where input and output lie"
     )
+    if streams := artifact.plan.get("streams", []):
+        before, after = (sum(s[key] for s in streams) for key in ("groups_in_given_order", "groups"))
+        say(f"channels of {len(streams)} streams reordered: their writers compute {after} channel groups, not {before}")
     if steps := artifact.program.host_steps:
         operators = ", ".join(dict.fromkeys(operator for step in steps for operator in step.operators))
         say(f"{len(steps)} steps between them on the host: {operators} (by ONNX Runtime; their time is not included)")

@@ -19,7 +19,6 @@ from proprune_cli.compile.order import waits
 from proprune_cli.compile.tile import Segment, Tiling, segment_load
 from proprune_cli.errors import DoesNotFitError, UnsupportedError
 from proprune_cli.ops.host_step import codes_model
-from proprune_cli.ops.taps import lane_positions
 
 MAX_WORDS = isa.ON_CHIP
 """Addresses in DDR are 31-bit word offsets."""
@@ -171,7 +170,7 @@ def _patterns(tiled: TiledLayer, array: Array) -> tuple[NDArray[np.int64], TapTa
     for r, row in enumerate(tiled.taps.units):
         first_row = tiled.taps.row_ranges[r][0]
         for unit in row:
-            position = lane_positions(tiled.taps.layout.lanes(unit.chunk), unit.served)
+            position = unit.served.table
             cell = (position // width - first_row) * dil_y * tiling.pitch + position % width * dil_x
             base = np.where(position >= 0, cell, np.iinfo(np.int64).max).min(axis=1)
             offsets.append(np.where(position >= 0, cell - base[:, None], 0))
@@ -195,14 +194,15 @@ class _FlatTaps:
 
     Attributes:
         block: int64, number of the tap's block within the segment, ascending.
-        base, pattern: int64, for its header. fresh: bool, weights follow.
-        weights: int8 [taps, OC * IC], None in max layers.
+        base, pattern: int64, for its header. fresh: bool, weights follow. binary: bool, they are of one bit.
+        weights: int8 [taps, OC, IC], None in max layers.
     """
 
     block: NDArray[np.int64]
     base: NDArray[np.int64]
     pattern: NDArray[np.int64]
     fresh: NDArray[np.bool_]
+    binary: NDArray[np.bool_]
     weights: NDArray[np.int8] | None
 
 
@@ -211,7 +211,8 @@ def _segment_stream(tiled: TiledLayer, segment: Segment, headers: TapTable, arra
     flat = _dense_taps(tiled, segment, headers) if not tiled.taps.own_block else _own_taps(tiled, segment, headers)
     first, last = segment.blocks
     blocks = np.arange(first, last, dtype=np.int64)
-    lengths = np.where(flat.fresh, array.tap_words, array.reuse_tap_words)
+    kinds = [flat.fresh & flat.binary, flat.fresh]
+    lengths = np.select(kinds, [array.binary_tap_words, array.tap_words], array.reuse_tap_words)
     before = np.cumsum(lengths) - lengths
     taps = np.bincount(flat.block, minlength=len(blocks))
     starts = before + (flat.block + 1) * array.block_words
@@ -236,13 +237,42 @@ def _segment_stream(tiled: TiledLayer, segment: Segment, headers: TapTable, arra
         multiplier = _per_block(tiled.layer.multiplier[lanes], "<u2", 1, len(blocks), array)
         scales = np.concatenate([bias, multiplier], axis=1)
         out[heads[:, None] + 1 + np.arange(scales.shape[1])] = scales
-    out[starts] = isa.TapHeader(base=flat.base, pattern=flat.pattern, reuse=(~flat.fresh).astype(np.int64)).encode()[
-        :, 0
-    ]
+    tap_header = isa.TapHeader(
+        base=flat.base,
+        pattern=flat.pattern,
+        reuse=(~flat.fresh).astype(np.int64),
+        binary=flat.binary.astype(np.int64),
+        shift=_shift(flat),
+        lanes=_lanes(flat),
+    )
+    out[starts] = tap_header.encode()[:, 0]
     if flat.weights is not None:
-        payload = flat.weights[flat.fresh].view("<u8")
-        out[starts[flat.fresh][:, None] + 1 + np.arange(payload.shape[1])] = payload
+        codes, signs = flat.fresh & ~flat.binary, flat.binary
+        _put(out, starts[codes] + 1, flat.weights[codes].reshape(-1, array.oc * array.ic).view("<u8"))
+        plus = np.packbits(flat.weights[signs].reshape(-1, array.oc * array.ic) > 0, axis=1, bitorder="little")
+        _put(out, starts[signs] + 1, plus.view("<u8"))
     return out
+
+
+def _put(out: Words, starts: NDArray[np.int64], rows: Words) -> None:
+    """Write row i of ``rows`` from word ``starts[i]`` on."""
+    out[starts[:, None] + np.arange(rows.shape[1])] = rows
+
+
+def _shift(flat: _FlatTaps) -> NDArray[np.int64]:
+    """For binary taps the power of two that their weights are."""
+    if flat.weights is None or not flat.binary.any():
+        return np.zeros(len(flat.base), dtype=np.int64)
+    top = np.abs(flat.weights).max(axis=(1, 2))
+    return np.where(flat.binary, np.log2(np.maximum(top, 1)), 0).astype(np.int64)
+
+
+def _lanes(flat: _FlatTaps) -> NDArray[np.int64]:
+    """For binary taps the input lanes that have weights, a bit each."""
+    if flat.weights is None or not flat.binary.any():
+        return np.zeros(len(flat.base), dtype=np.int64)
+    used = flat.weights.any(axis=1) & flat.binary[:, None]
+    return (used.astype(np.int64) << np.arange(used.shape[1])).sum(axis=1)
 
 
 def _per_block(values: NDArray[np.int32], dtype: str, fill: int, blocks: int, array: Array) -> Words:
@@ -258,11 +288,11 @@ def _dense_taps(tiled: TiledLayer, segment: Segment, headers: TapTable) -> _Flat
     rows = slice(*segment.blocks)
     keep = np.concatenate([u.keep[rows] for u in units], axis=1)
     keep[~keep.any(axis=1), 0] = True  # a block of zero weights still starts from its bias
+    binary = np.concatenate([u.binary[rows] for u in units], axis=1)
     weights = np.concatenate([u.weights[rows] for u in units if u.weights is not None], axis=1)
     head = np.concatenate([_shifted(tiled, segment, headers, u) for u in units])
     block, tap = np.nonzero(keep)
-    kept = weights[keep].reshape(len(tap), -1)
-    return _FlatTaps(block, head[tap, 0], head[tap, 1], np.ones(len(tap), dtype=np.bool_), kept)
+    return _FlatTaps(block, head[tap, 0], head[tap, 1], np.ones(len(tap), dtype=np.bool_), binary[keep], weights[keep])
 
 
 def _own_taps(tiled: TiledLayer, segment: Segment, headers: TapTable) -> _FlatTaps:
@@ -271,8 +301,9 @@ def _own_taps(tiled: TiledLayer, segment: Segment, headers: TapTable) -> _FlatTa
     head = np.concatenate([_shifted(tiled, segment, headers, u) for u in units])
     block = np.repeat(np.arange(len(units)), [u.served.taps for u in units])
     fresh = np.concatenate([u.fresh[0] for u in units])
-    weights = [u.weights[0].reshape(u.served.taps, -1) for u in units if u.weights is not None]
-    return _FlatTaps(block, head[:, 0], head[:, 1], fresh, np.concatenate(weights) if weights else None)
+    weights = [u.weights[0] for u in units if u.weights is not None]
+    codes = np.concatenate(weights) if weights else None
+    return _FlatTaps(block, head[:, 0], head[:, 1], fresh, np.zeros_like(fresh), codes)
 
 
 def _shifted(tiled: TiledLayer, segment: Segment, headers: TapTable, unit: Unit) -> NDArray[np.int64]:

@@ -9,16 +9,24 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
-from proprune_cli.compile.engine_layer import EngineGraph, EngineLayer, HostPass, Phase, Residual, View
+from proprune_cli.compile.engine_layer import EngineGraph, EngineLayer, HostPass, Phase, View
 from proprune_cli.compile.host_chains import merged
+from proprune_cli.compile.layer_parts import (
+    asked_products,
+    copy_layer,
+    dense_weight,
+    operand_at,
+    over_slots,
+    rectangle_copy,
+    residual_operand,
+)
+from proprune_cli.compile.partial import nonnegative_codes
+from proprune_cli.compile.partial_layer import live_groups, with_groups
 from proprune_cli.compile.phases import Run, conv_phases, pad_runs
-from proprune_cli.compile.views import concatenated, selected, window_of
-from proprune_cli.errors import UnsupportedError
+from proprune_cli.compile.views import concatenated, mixed, selected, window_of
 from proprune_cli.ir.quantized import (
-    EXPONENT_SPREAD,
     QAdd,
     QConcat,
     QConv,
@@ -35,9 +43,8 @@ from proprune_cli.ir.quantized import (
     QUpsample,
 )
 
-COPY_CODE = 4
-COPY_MULTIPLIER = (1 << 16) // COPY_CODE
-"""A weight and a multiplier that requantise a code to itself."""
+OUTPUT_STAGE = frozenset({"relu_before", "lookup", "table", "residual", "relu_after"})
+"""What an engine layer's output stage does, whatever comes before it."""
 
 
 def fuse(graph: QGraph) -> EngineGraph:
@@ -53,6 +60,7 @@ class _Fuser:
         self._passes: list[list[EngineLayer]] = []
         self._producer: dict[str, int] = {}
         self._hosted: list[HostPass] = []
+        self._nonnegative = nonnegative_codes(graph)
         self._uses: dict[str, int] = dict.fromkeys((output.tensor for output in graph.outputs), 1)
         for layer in graph.layers:
             for name in layer.inputs:
@@ -107,15 +115,21 @@ class _Fuser:
         self._passes.append(passes)
 
     def _max(self, name: str, x: str, y: QTensor, **options: object) -> None:
-        """A pass without weights."""
-        layer = EngineLayer(name, "max", self._canonical(x), y.name, y.channels, (y.height, y.width))
+        """A pass without weights; one that gathers the channels too where they are scattered and only codes change."""
+        if options.keys() <= OUTPUT_STAGE:
+            layer = copy_layer(name, self._views[x], y)
+        else:
+            layer = EngineLayer(name, "max", self._canonical(x), y.name, y.channels, (y.height, y.width))
         self._add(y, [replace(layer, **options)])  # pyright: ignore[reportArgumentType]
 
     def _conv(self, layer: QConv) -> None:
         x, y = self._graph.tensors[layer.x], self._graph.tensors[layer.y]
         diagonal = layer.groups > 1 and layer.groups == x.channels == y.channels
+        if layer.weight.shape[2:] == (1, 1) and not self._views[layer.x].canonical:
+            # A dense layer gathers the channels and scales them in one pass.
+            diagonal = diagonal and not self._views[layer.x].distinct
         view = self._canonical(layer.x) if diagonal else self._dense_view(layer.x)
-        weight = layer.weight.reshape(len(layer.weight), -1) if diagonal else _dense(layer.weight, layer.groups)
+        weight = layer.weight.reshape(len(layer.weight), -1) if diagonal else dense_weight(layer.weight, layer.groups)
         self._add(
             y,
             [
@@ -130,11 +144,11 @@ class _Fuser:
                     layer.stride,
                     layer.pads,
                     layer.dilation,
-                    weight=weight if diagonal else _over_slots(weight, view),
+                    weight=weight if diagonal else over_slots(weight, view),
                     bias=layer.bias,
                     multiplier=layer.multiplier,
                     relu_before=layer.relu,
-                    macs=layer.weight.size * y.height * y.width,
+                    macs=asked_products(layer, y),
                 )
             ],
         )
@@ -158,7 +172,7 @@ class _Fuser:
                 dilation=p.dilation,
                 weight=p.weight.reshape(len(p.weight), -1)
                 if diagonal
-                else _over_slots(p.weight.reshape(*p.weight.shape[:2], -1), view),
+                else over_slots(p.weight.reshape(*p.weight.shape[:2], -1), view),
                 bias=layer.bias,
                 multiplier=layer.multiplier,
                 relu_before=layer.relu,
@@ -194,7 +208,7 @@ class _Fuser:
             rows = pad_runs(x.height, top, bottom, layer.mode)
             columns = pad_runs(x.width, left, right, layer.mode)
             view = self._canonical(layer.x)
-            self._add(y, [self._copy(layer.name, view, y, row, column) for row in rows for column in columns])
+            self._add(y, [rectangle_copy(layer.name, view, y, row, column) for row in rows for column in columns])
 
     def _join_space(self, layer: QConcat) -> None:
         y = self._graph.tensors[layer.y]
@@ -204,17 +218,9 @@ class _Fuser:
             x = self._graph.tensors[name]
             first = (at, 0) if layer.axis == 2 else (0, at)
             rows, columns = Run(0, first[0], x.height), Run(0, first[1], x.width)
-            passes.append(self._copy(layer.name, self._canonical(name), y, rows, columns))
+            passes.append(rectangle_copy(layer.name, self._canonical(name), y, rows, columns))
             at += x.height if layer.axis == 2 else x.width
         self._add(y, passes)
-
-    @staticmethod
-    def _copy(name: str, view: View, y: QTensor, rows: Run, columns: Run) -> EngineLayer:
-        """The pass that fills a rectangle of ``y`` from one of ``view``."""
-        window = window_of(view, (rows.source, columns.source), (rows.count, columns.count))
-        first, size = (rows.first, columns.first), (rows.count, columns.count)
-        phase = Phase((y.height, y.width), first)
-        return EngineLayer(f"{name}[{first[0]},{first[1]}]", "max", window, y.name, y.channels, size, phase=phase)
 
     def _outside(self, layer: QHost) -> None:
         """The processor computes between the passes so far and those to come: a barrier."""
@@ -237,8 +243,42 @@ class _Fuser:
     def _host(self, name: str) -> int | None:
         """The passes whose output stage may work on ``name`` further: its producer, if nothing else reads it."""
         index = self._producer.get(name)
-        own = index is not None and index >= 0 and self._passes[index][0].y == name
+        own = index is not None and index >= 0 and any(p.y == name for p in self._passes[index])
         return index if own and self._uses.get(name, 0) == 1 else None
+
+    def _add_in_part(self, layer: QAdd) -> bool:
+        """Add only the channel groups in which a convolution has filters; the result is a view of both operands.
+
+        The others are the other operand's as they are: on the result's scale, and in no need of a clamp.
+        """
+        y = self._graph.tensors[layer.y]
+        own, other = sorted((layer.a, layer.b), key=lambda name: -self._producer.get(name, -1))
+        host = self._host(own)
+        passing = self._graph.tensors[other].exponent == y.exponent and (not layer.relu or other in self._nonnegative)
+        if host is None or own == other or layer.subtract or not passing:
+            return False
+        groups = live_groups(self._passes[host])
+        if groups is None or len(groups) == -(-y.channels // isa.GROUP):
+            return False
+        view = self._operand(other, y, broadcast=False)
+        if (view.height, view.width) != (y.height, y.width) or max(
+            (self._producer.get(s, -1) for s in view.storages), default=-1
+        ) >= host:
+            return False
+        del self._tensors[own]
+        if not groups:
+            self._passes[host] = []
+            self._views[y.name] = view
+        else:
+            part = with_groups(self._passes[host][0], groups, f"{y.name}/in part")
+            taken = replace(view, groups=tuple(view.groups[g] for g in groups), slots=np.arange(part.channels))
+            residual = residual_operand(layer, own, other, taken, self._graph, broadcast=False)
+            self._passes[host] = [replace(part, residual=residual, relu_after=layer.relu)]
+            self._tensors[part.y] = replace(y, name=part.y, channels=part.channels)
+            self._producer[part.y] = host
+            self._views[y.name] = mixed(view, part.y, groups)
+        self._producer[y.name] = host
+        return True
 
     def _join(self, host: int, y: QTensor, changes: list[EngineLayer]) -> None:
         """Let passes ``host`` fill ``y`` instead of what they filled."""
@@ -259,6 +299,8 @@ class _Fuser:
             self._max(layer.name, layer.x, y, lookup=isa.Lookup.BEFORE, table=layer.table)
 
     def _combine(self, layer: QAdd | QMul) -> None:
+        if isinstance(layer, QAdd) and self._add_in_part(layer):
+            return
         y = self._graph.tensors[layer.y]
         a, b = self._graph.tensors[layer.a], self._graph.tensors[layer.b]
         broadcast = (a.height, a.width) != (b.height, b.width)
@@ -267,7 +309,7 @@ class _Fuser:
         if not fixed and self._producer.get(other, -1) > self._producer.get(own, -1):
             own, other = other, own
         view = self._operand(other, y, broadcast=broadcast)
-        residual = _residual(layer, own, other, view, self._graph, broadcast=broadcast)
+        residual = residual_operand(layer, own, other, view, self._graph, broadcast=broadcast)
         host = self._host(own)
         # Whatever the operand is read from must lie there before the host runs.
         ready = max((self._producer.get(s, -1) for s in view.storages), default=-1)
@@ -277,7 +319,10 @@ class _Fuser:
             self._join(
                 host,
                 y,
-                [replace(p, residual=_at(residual, p.output), relu_after=layer.relu) for p in self._passes[host]],
+                [
+                    replace(p, residual=operand_at(residual, p.output), relu_after=layer.relu)
+                    for p in self._passes[host]
+                ],
             )
         else:
             self._max(layer.name, own, y, residual=residual, relu_after=layer.relu)
@@ -304,71 +349,5 @@ class _Fuser:
         if name in self._tensors:
             return name
         view, t = self._views[name], self._graph.tensors[name]
-        copy = EngineLayer(f"{name} (copy)", "max", view, name, t.channels, (t.height, t.width))
-        if not view.canonical:
-            weight = np.zeros((t.channels, len(view.groups) * isa.GROUP, 1), dtype=np.int8)
-            weight[np.arange(t.channels), view.slots] = COPY_CODE
-            copy = replace(
-                copy,
-                kind="dense",
-                weight=weight,
-                bias=np.zeros(t.channels, dtype=np.int32),
-                multiplier=np.full(t.channels, COPY_MULTIPLIER, dtype=np.int32),
-            )
-        self._add(t, [copy])
+        self._add(t, [copy_layer(f"{name} (copy)", view, t)])
         return name
-
-
-def _at(residual: Residual, phase: Phase) -> Residual:
-    """The operand of a pass that fills some pixels of its planes: those same pixels of the operand's planes."""
-    if residual.broadcast or phase.first == (0, 0):
-        return residual
-    view = residual.view
-    shifted = replace(view, top=view.top + phase.first[0], left=view.left + phase.first[1])
-    return replace(residual, view=shifted)
-
-
-def _dense(weight: NDArray[np.int8], groups: int) -> NDArray[np.int8]:
-    """Expand a grouped weight [out, in/groups, kh, kw] to [out, in, kh*kw]; off-group weights are 0."""
-    out_channels, per_group = weight.shape[:2]
-    flat = weight.reshape(out_channels, per_group, -1)
-    if groups == 1:
-        return flat
-    full = np.zeros((out_channels, per_group * groups, flat.shape[2]), dtype=np.int8)
-    share = out_channels // groups
-    for g in range(groups):
-        full[g * share : (g + 1) * share, g * per_group : (g + 1) * per_group] = flat[g * share : (g + 1) * share]
-    return full
-
-
-def _over_slots(weight: NDArray[np.int8], view: View) -> NDArray[np.int8]:
-    """Weight [out, channels, positions] over the slots of a view; gaps get weight 0."""
-    if view.canonical:
-        return weight
-    out = np.zeros((len(weight), len(view.groups) * isa.GROUP, weight.shape[2]), dtype=np.int8)
-    out[:, view.slots] = weight
-    return out
-
-
-def _residual(layer: QAdd | QMul, own: str, other: str, view: View, graph: QGraph, *, broadcast: bool) -> Residual:
-    """Shifts that put the operands on one scale and the result on the output's."""
-    ey = graph.tensors[layer.y].exponent
-    ea, eb = graph.tensors[own].exponent, graph.tensors[other].exponent
-    if isinstance(layer, QMul):
-        shift = ea + eb - ey
-        _check_spread(layer, "Mul", abs(shift))
-        combine = isa.Combine.MULTIPLY
-        return Residual(view, combine, max(shift, 0), 0, max(-shift, 0), broadcast=broadcast)
-    a, b = ea - ey, eb - ey
-    _check_spread(layer, "Add", max(abs(a), abs(b)))
-    right = max(0, -a, -b)
-    return Residual(view, isa.Combine.ADD, a + right, b + right, right, layer.subtract, broadcast)
-
-
-def _check_spread(layer: QAdd | QMul, op: str, spread: int) -> None:
-    if spread > EXPONENT_SPREAD:
-        raise UnsupportedError(
-            f"the operands' scales differ from the result's by 2**{spread}",
-            where=f"node {layer.name!r} ({op})",
-            remedy=f"keep them within 2**{EXPONENT_SPREAD}: check the calibration images for extreme values",
-        )

@@ -16,6 +16,7 @@ from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
 from proprune_cli.compile.engine_layer import EngineLayer
 from proprune_cli.errors import DoesNotFitError
+from proprune_cli.ops.lane_taps import Deal, choose_deals, lane_deals, needs, shared_deal
 from proprune_cli.ops.taps import (
     LaneLayout,
     Positions,
@@ -23,6 +24,7 @@ from proprune_cli.ops.taps import (
     diagonal_weights,
     lane_layout,
     positions,
+    signs_alone,
 )
 
 
@@ -34,6 +36,9 @@ class Unit:
         weights: int8 [blocks, taps, OC, IC] (dense), [1, taps, OC, IC] (diagonal: the chunk's own block), None (max).
         keep: bool [blocks or 1, taps]: taps with a weight other than 0.
         fresh: bool, the same shape: kept taps that bring weights; the others repeat those of the tap before.
+        binary: bool, the same shape: fresh taps whose weights are +1 or -1, in lanes that have any, in every filter.
+        possible: taps of all blocks, had every weight been other than 0.
+        own_offsets: lanes read positions of their own.
     """
 
     chunk: int
@@ -41,6 +46,9 @@ class Unit:
     weights: NDArray[np.int8] | None
     keep: NDArray[np.bool_]
     fresh: NDArray[np.bool_]
+    binary: NDArray[np.bool_]
+    possible: int
+    own_offsets: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,11 @@ class LayerTaps:
     def fresh_sums(self) -> NDArray[np.int64]:
         """The same for the taps that bring weights."""
         return _sums(np.array([[u.fresh.sum(axis=1) for u in row] for row in self.units], dtype=np.int64))
+
+    @cached_property
+    def binary_sums(self) -> NDArray[np.int64]:
+        """The same for those whose weights are of one bit."""
+        return _sums(np.array([[u.binary.sum(axis=1) for u in row] for row in self.units], dtype=np.int64))
 
     def count(self, sums: NDArray[np.int64], row_range: int, chunks: tuple[int, int], blocks: tuple[int, int]) -> int:
         """Taps of ``chunks`` in ``blocks``, from one of the tables of sums."""
@@ -123,27 +136,74 @@ def build_taps(layer: EngineLayer, array: Array) -> LayerTaps:
     row_ranges = kernel_row_ranges(layer, array)
     layout = lane_layout(layer.in_slots, array, layer.kind)
     blocks = layout.chunks if layer.kind != "dense" else -(-layer.channels // array.oc)
-    units = tuple(
-        tuple(_unit(layer, layout, chunk, rows, array) for chunk in range(layout.chunks)) for rows in row_ranges
-    )
+    if layer.kind == "dense":
+        units = _dense_units(layer, layout, row_ranges, array)
+    else:
+        units = tuple(
+            tuple(_unit(layer, layout, chunk, rows, array) for chunk in range(layout.chunks)) for rows in row_ranges
+        )
     return LayerTaps(layout, row_ranges, units, blocks)
 
 
+def _dense_units(
+    layer: EngineLayer, layout: LaneLayout, row_ranges: tuple[tuple[int, int], ...], array: Array
+) -> tuple[tuple[Unit, ...], ...]:
+    """Units of a convolution: lanes share kernel positions, or have their own where that takes fewer taps."""
+    weight, width = layer.weight, layer.kernel[1]
+    assert weight is not None, "a dense layer has weights"
+    need = needs(weight, array.oc)
+    keys = [(rows, chunk) for rows in row_ranges for chunk in range(layout.chunks)]
+    choices = [_deals(layout, chunk, (rows[0] * width, rows[1] * width), need) for rows, chunk in keys]
+    if any(len(deals) > 1 for deals in choices):
+        deals = choose_deals(choices, width, layer.dilation, array.max_patterns)
+    else:
+        deals = [one for (one,) in choices]
+    units = [
+        _dense_unit(weight, layout, chunk, deal, len(shared[0].served.table), array)
+        for (_, chunk), deal, shared in zip(keys, deals, choices, strict=True)
+    ]
+    return tuple(tuple(units[at : at + layout.chunks]) for at in range(0, len(units), layout.chunks))
+
+
+def _first_channel(layout: LaneLayout, chunk: int) -> int:
+    return chunk * layout.groups_per_chunk * isa.GROUP
+
+
+def _deals(layout: LaneLayout, chunk: int, rows: tuple[int, int], need: NDArray[np.bool_]) -> list[Deal]:
+    """The ways to deal a unit's kernel positions that may be worth it, the shared one first."""
+    lanes, first = layout.lanes(chunk), _first_channel(layout, chunk)
+    shared = shared_deal(positions(rows[0], rows[1] - rows[0], lanes), need, first, lanes)
+    # A block that has every weight of the chunk's fullest channel saves nothing.
+    mine = need[:, first : first + lanes.groups * isa.GROUP, rows[0] : rows[1]]
+    fullest = -(-mine.sum(axis=2).max(axis=1, initial=0) // lanes.slots)
+    if int(fullest.sum()) >= shared.kept:
+        return [shared]
+    return [shared, *lane_deals(rows, need, first, lanes)]
+
+
+def _dense_unit(
+    weight: NDArray[np.int8], layout: LaneLayout, chunk: int, deal: Deal, possible: int, array: Array
+) -> Unit:
+    weights = dense_weights(weight, _first_channel(layout, chunk), layout.lanes(chunk), deal.served, array.oc)
+    if deal.own_offsets:
+        weights = weights * deal.owns[:, :, None, None]
+    keep = np.asarray(weights.any(axis=(2, 3)))
+    binary = keep & signs_alone(weights, len(weight))
+    return Unit(chunk, deal.served, weights, keep, keep, binary, possible * len(keep), deal.own_offsets)
+
+
 def _unit(layer: EngineLayer, layout: LaneLayout, chunk: int, rows: tuple[int, int], array: Array) -> Unit:
+    """A unit of a layer whose chunks feed blocks of their own."""
     lanes = layout.lanes(chunk)
     width = layer.kernel[1]
-    served = positions(rows[0] * width, (rows[1] - rows[0]) * width, lanes.slots)
-    first_channel = chunk * layout.groups_per_chunk * isa.GROUP
+    served = positions(rows[0] * width, (rows[1] - rows[0]) * width, lanes)
     if layer.weight is None:
         keep = np.ones((1, served.taps), dtype=np.bool_)
-        return Unit(chunk, served, None, keep, np.zeros_like(keep))
-    if layer.kind == "dense":
-        weights = dense_weights(layer.weight, first_channel, lanes, served, array.oc)
-        keep = np.asarray(weights.any(axis=(2, 3)))
-        return Unit(chunk, served, weights, keep, keep)
-    weights = diagonal_weights(layer.weight, first_channel, lanes, served, array.oc)[None]
+        none = np.zeros_like(keep)
+        return Unit(chunk, served, None, keep, none, none, served.taps)
+    weights = diagonal_weights(layer.weight, _first_channel(layout, chunk), lanes, served, array.oc)[None]
     # Every depthwise tap is walked: its weights are seldom 0, and constant ones (average pooling) are sent once.
     keep = np.ones(weights.shape[:2], dtype=np.bool_)
     fresh = keep.copy()
     fresh[0, 1:] = (weights[0, 1:] != weights[0, :-1]).any(axis=(1, 2))
-    return Unit(chunk, served, weights, keep, fresh)
+    return Unit(chunk, served, weights, keep, fresh, np.zeros_like(keep), served.taps)

@@ -19,6 +19,7 @@ from proprune_cli.accel.program import Program, stack, to_codes, unstack
 from proprune_cli.accel.timing import Memory, estimate
 from proprune_cli.compile.batch import batched
 from proprune_cli.compile.calibration import open_session, run_session
+from proprune_cli.compile.cluster import cluster
 from proprune_cli.compile.emit import TiledLayer, emit
 from proprune_cli.compile.engine_layer import EngineLayer
 from proprune_cli.compile.frontend import canonicalise, import_onnx
@@ -114,7 +115,7 @@ def compile_model(
     return Compiled(
         program=program,
         qdq=qdq,
-        plan={**make_plan(layers, program, timing, array), "host": operators},
+        plan={**make_plan(layers, program, timing, array, cluster(quantised)[1]), "host": operators},
         golden_input=image,
         golden_codes_in=codes_in,
         golden_codes_out=codes_out,
@@ -152,7 +153,7 @@ def lower(graph: QGraph, array: Array, memory: Memory, batch: int = 1) -> tuple[
         UsageError: ``batch`` is less than 1. UnsupportedError: it is more, and there are steps of the host.
         DoesNotFitError: a layer fits no tile, or a table or field is too small.
     """
-    passes = batched(fuse(graph), batch, array)
+    passes = batched(fuse(cluster(graph)[0]), batch, array)
     known: Choices = {}
     layers: list[TiledLayer] = []
     for layer in passes.layers:

@@ -11,11 +11,17 @@ from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.program import HostStep, Program
 from proprune_cli.accel.timing import Timing
+from proprune_cli.compile.cluster import Stream
 from proprune_cli.compile.emit import TiledLayer
 
 
-def make_plan(layers: tuple[TiledLayer, ...], program: Program, timing: Timing, array: Array) -> dict[str, Any]:
-    """``{"layers": [...], "host_steps": [...], "totals": {...}}``; cycles are predicted by ``totals["model"]``.
+def make_plan(
+    layers: tuple[TiledLayer, ...], program: Program, timing: Timing, array: Array, streams: tuple[Stream, ...] = ()
+) -> dict[str, Any]:
+    """``{"layers": [...], "streams": [...], "host_steps": [...], "totals": {...}}``.
+
+    Cycles are predicted by ``totals["model"]``. ``streams`` are those whose channels were brought into another order:
+    who writes them, and the channel groups that these compute in the network's order and in the one chosen.
 
     A layer that repeats another for the next image of a batch names that one's number as its ``twin``. The totals are
     of one start, and the engine's alone: the time of the host's steps is measured, by ``proprune bench``.
@@ -25,6 +31,16 @@ def make_plan(layers: tuple[TiledLayer, ...], program: Program, timing: Timing, 
         "layers": [
             {**_layer(t, index, timing, array), **flow}
             for index, (t, flow) in enumerate(zip(layers, _flows(program), strict=True))
+        ],
+        "streams": [
+            {
+                "channels": stream.channels,
+                "tensors": list(stream.tensors),
+                "writers": list(stream.writers),
+                "groups_in_given_order": stream.before,
+                "groups": stream.after,
+            }
+            for stream in streams
         ],
         "host_steps": [_host_step(step) for step in program.host_steps],
         "totals": {
@@ -76,7 +92,8 @@ def _host_step(step: HostStep) -> dict[str, Any]:
 def _layer(tiled: TiledLayer, index: int, timing: Timing, array: Array) -> dict[str, Any]:
     layer, tiling, predicted = tiled.layer, tiled.tiling, timing.layers[index]
     kept = int(tiled.taps.kept.sum())
-    possible = sum(u.keep.size for row in tiled.taps.units for u in row)
+    units = [unit for row in tiled.taps.units for unit in row]
+    possible = sum(unit.possible for unit in units)
     return {
         "name": layer.name,
         "twin": layer.twin,
@@ -91,6 +108,8 @@ def _layer(tiled: TiledLayer, index: int, timing: Timing, array: Array) -> dict[
         "macs": layer.macs,
         "taps": kept,
         "taps_dropped": possible - kept,
+        "taps_with_own_offsets": sum(int(unit.keep.sum()) for unit in units if unit.own_offsets),
+        "taps_of_one_bit": sum(int(unit.binary.sum()) for unit in units),
         "positions_per_tap": tiled.taps.layout.full.slots,
         "tile": list(tiling.tile),
         "steps": int(tiling.layer.step_count),

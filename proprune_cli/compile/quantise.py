@@ -19,10 +19,10 @@ from proprune_cli.compile.calibration import (
     run_session,
     threads_for,
 )
-from proprune_cli.compile.calibration_model import CLAMPED
+from proprune_cli.compile.partial import nonnegative
 from proprune_cli.compile.qdq import to_qdq
 from proprune_cli.compile.quantise_exponents import choose_exponents, legalise
-from proprune_cli.compile.quantise_tables import fill_table, function_of_node
+from proprune_cli.compile.quantise_tables import fill_table
 from proprune_cli.compile.quantise_weights import QuantisedConv, decibels, quantise_conv, with_bias
 from proprune_cli.errors import UnsupportedError
 from proprune_cli.ir.graph import (
@@ -37,7 +37,6 @@ from proprune_cli.ir.graph import (
     Mul,
     Node,
     Pad,
-    Relu,
     Select,
     Upsample,
 )
@@ -150,7 +149,7 @@ def quantise(graph: Graph, calibration: NDArray[Any]) -> tuple[QGraph, QuantRepo
 
 def _fit(graph: Graph, wished: Mapping[str, int]) -> tuple[dict[str, int], dict[str, QuantisedConv]]:
     """Quantise every convolution, raising output exponents until all multipliers fit."""
-    unsigned = _nonnegative(graph)
+    unsigned = nonnegative(graph)
     least: dict[str, int] = {}
     while True:
         exponents = legalise(graph, wished, least)
@@ -168,24 +167,6 @@ def _fit(graph: Graph, wished: Mapping[str, int]) -> tuple[dict[str, int], dict[
             convs[node.name] = done
         else:
             return exponents, convs
-
-
-def _nonnegative(graph: Graph) -> set[str]:
-    """Tensors whose codes cannot be negative: clamped by a ReLU or an activation, or made of such."""
-    found: set[str] = set()
-    for node in graph.nodes:
-        kept = isinstance(node, MaxPool | Concat | Select | Upsample | Mul) or (
-            isinstance(node, Pad) and node.value >= 0
-        )
-        kept = kept or (isinstance(node, Add) and not node.subtract)
-        if (
-            isinstance(node, Relu)
-            or (isinstance(node, CLAMPED) and node.relu)
-            or (isinstance(node, Activation) and function_of_node(node).nonnegative)
-            or (kept and found.issuperset(node.inputs))
-        ):
-            found.add(node.y)
-    return found
 
 
 def as_conv(node: Conv | ConvTranspose) -> Conv:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from proprune_cli.compile.calibration import TensorStatistics
+from proprune_cli.compile.partial import passed_operands
 from proprune_cli.compile.quantise_tables import evaluate, function_of_node
 from proprune_cli.errors import UnsupportedError
 from proprune_cli.ir.graph import (
@@ -53,7 +54,10 @@ def squared_error(values: F32, exponent: int) -> float:
 
 
 def tied_groups(graph: Graph) -> dict[str, str]:
-    """The representative of every tensor: what only moves codes, or picks among them, keeps their scale."""
+    """The representative of every tensor: what only moves codes, or picks among them, keeps their scale.
+
+    So does an addition that leaves whole groups of channels as they are.
+    """
     parent: dict[str, str] = {name: name for name in graph.tensors}
 
     def head(name: str) -> str:
@@ -67,6 +71,8 @@ def tied_groups(graph: Graph) -> dict[str, str]:
             for name in node.inputs:
                 # The older tensor represents, so that the result does not depend on how groups grew.
                 parent[head(node.y)] = head(name)
+    for operand, result in passed_operands(graph):
+        parent[head(result)] = head(operand)
     return {name: head(name) for name in graph.tensors}
 
 

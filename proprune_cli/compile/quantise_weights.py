@@ -20,6 +20,13 @@ WHOLE = 1e-4
 WORST_UNIFORM = 1.0
 """A channel of such multiples goes by the general rule when the special one would err by this many output codes."""
 
+LARGEST_POWER = 6
+POWERS = tuple(range(LARGEST_POWER + 1))
+"""Powers of two that the codes of a channel of equal weights are chosen from."""
+
+WORST_BINARY = 6.0
+"""The same for layers of binary weights: the general rule is held to the same bounds, and no more exact."""
+
 BLOCK = 1 << 18
 """Weights handled at a time: float64 copies of these stay in the cache, and memory stays bounded."""
 
@@ -60,20 +67,20 @@ def quantise_conv(node: Conv, bias: F64, ex: int, ey: int, *, nonnegative: bool)
         bias: float64 [out], used in place of the node's.
         nonnegative: input codes are in [0, 127] (after a ReLU), else in [-128, 127].
 
+    Where all weights of each channel have one magnitude, or are 0, the codes are one power of two in the whole layer,
+    of either sign, and 0, if every channel's scale fits its multiplier so: the engine stores such weights in one bit.
+
     Returns:
         None when a multiplier would have to reach ``MULTIPLIER_LIMIT``: ``ey`` must be raised.
     """
     unit = 2.0 ** (REQUANT_SHIFT + ex - ey)
     low = 0 if nonnegative else 128
-    weight = node.weight.reshape(node.weight.shape[0], -1)
-    rows = max(1, BLOCK // weight.shape[1])
-    blocks: list[_Block] = []
-    for at in range(0, len(weight), rows):
-        some = slice(at, at + rows)
-        block = _quantise_rows(weight[some].astype(np.float64), bias[some], unit, ey, low, node.weight.shape[1])
-        if block is None:
-            return None
-        blocks.append(block)
+    blocks: list[_Block] | None = None
+    for power in range(LARGEST_POWER + 1) if is_binary(node) else ():
+        blocks = blocks or _blocks(node, bias, unit, ey, low, (power,))
+    blocks = blocks or _blocks(node, bias, unit, ey, low, POWERS)
+    if blocks is None:
+        return None
     layer = QConv(
         node.name,
         node.x,
@@ -95,6 +102,31 @@ def quantise_conv(node: Conv, bias: F64, ex: int, ey: int, *, nonnegative: bool)
         np.concatenate([block.error for block in blocks]),
         np.concatenate([block.sums for block in blocks], axis=1),
     )
+
+
+def is_binary(node: Conv) -> bool:
+    """Whether each filter's weights are +s, -s or 0, with an s of its own, as after BinaryConnect.
+
+    Filters of a single weight, which copy or scale a channel, are none of these.
+    """
+    magnitude = np.abs(node.weight).reshape(len(node.weight), -1)
+    peak = magnitude.max(axis=1, keepdims=True)
+    one = bool(((magnitude == peak) | (magnitude == 0)).all())
+    return one and node.groups == 1 and int(np.count_nonzero(magnitude, axis=1).max()) > 1
+
+
+def _blocks(node: Conv, bias: F64, unit: float, ey: int, low: int, powers: tuple[int, ...]) -> list[_Block] | None:
+    """All output channels, some at a time; None where a multiplier does not fit."""
+    weight = node.weight.reshape(node.weight.shape[0], -1)
+    rows = max(1, BLOCK // weight.shape[1])
+    blocks: list[_Block] = []
+    for at in range(0, len(weight), rows):
+        some, channels = slice(at, at + rows), node.weight.shape[1]
+        block = _quantise_rows(weight[some].astype(np.float64), bias[some], unit, ey, low, channels, powers)
+        if block is None:
+            return None
+        blocks.append(block)
+    return blocks
 
 
 def with_bias(done: QuantisedConv, bias: F64, ey: int) -> QuantisedConv | None:
@@ -122,12 +154,19 @@ class _Block:
     exact: bool
 
 
-def _quantise_rows(weight: F64, bias: F64, unit: float, ey: int, low: int, channels: int) -> _Block | None:
-    """Quantise some output channels; weight is [rows, channels * kernel positions]."""
+def _quantise_rows(
+    weight: F64, bias: F64, unit: float, ey: int, low: int, channels: int, powers: tuple[int, ...]
+) -> _Block | None:
+    """Quantise some output channels; weight is [rows, channels * kernel positions].
+
+    With one power in ``powers`` every channel must do with that as its code; else None.
+    """
     wished = np.abs(weight).max(axis=1) / 127.0 * unit
     need = _reach(weight, bias * 2.0 ** (REQUANT_SHIFT - ey) / unit, low) * unit / ACCUMULATOR_LIMIT
     shift = np.ceil(np.log2(np.maximum(need, 1.0))).astype(np.int64)
-    uniform, codes, multiplier = _uniform(weight, bias, unit, ey, low)
+    uniform, codes, multiplier = _uniform(weight, bias, unit, ey, low, powers)
+    if len(powers) == 1 and (~uniform & (wished > 0)).any():
+        return None
     todo = np.flatnonzero(~uniform)
     while todo.size:
         step = np.left_shift(np.int64(1), np.minimum(shift[todo], 40))
@@ -198,13 +237,15 @@ def _sums(weight: F64, low: int) -> tuple[F64, F64]:
     return 127 * positive + low * negative, low * positive + 127 * negative
 
 
-def _uniform(weight: F64, bias: F64, unit: float, ey: int, low: int) -> tuple[NDArray[np.bool_], F64, I64]:
+def _uniform(
+    weight: F64, bias: F64, unit: float, ey: int, low: int, powers: tuple[int, ...]
+) -> tuple[NDArray[np.bool_], F64, I64]:
     """Channels whose weights are small whole multiples of one number (pooling, one-tap scaling, binary, bilinear).
 
-    Those multiples times a power of two are the codes, and the multiplier carries the value. Among powers up to 64 and
-    multipliers with t trailing zero bits, the pair with the least error of product and bias together is taken, of those
-    for which the float path is provably exact. The product's relative error stays near 2**-12, and below where no sum
-    can pass 256 output codes.
+    Those multiples times 2**power are the codes, and the multiplier carries the value. Among ``powers`` and multipliers
+    with t trailing zero bits, the pair with the least error of product and bias together is taken, of those for which
+    the float path is provably exact. The product's relative error stays near 2**-12, and below where no sum can pass
+    256 output codes.
 
     Returns:
         Which channels (bool [out]), their codes (float64 [out, n]) and multipliers (int64 [out]).
@@ -223,7 +264,7 @@ def _uniform(weight: F64, bias: F64, unit: float, ey: int, low: int) -> tuple[ND
         return same, codes, chosen
     wanted, real_bias = least[rows] * unit, bias[rows]
     most, ones = np.abs(multiples).max(axis=1), _reach(multiples, np.zeros(len(rows)), low)
-    power, zeros = (axis.reshape(-1, 1) for axis in np.mgrid[0:7, 0:15])
+    power, zeros = (axis.reshape(-1, 1) for axis in np.meshgrid(powers, np.arange(15), indexing="ij"))
     code, trailing = np.left_shift(1, power), np.left_shift(np.int64(1), zeros)
     multiplier = (np.maximum(np.rint(wanted / (code * trailing)), 1.0) * trailing).astype(np.int64)
     bias_codes = _bias_codes(real_bias, multiplier, ey)
@@ -237,5 +278,5 @@ def _uniform(weight: F64, bias: F64, unit: float, ey: int, low: int) -> tuple[ND
     best, each = cost.argmin(axis=0), np.arange(len(rows))
     codes[rows] = multiples * code[best]
     chosen[rows] = multiplier[best, each]
-    same[rows] = cost[best, each] < WORST_UNIFORM
+    same[rows] = cost[best, each] < (WORST_UNIFORM if len(powers) > 1 else WORST_BINARY)
     return same, codes, chosen

@@ -113,7 +113,7 @@ def _shape(layer: EngineLayer, taps: LayerTaps) -> Hashable:
         (layer.kernel, layer.stride, layer.pads, layer.dilation),
         (view.height, view.width, view.pitch),
         (residual is not None, residual is not None and residual.broadcast),
-        (taps.kept.tobytes(), taps.fresh_sums.tobytes()),
+        (taps.kept.tobytes(), taps.fresh_sums.tobytes(), taps.binary_sums.tobytes()),
     )
 
 
@@ -199,7 +199,10 @@ def segment_load(segment: Segment, taps: LayerTaps, array: Array) -> SegmentLoad
     empty = taps.count_empty(segment.row_range, segment.chunks, segment.blocks)
     n_taps = taps.count(taps.kept_sums, segment.row_range, segment.chunks, segment.blocks) + empty
     n_fresh = taps.count(taps.fresh_sums, segment.row_range, segment.chunks, segment.blocks) + empty
-    words = (b1 - b0) * array.block_words + n_fresh * array.tap_words + (n_taps - n_fresh) * array.reuse_tap_words
+    n_binary = taps.count(taps.binary_sums, segment.row_range, segment.chunks, segment.blocks)
+    kinds = (n_fresh - n_binary, array.tap_words), (n_binary, array.binary_tap_words)
+    words = (b1 - b0) * array.block_words + sum(count * length for count, length in kinds)
+    words += (n_taps - n_fresh) * array.reuse_tap_words
     return SegmentLoad(n_taps, words)
 
 

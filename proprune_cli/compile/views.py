@@ -31,6 +31,14 @@ def window_of(view: View, first: tuple[int, int], size: tuple[int, int]) -> View
     return replace(view, top=view.top + first[0], left=view.left + first[1], height=size[0], width=size[1])
 
 
+def mixed(view: View, storage: str, groups: list[int]) -> View:
+    """``view`` with ``groups`` taken from ``storage`` instead, where they lie one after the other."""
+    planes = list(view.groups)
+    for number, group in enumerate(groups):
+        planes[group] = (storage, number)
+    return replace(view, groups=tuple(planes))
+
+
 def _tidy(view: View) -> View:
     """Drop groups that nothing reads, and order the rest so that the view is canonical where it can be."""
     order = list(dict.fromkeys((view.slots // isa.GROUP).tolist()))

@@ -19,6 +19,10 @@ from proprune_cli.accel.array import Array
 Kind = Literal["dense", "diagonal", "max"]
 
 
+LARGEST_SIGN = 64
+"""Largest magnitude of weights of one bit."""
+
+
 @dataclass(frozen=True)
 class Lanes:
     """What the lanes serve in a chunk.
@@ -38,7 +42,7 @@ class Lanes:
 
 @dataclass(frozen=True)
 class Positions:
-    """Kernel positions that each tap of a chunk serves: int64 [taps, slots], -1 where a slot idles."""
+    """Kernel position that each lane serves in each tap of a chunk: int64 [taps, IC], -1 where the lane idles."""
 
     table: NDArray[np.int64]
 
@@ -108,17 +112,14 @@ def lane_layout(channels: int, array: Array, kind: Kind) -> LaneLayout:
     return LaneLayout(per_chunk, select, in_groups, parts(per_chunk), parts(last), kind)
 
 
-def positions(first: int, count: int, slots: int) -> Positions:
-    """Deal kernel positions ``first … first + count - 1`` (raster order) to taps of ``slots`` each."""
-    taps = -(-count // slots)
-    table = np.arange(taps * slots, dtype=np.int64)
-    return Positions(np.where(table < count, first + table, -1).reshape(taps, slots))
+def positions(first: int, count: int, lanes: Lanes) -> Positions:
+    """Deal kernel positions ``first … first + count - 1`` (raster order) to taps of as many as the lanes have slots.
 
-
-def lane_positions(lanes: Lanes, served: Positions) -> NDArray[np.int64]:
-    """Kernel position of each lane: int64 [taps, IC], -1 where the lane idles."""
-    table = served.table[:, lanes.slot]
-    return np.where(lanes.channel >= 0, table, -1)
+    Every channel of a tap is read at the same positions; ``lane_taps`` deals them lane by lane.
+    """
+    taps = -(-count // lanes.slots)
+    slot = np.arange(taps, dtype=np.int64)[:, None] * lanes.slots + lanes.slot
+    return Positions(np.where((slot < count) & (lanes.channel >= 0), first + slot, -1))
 
 
 def dense_weights(
@@ -129,7 +130,7 @@ def dense_weights(
     ``weight`` is int8 [out_channels, in_channels, kernel positions]; channels beyond it count as 0.
     """
     out_channels, in_channels, _ = weight.shape
-    position = lane_positions(lanes, served)
+    position = served.table
     channel = first_channel + lanes.channel
     idle = (position < 0) | (channel >= in_channels)
     gathered = weight[:, np.where(channel < in_channels, channel, 0), np.where(position < 0, 0, position)]
@@ -140,11 +141,29 @@ def dense_weights(
     return padded.reshape(blocks, out_lanes, *gathered.shape[1:]).transpose(0, 2, 1, 3)
 
 
+def signs_alone(weights: NDArray[np.int8], out_channels: int) -> NDArray[np.bool_]:
+    """Taps that weights of one bit can express, bool [blocks, taps] of int8 [blocks, taps, out_lanes, IC].
+
+    In every lane all weights have one magnitude, a power of two that all lanes share, or all are 0. Output lanes past
+    the last channel do not count: what they compute nobody reads.
+    """
+    blocks, taps, out_lanes, _ = weights.shape
+    if not weights.size or int(weights.max()) > LARGEST_SIGN or int(weights.min()) < -LARGEST_SIGN:
+        return np.zeros((blocks, taps), dtype=np.bool_)
+    magnitude = np.abs(weights)
+    top = magnitude.max(axis=(2, 3), keepdims=True)
+    real = np.minimum(out_channels - np.arange(blocks) * out_lanes, out_lanes)[:, None, None]
+    count = np.count_nonzero(weights, axis=2)
+    whole = ((count == 0) | (count == real)).all(axis=2)
+    same = ((magnitude == top) | (magnitude == 0)).all(axis=(2, 3))
+    return np.asarray(whole & same & (top & (top - 1) == 0)[:, :, 0, 0])
+
+
 def diagonal_weights(
     weight: NDArray[np.int8], first_channel: int, lanes: Lanes, served: Positions, out_lanes: int
 ) -> NDArray[np.int8]:
     """Weights from one chunk to its block: int8 [taps, out_lanes, IC]; ``weight`` is int8 [channels, positions]."""
-    position = lane_positions(lanes, served)
+    position = served.table
     out = np.zeros((served.taps, out_lanes, len(lanes.channel)), dtype=np.int8)
     channel = first_channel + lanes.channel
     valid = (position >= 0) & (lanes.channel >= 0) & (channel < len(weight))

@@ -82,7 +82,15 @@ def test_constants_have_the_values_of_the_contract(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", array_names())
 def test_array_header_carries_the_array(name: str, tmp_path: Path) -> None:
     array = load_array(name)
-    derived = ("ic_groups", "oc_groups", "block_words", "tap_words", "reuse_tap_words", "pattern_words")
+    derived = (
+        "ic_groups",
+        "oc_groups",
+        "block_words",
+        "tap_words",
+        "binary_tap_words",
+        "reuse_tap_words",
+        "pattern_words",
+    )
     wanted = {
         field.name: value for field in dataclasses.fields(array) if isinstance(value := getattr(array, field.name), int)
     } | {n: getattr(array, n) for n in derived}

@@ -12,6 +12,7 @@ from proprune_cli.compile.passes.drop_dead import DROP_DEAD
 from proprune_cli.compile.passes.drop_identity import DROP_IDENTITY
 from proprune_cli.compile.passes.drop_reshape import DROP_RESHAPE
 from proprune_cli.compile.passes.fold_affine import FOLD_AFFINE
+from proprune_cli.compile.passes.fold_copy import FOLD_COPY
 from proprune_cli.compile.passes.fold_transpose import FOLD_TRANSPOSE
 from proprune_cli.compile.passes.fuse_relu import FUSE_RELU
 from proprune_cli.compile.passes.match_activation import MATCH_ACTIVATION
@@ -32,6 +33,7 @@ CANONICAL: tuple[Pass, ...] = (
     CONVERT_AVERAGE_POOL,
     FOLD_AFFINE,
     CONVERT_AFFINE,
+    FOLD_COPY,
     FUSE_RELU,
 )
 

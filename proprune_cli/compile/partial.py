@@ -1,0 +1,115 @@
+"""Additions in which one operand has only some of the channels: what the others' channels need, and what they cost.
+
+A convolution that dropped filters reaches an addition with zeros in their channels. There the sum is the other operand:
+nothing has to be computed where the scales are the same and no clamp follows, or only one that changes nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proprune_cli.accel import isa
+from proprune_cli.compile.calibration_model import CLAMPED
+from proprune_cli.compile.quantise_tables import function_of_node
+from proprune_cli.ir.graph import (
+    Activation,
+    Add,
+    Concat,
+    Conv,
+    Graph,
+    MaxPool,
+    Mul,
+    Pad,
+    Relu,
+    Select,
+    Upsample,
+)
+from proprune_cli.ir.quantized import (
+    QAdd,
+    QConcat,
+    QConv,
+    QConvTranspose,
+    QGraph,
+    QLayer,
+    QMaxPool,
+    QMul,
+    QPad,
+    QRelu,
+    QSelect,
+    QTable,
+    QUpsample,
+)
+from proprune_cli.ops.rounding import requantise
+
+
+def nonnegative(graph: Graph) -> set[str]:
+    """Tensors whose codes cannot be negative: clamped by a ReLU or an activation, or made of such."""
+    found: set[str] = set()
+    for node in graph.nodes:
+        kept = isinstance(node, MaxPool | Concat | Select | Upsample | Mul) or (
+            isinstance(node, Pad) and node.value >= 0
+        )
+        kept = kept or (isinstance(node, Add) and not node.subtract)
+        if (
+            isinstance(node, Relu)
+            or (isinstance(node, CLAMPED) and node.relu)
+            or (isinstance(node, Activation) and function_of_node(node).nonnegative)
+            or (kept and found.issuperset(node.inputs))
+        ):
+            found.add(node.y)
+    return found
+
+
+def passed_operands(graph: Graph) -> list[tuple[str, str]]:
+    """Operands whose channels pass through an addition where the other has none, each with the addition's result.
+
+    The other operand is a convolution, read by the addition alone, that lacks at least a group of filters; the result
+    is not clamped, or both operands show that it need not be.
+    """
+    readers, unsigned = graph.consumers(), nonnegative(graph)
+    returned = {output.tensor for output in graph.outputs}
+    makers = {node.y: node for node in graph.nodes}
+    order = {node.y: index for index, node in enumerate(graph.nodes)}
+    found: list[tuple[str, str]] = []
+    for node in graph.nodes:
+        if not isinstance(node, Add) or node.subtract or graph.tensors[node.a] != graph.tensors[node.b]:
+            continue
+        own, other = sorted((node.a, node.b), key=lambda name: -order.get(name, -1))
+        conv = makers.get(own)
+        if not isinstance(conv, Conv) or conv.groups != 1 or len(readers[own]) > 1 or own in returned:
+            continue
+        dropped = ~(conv.weight.any(axis=(1, 2, 3)) | (conv.bias != 0))
+        if np.count_nonzero(dropped) >= isa.GROUP and (not node.relu or other in unsigned):
+            found.append((other, node.y))
+    return found
+
+
+def live_filters(weight: NDArray[np.int8], bias: NDArray[np.int32], multiplier: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Filters whose result is not always code 0, bool [out]; ``weight`` is int8 [out, …]."""
+    constant = requantise(bias.astype(np.int64), multiplier.astype(np.int64))
+    return np.asarray(weight.reshape(len(weight), -1).any(axis=1) | (constant != 0))
+
+
+def nonnegative_codes(graph: QGraph) -> set[str]:
+    """Tensors whose codes are never negative."""
+    found: set[str] = set()
+    for layer in graph.layers:
+        if _clamps(layer) or (_keeps_signs(layer) and found.issuperset(layer.inputs)):
+            found.add(layer.y)
+    return found
+
+
+def _clamps(layer: QLayer) -> bool:
+    if isinstance(layer, QTable):
+        return int(layer.table.min()) >= 0
+    clamped = isinstance(layer, QConv | QConvTranspose | QMaxPool | QAdd | QMul) and layer.relu
+    return isinstance(layer, QRelu) or clamped
+
+
+def _keeps_signs(layer: QLayer) -> bool:
+    if isinstance(layer, QPad):
+        return layer.value >= 0
+    if isinstance(layer, QAdd):
+        return not layer.subtract
+    return isinstance(layer, QMaxPool | QMul | QConcat | QSelect | QUpsample)
