@@ -20,7 +20,7 @@ from proprune_cli.accel.timing import Memory, estimate
 from proprune_cli.compile.batch import batched
 from proprune_cli.compile.calibration import open_session, run_session
 from proprune_cli.compile.cluster import cluster
-from proprune_cli.compile.emit import TiledLayer, emit
+from proprune_cli.compile.emit import emit
 from proprune_cli.compile.engine_layer import EngineLayer
 from proprune_cli.compile.frontend import canonicalise, import_onnx
 from proprune_cli.compile.fuse import fuse
@@ -29,6 +29,7 @@ from proprune_cli.compile.plan import make_plan
 from proprune_cli.compile.qdq import to_qdq
 from proprune_cli.compile.quantise import quantise
 from proprune_cli.compile.tile import Choices, choose_tiling
+from proprune_cli.compile.weight_stream import TiledLayer
 from proprune_cli.errors import DoesNotFitError, ProPruneError, UnsupportedError
 from proprune_cli.ir.graph import Graph, Host
 from proprune_cli.ir.quantized import QGraph
