@@ -20,6 +20,9 @@ def view(walker: Walker, node: Node) -> Labels | None:
     if node.shape == source.shape:
         return found
     ids, axis, candidates = _reshaped(found, source.shape, node.shape)
+    if axis is None and not candidates:
+        walker.pin(found.ids, f"{node.op} ({node.name}) drops the axis of an only channel")
+        return None
     if axis is None:
         walker.forks.add(node.name)
         longest = max(node.shape[d] for d in candidates)
@@ -59,6 +62,9 @@ def _reshaped(found: Labels, before: Sequence[int], after: Sequence[int]) -> tup
         lead, rest = ids.shape[:first_out], ids.shape[first_out + len(inside) :]
         if all(ids.shape[d] == 1 for d in place):
             ids = ids.reshape(*lead, *[1] * len(outside), *rest)
+            if found.axis in inside:  # an only channel: every element of the block is its
+                axis = next((d for d in outside if d > 0), None)
+                ids = ids if axis is None else np.repeat(ids, after[axis], axis=axis)
             continue
         full = np.broadcast_to(ids, (*lead, *[before[d] for d in inside], *rest))
         ids = full.reshape(*lead, *[after[d] for d in outside], *rest)

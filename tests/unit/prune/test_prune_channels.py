@@ -278,6 +278,16 @@ def test_splits_with_numbers_in_the_code_keep_their_channels() -> None:
     assert shrunk.notes
 
 
+@pytest.mark.parametrize("shape", [(1, 16, 1), (1, 4, 4), (1, 1, 8)])
+def test_an_only_channel_is_flattened(shape: tuple[int, int, int]) -> None:
+    features = shape[1] * shape[2]
+    model = nn.Sequential(nn.Flatten(), nn.Linear(features, 12), nn.ReLU(), nn.Linear(12, 5))
+    groups = {g.name: g for g in analyse(model, torch.randn(2, *shape)).groups}
+    assert groups["1"].prunable and groups["1"].channels == 12
+    squeezed = Net(lambda m, x: m.fc(x.view(2, 16)), fc=nn.Linear(16, 4))
+    assert not any(g.prunable for g in analyse(squeezed, torch.randn(2, 16, 1, 1)[:, :, 0, 0].view(2, 1, 16, 1)).groups)
+
+
 def test_a_branch_on_values_cannot_be_traced() -> None:
     def body(m: nn.Module, x: torch.Tensor) -> torch.Tensor:
         return m.fc(head(m.a(x))) if float(x.sum()) > 0 else m.fc(head(x))

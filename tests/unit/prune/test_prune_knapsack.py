@@ -66,7 +66,7 @@ def test_structures_are_the_taps_that_the_compiler_makes(array: str, channels: i
     built = load_array(array)
     labels, _ = tap_labels((built.oc * 2 + 1, channels, 3, 3), 1, engine_taps(built))
     layout = lane_layout(channels, built, "dense")
-    taps = sum(positions(0, 9, layout.lanes(chunk).slots).taps for chunk in range(layout.chunks))
+    taps = sum(positions(0, 9, layout.lanes(chunk)).taps for chunk in range(layout.chunks))
     assert len(np.unique(labels)) == 3 * taps
     assert len(np.unique(labels[: built.oc])) == taps
 
