@@ -13,6 +13,7 @@ from typing import Any, cast
 import typer
 
 from proprune_cli.cli.app import app
+from proprune_cli.resources import keep_page
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "commands.md"
 
@@ -76,15 +77,7 @@ def _options(command: Any) -> str:
 
 def main() -> int:
     """Write or check the page."""
-    text = page()
-    if "--check" in sys.argv[1:]:
-        current = PAGE.read_text(encoding="utf-8") if PAGE.is_file() else ""
-        if current != text:
-            print(f"{PAGE} is out of date; run: python -m proprune_cli.cli.docs", file=sys.stderr)
-            return 1
-        return 0
-    PAGE.write_text(text, encoding="utf-8")
-    return 0
+    return keep_page(PAGE, page(), "python -m proprune_cli.cli.docs", sys.argv[1:])
 
 
 if __name__ == "__main__":
