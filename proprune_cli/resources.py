@@ -1,4 +1,4 @@
-"""Finds the data directories (configs, hls, bitstreams) in a checkout or in an installed wheel; keeps generated pages."""
+"""Data directories (configs, hls, bitstreams) of a checkout or an installed wheel, and generated pages."""
 
 from __future__ import annotations
 
