@@ -26,7 +26,7 @@ from proprune_cli.prune.result import GroupRow, LayerRow, NetworkFigures
 from proprune_cli.prune.saliency import saliency
 from proprune_cli.prune.shrinking import Shrunk, choose, prune_network
 from proprune_cli.prune.sparsity import idle_macs, nonzero_params
-from proprune_cli.prune.surgery import Cuts, shrink
+from proprune_cli.prune.surgery import Cuts, all_tensors, shrink
 from proprune_cli.prune.tensors import pack, restore, state, unpack
 from proprune_cli.prune.workspace import Stage, Workspace
 
@@ -152,7 +152,7 @@ class Phases:
         channels = analyse(model, self.example, self.options.exclude)
 
         def would_go() -> Slices:
-            choice = choose(channels, named_tensors(model), self.options, self.cost_model)
+            choice = choose(channels, dict(all_tensors(model)), self.options, self.cost_model)
             slices: Slices = []
             for position, kept in choice.kept.items():
                 group = channels.groups[position]
@@ -236,14 +236,6 @@ _ELSEWHERE = frozenset(
 def removal_key(options: PruneOptions) -> dict[str, Any]:
     """What of the options decides what is removed: all but those that are known not to."""
     return {name: value for name, value in options.to_json().items() if name not in _ELSEWHERE}
-
-
-def named_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Parameters and buffers by every name they have."""
-    return {
-        **dict(model.named_parameters(remove_duplicate=False)),
-        **dict(model.named_buffers(remove_duplicate=False)),
-    }
 
 
 def fingerprint(model: nn.Module) -> str:

@@ -22,9 +22,9 @@ from proprune_cli.prune.data.dataset import Split
 from proprune_cli.prune.dependencies import Group, analyse
 from proprune_cli.prune.loop import evaluate
 from proprune_cli.prune.methods import Context, method_named
-from proprune_cli.prune.phases import named_tensors
 from proprune_cli.prune.progress import Progress, SilentProgress
 from proprune_cli.prune.saliency import saliency
+from proprune_cli.prune.surgery import all_tensors
 from proprune_cli.prune.trace import example_input
 
 SHARES = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875)
@@ -114,7 +114,7 @@ def sensitivity(
     index = np.linspace(0, len(data.validation) - 1, min(images, len(data.validation)), dtype=np.int64)
     part = data.validation.take(index)
     weighed = None if found.saliency is None else saliency(model, data, found.saliency(own))
-    context = Context(named_tensors(model), np.random.default_rng([seed, 7]), weighed)
+    context = Context(dict(all_tensors(model)), np.random.default_rng([seed, 7]), weighed)
     base = evaluate(model, data, part)
     wanted = sorted(shares)
     prunable = [g for g in channels.groups if g.prunable]
@@ -154,7 +154,7 @@ def _without(
 @contextmanager
 def _zeroed(model: nn.Module, group: Group, gone: np.ndarray[Any, np.dtype[np.int64]]) -> Generator[None, None, None]:
     """The channels' slices are 0, and come back after."""
-    tensors = named_tensors(model)
+    tensors = dict(all_tensors(model))
     kept: list[tuple[torch.Tensor, int, torch.Tensor, torch.Tensor]] = []
     with torch.no_grad():
         for member in group.members:
