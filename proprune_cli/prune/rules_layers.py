@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -59,12 +60,11 @@ def goes_by_whole_groups(groups: int, inside: int) -> bool:
 def _layer(walker: Walker, node: Node, kind: str, source: Node, weight: Any, bias: Any, groups: int) -> Labels | None:
     """A layer with a weight: ties its axes and gives its output new channels."""
     parameter, found = parameter_of(weight), walker.of(source)
+    dim = len(node.shape) - 1 if kind == "linear" else 1
     if parameter is None or None in parameter[1]:
-        walker.pin_inputs(node, f"{node.op} ({node.name}) computes its weights")
-        return None
+        return _computed(walker, node, weight, dim)
     name, axes = parameter
     owner = owner_of(name)
-    dim = len(node.shape) - 1 if kind == "linear" else 1
     out_dim, in_dim = (1, 0) if kind in ("conv_transpose", "linear") else (0, 1)  # a linear one reads W transposed
     out_dim, in_dim = int(axes[out_dim] or 0), int(axes[in_dim] or 0)
     in_channels, out_channels = source.shape[dim], node.shape[dim]
@@ -98,6 +98,26 @@ def _layer(walker: Walker, node: Node, kind: str, source: Node, weight: Any, bia
     walker.leave(owner, out)
     _record(walker, node, kind, source, name, (in_dim, out_dim), groups, whole)
     return _labels(walker, node, dim, out, owner)
+
+
+def _computed(walker: Walker, node: Node, weight: Any, dim: int) -> Labels:
+    """A layer whose weights are no parameter but made of some: what it reads stays, and so does what it gives."""
+    made_of = sorted(set(_parameters_behind(weight)))
+    owner = owner_of(made_of[0]) if made_of else node.name
+    reason = f"{node.op} ({owner}) computes its weights"
+    walker.pin_inputs(node, reason)
+    out = walker.fresh(node.shape[dim])
+    walker.pin(out, reason)
+    walker.leave(owner, out)
+    return _labels(walker, node, dim, out, owner)
+
+
+def _parameters_behind(node: Any) -> Iterator[str]:
+    if isinstance(node, Node):
+        if node.tensor:
+            yield node.tensor
+        for source in node.sources:
+            yield from _parameters_behind(source)
 
 
 def _labels(walker: Walker, node: Node, dim: int, ids: Ids, owner: str) -> Labels:

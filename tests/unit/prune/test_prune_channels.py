@@ -253,6 +253,20 @@ def test_what_has_no_exact_rule_stays_and_is_named(name: str, body: Body) -> Non
     assert groups["z"].prunable
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_layer_that_computes_its_weights_keeps_its_channels_and_is_named(first: bool) -> None:
+    def binary(m: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        return nnf.conv2d(x, m.a.weight.sign() * 0.1, padding=1)
+
+    def body(m: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        return m.fc(head(m.n(binary(m, x if first else m.z(x)))))
+
+    layers = {"z": conv(3, 8), "a": conv(3 if first else 8, 16), "n": nn.BatchNorm2d(16), "fc": nn.Linear(16, 4)}
+    groups = {g.name: g for g in analyse(norms_as_trained(Net(body, **layers)), example_input(3, (8, 8))).groups}
+    assert groups["n"].reasons == ("convolution (a) computes its weights",)
+    assert first or groups["z"].reasons == groups["n"].reasons
+
+
 def test_a_write_through_a_view_is_named() -> None:
     def body(m: nn.Module, x: torch.Tensor) -> torch.Tensor:
         y = m.a(x)
