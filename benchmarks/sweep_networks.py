@@ -11,7 +11,7 @@ from torch import nn
 
 from proprune_cli.prune.models import build_model
 
-INSTALL = "pip install --no-deps --target FOLDER pytorchcv==0.0.74, and FOLDER on PYTHONPATH"
+INSTALL = "make peers, and build/peers on PYTHONPATH"
 
 _PYTORCHCV = """
 alexnet:alexnet@224 zfnet:zfnet@224 nin_cifar:nin_cifar10@32 resnet:resnet18@64 resnet:resnet50@64

