@@ -1,4 +1,4 @@
-"""Runs one table: ``python -m benchmarks.reproduce guided|lenet|knapsack|neq [--full] [--out DIR]``."""
+"""Runs one table: ``python -m benchmarks.reproduce guided|lenet|knapsack|neq [--full] [--device cuda] [--out DIR]``."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/reproduce"), help="where runs and tables go")
     parser.add_argument("--data-dir", type=Path, default=None, help="where Fashion-MNIST lies")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1")
     given = parser.parse_args()
     scale = "full" if given.full else "smoke" if given.smoke else "reduced"
-    bench = Bench(given.out / f"{given.table}-{scale}", scale, given.data_dir, given.threads)
+    bench = Bench(given.out / f"{given.table}-{scale}", scale, given.data_dir, given.threads, given.device)
     importlib.import_module(f"benchmarks.reproduce.{given.table}").main(bench)
 
 

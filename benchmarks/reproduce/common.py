@@ -33,6 +33,7 @@ class Bench:
     scale: str
     data_dir: Path | None
     threads: int
+    device: str
 
     def pick(self, full: T, reduced: T, smoke: T) -> T:
         """The value for this scale."""

@@ -26,7 +26,7 @@ def main(bench: Bench) -> None:
             epochs=epochs,
             finetune_epochs=0,
             thin=thin,
-            train=TrainOptions(threads=bench.threads),
+            train=TrainOptions(threads=bench.threads, device=bench.device),
         )
 
     runs = {

@@ -35,7 +35,9 @@ def main(bench: Bench) -> None:
                 epochs=bench.pick(50, 6, 1),
                 finetune_epochs=steps * every,
                 thin=False,
-                train=TrainOptions(batch=128, threads=bench.threads, schedule="constant", augment="none"),
+                train=TrainOptions(
+                    batch=128, threads=bench.threads, device=bench.device, schedule="constant", augment="none"
+                ),
             )
             run = bench.run(name, options, f"run-{name}")
             shares = _last(run["hooks"]["knapsack"]["steps"])

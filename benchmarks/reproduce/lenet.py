@@ -58,7 +58,7 @@ def main(bench: Bench) -> None:
                     finetune_epochs=bench.pick(300, 16, 2),
                     thin=seed == 0 and bench.scale != "smoke",
                     seed=seed,
-                    train=TrainOptions(batch=100, threads=bench.threads, augment="none"),
+                    train=TrainOptions(batch=100, threads=bench.threads, device=bench.device, augment="none"),
                 ),
                 f"run-{seed}",
                 sizes,

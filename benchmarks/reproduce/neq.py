@@ -25,7 +25,7 @@ def main(bench: Bench) -> None:
             epochs=bench.pick(100, 6, 1),
             finetune_epochs=bench.pick(200, 15, 3),
             thin=name == "all neurons learn" and bench.scale != "smoke",
-            train=TrainOptions(threads=bench.threads),
+            train=TrainOptions(threads=bench.threads, device=bench.device),
         )
         run = bench.run(freeze.replace("?", "-").replace("=", "-"), options, "run")
         report: dict[str, Any] = next(iter(run["hooks"].values()))

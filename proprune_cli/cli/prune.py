@@ -106,6 +106,9 @@ def command(
     ] = None,
     batch: Annotated[int | None, typer.Option("--batch", metavar="N", help="Batch size.  [default: 128]")] = None,
     lr: Annotated[float | None, typer.Option("--lr", metavar="RATE", help="Peak learning rate.")] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", metavar="NAME", help="Train on cpu, cuda or cuda:1.  [default: cpu]")
+    ] = None,
     thin: Annotated[
         bool | None, typer.Option("--thin/--no-thin", help="Train a thin baseline too.  [default: thin]")
     ] = None,
@@ -157,6 +160,7 @@ def command(
         "seed": seed,
         "train.batch": batch,
         "train.lr": lr,
+        "train.device": device,
     }
     options = prune_options(config, given)
     check(options)

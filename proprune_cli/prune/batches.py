@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as nnf
 
 from proprune_cli.prune.data.dataset import Dataset, Split
+from proprune_cli.prune.device import CPU
 from proprune_cli.prune.options import Augment
 
 
@@ -20,19 +21,26 @@ def derived_seed(seed: int, *labels: object) -> int:
 
 
 class Batches:
-    """Batches of one split on demand; images stay as they are stored until their batch is due."""
+    """Batches of one split on demand, on ``device``; images stay as they are stored until their batch is due."""
 
-    def __init__(self, data: Dataset, split: Split, batch: int, augment: Augment = "none") -> None:
+    def __init__(
+        self,
+        data: Dataset,
+        split: Split,
+        batch: int,
+        augment: Augment = "none",
+        device: torch.device = CPU,
+    ) -> None:
         # Files are read into memory that cannot be written; torch wants its own.
         self._images = torch.from_numpy(np.require(split.images, requirements="W"))
         self._labels = torch.from_numpy(np.require(split.labels, requirements="W"))
-        self._batch = batch
+        self._batch, self._device = batch, device
         self._crop = augment != "none"
         self._flip = augment == "crop+flip" or (augment == "auto" and data.flip)
         self._pad = max(1, round(min(data.size) / 14))
         scale = 1 / 255 if self._images.dtype == torch.uint8 else 1.0
-        mean = torch.tensor(data.mean).view(1, -1, 1, 1)
-        std = torch.tensor(data.std).view(1, -1, 1, 1)
+        mean = torch.tensor(data.mean, device=device).view(1, -1, 1, 1)
+        std = torch.tensor(data.std, device=device).view(1, -1, 1, 1)
         self._factor = scale / std
         self._shift = -mean / std
 
@@ -47,15 +55,16 @@ class Batches:
         order = torch.randperm(len(self._labels), generator=generator)
         for number in range(len(self)):
             index = order[number * self._batch : (number + 1) * self._batch]
-            images = self._images[index]
+            images = self._images[index].to(self._device)
             if self._crop:
                 images = self._augmented(images, generator)
-            yield self._normalised(images), self._labels[index]
+            yield self._normalised(images), self._labels[index].to(self._device)
 
     def in_order(self, batch: int = 512) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """One plain pass."""
         for start in range(0, len(self._labels), batch):
-            yield self._normalised(self._images[start : start + batch]), self._labels[start : start + batch]
+            part = slice(start, start + batch)
+            yield self._normalised(self._images[part].to(self._device)), self._labels[part].to(self._device)
 
     def _normalised(self, images: torch.Tensor) -> torch.Tensor:
         return torch.addcmul(self._shift, images.float(), self._factor)
@@ -67,9 +76,10 @@ class Batches:
         fill = 0.0 if images.dtype == torch.uint8 else float(images.min())
         padded = nnf.pad(images, (pad, pad, pad, pad), value=fill)
         windows = padded.unfold(2, height, 1).unfold(3, width, 1)
-        offsets = torch.randint(0, 2 * pad + 1, (2, count), generator=generator)
-        cropped = windows[torch.arange(count), :, offsets[0], offsets[1]]
+        # Drawn on the host, so that every device trains on the same images.
+        offsets = torch.randint(0, 2 * pad + 1, (2, count), generator=generator).to(images.device)
+        cropped = windows[torch.arange(count, device=images.device), :, offsets[0], offsets[1]]
         if self._flip:
-            mirror = torch.rand(count, generator=generator) < 0.5
-            cropped[mirror] = cropped[mirror].flip(3)
+            mirror = (torch.rand(count, generator=generator) < 0.5).to(images.device)
+            cropped = torch.where(mirror.view(-1, 1, 1, 1), cropped.flip(3), cropped)
         return cropped

@@ -14,6 +14,7 @@ from torch import nn
 from proprune_cli.errors import InputError
 from proprune_cli.prune.batches import Batches, derived_seed
 from proprune_cli.prune.data.dataset import Dataset, Split
+from proprune_cli.prune.device import device_of
 from proprune_cli.prune.hooks import EpochEnd, HookState, Step, TrainHook, TrainRun
 from proprune_cli.prune.options import TrainOptions
 from proprune_cli.prune.progress import Progress
@@ -65,11 +66,11 @@ class Score:
 
 
 def evaluate(model: nn.Module, data: Dataset, split: Split) -> Score:
-    """Accuracy and loss in eval mode."""
+    """Accuracy and loss in eval mode, on the network's device."""
     model.eval()
     right, loss = 0, 0.0
     with torch.inference_mode():
-        for images, labels in Batches(data, split, 512).in_order():
+        for images, labels in Batches(data, split, 512, device=device_of(model)).in_order():
             outputs = model(images)
             right += int((outputs.argmax(dim=1) == labels).sum())
             loss += float(nnf.cross_entropy(outputs, labels, reduction="sum"))
@@ -94,7 +95,7 @@ def train(
     progress: Progress,
     hooks: Sequence[TrainHook] = (),
 ) -> list[EpochRecord]:
-    """Train ``model`` in place, from the stage's checkpoint where there is one.
+    """Train ``model`` in place on its device, from the stage's checkpoint where there is one.
 
     Every epoch's random streams come from ``seed``, ``label`` and its number, so that a run resumed between two epochs
     takes the same course as one that was never stopped.
@@ -111,7 +112,7 @@ def train(
     # a strided 1×1 convolution (8 to 24 channels, 16×16 pixels, batch 15, two threads, a CPU with AVX-512).
     model.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
     optimiser = _optimiser(model, options, peak)
-    batches = Batches(data, data.train, options.batch, options.augment)
+    batches = Batches(data, data.train, options.batch, options.augment, device_of(model))
     run = TrainRun(model, data, options, optimiser, epochs, len(batches), seed)
     total = epochs * len(batches)
     try:
@@ -152,31 +153,38 @@ def _epoch(
     progress: Progress,
     hooks: Sequence[TrainHook],
 ) -> float:
-    model, optimiser, options = run.model, run.optimiser, run.options
+    model, options = run.model, run.options
     model.train()
     torch.manual_seed(seed)  # dropout and whatever else the network draws
     number = epoch * run.steps
-    losses = torch.zeros(())
+    losses = torch.zeros((), device=device_of(model))
     for images, labels in batches.shuffled(seed):
         rate = rate_at(number, run.epochs * run.steps, peak, options.schedule)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        outputs = model(images)
-        loss = nnf.cross_entropy(outputs, labels, label_smoothing=options.label_smoothing)
-        optimiser.zero_grad(set_to_none=True)
-        step = Step(number, rate, images, labels, outputs, loss)
-        for hook in hooks:
-            hook.before_backward(step)
-        loss.backward()
-        for hook in hooks:
-            hook.after_backward(step)
-        optimiser.step()
-        for hook in hooks:
-            hook.after_step(step)
-        losses += loss.detach()
+        losses += train_step(run, images, labels, number, rate, hooks)
         number += 1
         progress.advance()
     return float(losses) / len(batches)
+
+
+def train_step(
+    run: TrainRun, images: torch.Tensor, labels: torch.Tensor, number: int, rate: float, hooks: Sequence[TrainHook]
+) -> torch.Tensor:
+    """One step of the optimiser, with its hooks; the loss before it, float32 []."""
+    for group in run.optimiser.param_groups:
+        group["lr"] = rate
+    outputs = run.model(images)
+    loss = nnf.cross_entropy(outputs, labels, label_smoothing=run.options.label_smoothing)
+    run.optimiser.zero_grad(set_to_none=True)
+    step = Step(number, rate, images, labels, outputs, loss)
+    for hook in hooks:
+        hook.before_backward(step)
+    loss.backward()
+    for hook in hooks:
+        hook.after_backward(step)
+    run.optimiser.step()
+    for hook in hooks:
+        hook.after_step(step)
+    return loss.detach()
 
 
 def _optimiser(model: nn.Module, options: TrainOptions, peak: float) -> torch.optim.Optimizer:

@@ -29,11 +29,12 @@ class Masks(TrainHook):
     def attach(self, run: TrainRun) -> None:
         """Zero the masked weights."""
         self._parameters = dict(run.model.named_parameters())
+        self._gone = self._placed(self._gone)
         self._zero(run.optimiser)
 
     def set(self, masks: MaskTensors, run: TrainRun) -> None:
         """Take other masks from now on."""
-        self._gone = {name: ~mask for name, mask in masks.items()}
+        self._gone = self._placed({name: ~mask for name, mask in masks.items()})
         self._zero(run.optimiser)
 
     def after_backward(self, step: Step) -> None:  # noqa: ARG002
@@ -49,7 +50,11 @@ class Masks(TrainHook):
 
     def restore(self, state: HookState) -> None:
         """Masks of the checkpoint; its weights and momentum are zero there already."""
-        self._gone = {name: mask == 0 for name, mask in state.tensors.items()}
+        self._gone = self._placed({name: mask == 0 for name, mask in state.tensors.items()})
+
+    def _placed(self, gone: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """On the devices of their parameters."""
+        return {name: where.to(self._parameters[name].device) for name, where in gone.items()}
 
     def _zero(self, optimiser: torch.optim.Optimizer) -> None:
         with torch.no_grad():

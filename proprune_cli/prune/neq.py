@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from proprune_cli.prune.batches import Batches
+from proprune_cli.prune.device import CPU, device_of, wait_for
 from proprune_cli.prune.hooks import EpochEnd, HookState, Step, TrainHook, TrainRun
 from proprune_cli.prune.methods.base import option
 from proprune_cli.prune.partial import can_be_partial, partial_forward
@@ -66,7 +67,7 @@ class Equilibrium(TrainHook):
         self._options = options
         self._watched: dict[str, _Watched] = {}
         self._run: TrainRun | None = None
-        self._images = torch.empty(0)
+        self._images, self._device = torch.empty(0), CPU
         self._epochs: list[dict[str, Any]] = []
         self._began, self._seconds = 0.0, 0.0
 
@@ -78,10 +79,11 @@ class Equilibrium(TrainHook):
             for name, module in run.model.named_modules()
             if isinstance(module, nn.Conv2d | nn.Linear) and isinstance(module._parameters.get("weight"), nn.Parameter)  # pyright: ignore[reportPrivateUsage]
         }
+        self._device = device_of(run.model)
         validation = run.data.validation
         count = min(self._options.images, len(validation))
         part = validation.take(np.linspace(0, len(validation) - 1, count, dtype=np.int64))
-        self._images = next(iter(Batches(run.data, part, count).in_order(count)))[0]
+        self._images = next(iter(Batches(run.data, part, count, device=self._device).in_order(count)))[0]
         for name, outputs in self._observe(run.model).items():
             self._watched[name].outputs = outputs
 
@@ -93,10 +95,12 @@ class Equilibrium(TrainHook):
 
     def before_backward(self, step: Step) -> None:  # noqa: ARG002
         """Time the backward pass."""
+        wait_for(self._device)
         self._began = time.perf_counter()
 
     def after_backward(self, step: Step) -> None:  # noqa: ARG002
         """Time the backward pass."""
+        wait_for(self._device)
         self._seconds += time.perf_counter() - self._began
 
     def after_step(self, step: Step) -> None:  # noqa: ARG002
@@ -136,7 +140,8 @@ class Equilibrium(TrainHook):
                 rows = output.movedim(1 if output.ndim == 4 else -1, 0).flatten(1)
                 found[name] = rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-12)
                 watched = self._watched[name]
-                watched.macs = watched.layer.weight[0].numel() * output[0].numel()
+                weight = watched.layer.weight
+                watched.macs = weight.numel() // weight.shape[0] * math.prod(output.shape[1:])
 
             return watch
 
@@ -215,12 +220,13 @@ class Equilibrium(TrainHook):
         if run is None:
             return
         self._epochs = state.note["epochs"]
+        tensors = {name: t.to(self._device) for name, t in state.tensors.items()}
         for name, outputs in self._observe(run.model).items():
             watched = self._watched[name]
             watched.outputs = outputs
-            watched.similarity = state.tensors.get(f"{name}/similarity")
-            watched.velocity = state.tensors.get(f"{name}/velocity")
-            frozen = state.tensors.get(f"{name}/frozen")
+            watched.similarity = tensors.get(f"{name}/similarity")
+            watched.velocity = tensors.get(f"{name}/velocity")
+            frozen = tensors.get(f"{name}/frozen")
             watched.frozen = None if frozen is None else frozen != 0
             self._freeze(watched, run)
 

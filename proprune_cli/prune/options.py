@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -114,12 +115,20 @@ class TrainOptions:
     augment: Augment = "auto"
     """``auto``: pad-and-crop, and flips where the data set's objects have no handedness."""
     threads: int = 2
+    device: str = "cpu"
+    """Where networks are trained and measured: ``cpu``, ``cuda``, ``cuda:1``."""
 
     def __post_init__(self) -> None:
         _choice(self.optimiser, Optimiser, "--optimiser")
         _choice(self.schedule, Schedule, "--schedule")
         _choice(self.augment, Augment, "--augment")
         _require(self.batch >= 2, f"a batch of {self.batch} is too small", "--batch", "give 2 or more")
+        _require(
+            re.fullmatch(r"cpu|cuda(:\d+)?", self.device) is not None,
+            f"{self.device!r} is not a device",
+            "--device",
+            "give cpu, cuda or cuda:1",
+        )
         _require(self.threads >= 1, f"{self.threads} threads cannot compute", "--threads", "give 1 or more")
         for option, rate in (("--lr", self.lr), ("--finetune-lr", self.finetune_lr)):
             _require(

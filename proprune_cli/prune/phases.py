@@ -16,6 +16,7 @@ from torch import nn
 from proprune_cli.errors import InputError, UsageError
 from proprune_cli.prune.data import Dataset
 from proprune_cli.prune.dependencies import analyse
+from proprune_cli.prune.device import on_device
 from proprune_cli.prune.loop import CHECKPOINT, evaluate, train
 from proprune_cli.prune.methods import Job, Method, Training, method_named
 from proprune_cli.prune.methods.base import Slices
@@ -73,6 +74,11 @@ class Phases:
     """Peak learning rate of dense training."""
 
     @property
+    def device(self) -> torch.device:
+        """Where networks are trained and measured."""
+        return torch.device(self.options.train.device)
+
+    @property
     def tuning_peak(self) -> float:
         """Peak learning rate of fine-tuning, and of methods that act during training from dense weights."""
         return self.options.train.finetune_lr or self.peak / 2
@@ -104,18 +110,19 @@ class Phases:
         training = Training([]) if shape is None else shape(trained)
         records = []
         if epochs:
-            records = train(
-                trained,
-                self.data,
-                replace(self.options.train, **training.train),
-                epochs=epochs,
-                peak=peak,
-                seed=self.options.seed,
-                label=label,
-                stage=stage,
-                progress=self.progress,
-                hooks=training.hooks,
-            )
+            with on_device(trained, self.device):
+                records = train(
+                    trained,
+                    self.data,
+                    replace(self.options.train, **training.train),
+                    epochs=epochs,
+                    peak=peak,
+                    seed=self.options.seed,
+                    label=label,
+                    stage=stage,
+                    progress=self.progress,
+                    hooks=training.hooks,
+                )
         if trained is not model:
             training.finalise()
             restore(model, state(trained), label)
@@ -192,16 +199,21 @@ class Phases:
     def prune(self, model: nn.Module, options: PruneOptions) -> Shrunk:
         """`prune_network` with whatever the method asks for."""
         method, own = method_named(options.method)
-        found = None if method.saliency is None else saliency(model, self.data, method.saliency(own))
+        found = None
+        if method.saliency is not None:
+            with on_device(model, self.device):
+                found = saliency(model, self.data, method.saliency(own))
         return prune_network(model, self.data.in_channels, self.data.size, options, self.cost_model, found)
 
     def measure(self, model: nn.Module, macs: int, params: int) -> NetworkFigures:
         """Figures of a network with ``macs`` multiply-accumulates and ``params`` parameters."""
+        with on_device(model, self.device):
+            test, validation = (evaluate(model, self.data, s).accuracy for s in (self.data.test, self.data.validation))
         return NetworkFigures(
             macs=macs,
             params=params,
-            test_accuracy=evaluate(model, self.data, self.data.test).accuracy,
-            validation_accuracy=evaluate(model, self.data, self.data.validation).accuracy,
+            test_accuracy=test,
+            validation_accuracy=validation,
             nonzero_params=nonzero_params(model),
             nonzero_macs=max(0, macs - idle_macs(model, self.example)) if macs else 0,
         )

@@ -15,6 +15,7 @@ import torch
 from proprune_cli.errors import InputError
 from proprune_cli.prune.batches import derived_seed
 from proprune_cli.prune.data import Dataset, load_data
+from proprune_cli.prune.device import reproducible, require_device
 from proprune_cli.prune.export import to_onnx
 from proprune_cli.prune.freezing import freezing_hooks
 from proprune_cli.prune.loop import default_rate
@@ -48,10 +49,13 @@ def run_pipeline(
     """
     schedule_of(options)
     freezing_hooks(options)
+    device = require_device(options.train.device)
     threads = torch.get_num_threads()
     torch.set_num_threads(options.train.threads)
     try:
-        with torch.random.fork_rng(devices=[]):
+        with reproducible(device):
+            if device.type == "cpu" and torch.cuda.is_available() and progress is not None:
+                progress.note("note: training on the CPU; torch sees a GPU, which --device cuda would use")
             return _Run(options, out, progress or SilentProgress(), cost_model).all()
     finally:
         torch.set_num_threads(threads)

@@ -10,6 +10,7 @@ from torch import nn
 
 from proprune_cli.prune.batches import Batches
 from proprune_cli.prune.data.dataset import Dataset
+from proprune_cli.prune.device import device_of
 
 BATCH = 64
 
@@ -17,14 +18,15 @@ BATCH = 64
 def saliency(model: nn.Module, data: Dataset, form: str) -> dict[str, torch.Tensor]:
     """Per channel axis of every parameter (key ``name/axis``), float64 [length]: what each slice matters to the loss.
 
-    Mean over batches of the validation images, in eval mode, for gradient g and weight w (Molchanov et al. 2019):
+    Computed on the network's device, and given on the host. Mean over batches of the validation images, in eval mode,
+    for gradient g and weight w (Molchanov et al. 2019):
     ``sum``: Σ (g·w)² over the slice; ``group``: (Σ g·w)²; ``abs``: Σ |g·w|.
     """
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
     model.eval()
     totals: dict[str, torch.Tensor] = {}
     count = 0
-    for images, labels in Batches(data, data.validation, BATCH).in_order(BATCH):
+    for images, labels in Batches(data, data.validation, BATCH, device=device_of(model)).in_order(BATCH):
         with torch.enable_grad():
             loss = nnf.cross_entropy(model(images), labels)
             gradients = cast(
@@ -44,4 +46,4 @@ def saliency(model: nn.Module, data: Dataset, form: str) -> dict[str, torch.Tens
                 key = f"{name}/{axis}"
                 totals[key] = totals[key] + value if key in totals else value
         count += 1
-    return {key: value / count for key, value in totals.items()}
+    return {key: (value / count).cpu() for key, value in totals.items()}

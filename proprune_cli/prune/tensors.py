@@ -20,7 +20,7 @@ _NOTE = "proprune"
 
 def pack(tensors: Mapping[str, torch.Tensor], note: dict[str, Any] | None = None) -> bytes:
     """One safetensors file; ``note`` (JSON values) stands in its header, so that both appear together."""
-    plain = {name: t.detach().clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
+    plain = {name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
     return save_tensors(plain, metadata={_NOTE: json.dumps(note or {}, sort_keys=True)})
 
 

@@ -12,7 +12,7 @@ from benchmarks.reproduce.common import Bench, spread
 
 @pytest.mark.slow
 def test_a_table_is_made_and_made_again_without_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    bench = Bench(tmp_path, "smoke", None, 1)
+    bench = Bench(tmp_path, "smoke", None, 1, "cpu")
     knapsack.main(bench)
     assert "dense training" in capsys.readouterr().out
     first = (tmp_path / "table.md").read_text()

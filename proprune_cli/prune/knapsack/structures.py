@@ -81,7 +81,7 @@ def norms(structures: Structures, weights: Mapping[str, torch.Tensor], order: in
     """L1 or L2 norm of each structure over the largest of its layer, so that layers of unlike scale can be compared."""
     found: list[Floats] = []
     for layer in structures.layers:
-        magnitude = weights[layer.weight].detach().double().abs().numpy().reshape(-1)
+        magnitude = weights[layer.weight].detach().double().abs().cpu().numpy().reshape(-1)
         sums = np.bincount(layer.labels.reshape(-1), weights=magnitude**order, minlength=len(layer.costs))
         norm = np.asarray(sums if order == 1 else np.sqrt(sums), dtype=np.float64)
         largest = float(norm.max())
@@ -101,7 +101,7 @@ def taylor(structures: Structures, products: Sequence[Mapping[str, torch.Tensor]
         sums = [
             np.bincount(
                 layer.labels.reshape(-1),
-                weights=batch[layer.weight].double().numpy().reshape(-1),
+                weights=batch[layer.weight].double().cpu().numpy().reshape(-1),
                 minlength=len(layer.costs),
             )
             for layer in structures.layers

@@ -130,7 +130,7 @@ def filter_norms(group: Group, tensors: Tensors, norm: Callable[[torch.Tensor], 
             continue
         moved = tensor.movedim(member.dim, 0)
         rows = moved[torch.from_numpy(member.index.reshape(-1))].reshape(group.channels, -1).double()
-        scores = norm(rows).numpy()
+        scores = norm(rows).cpu().numpy()
         mean = float(scores.mean())
         total += scores / mean if mean > 0 else scores
         found = True

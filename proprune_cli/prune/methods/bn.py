@@ -16,7 +16,7 @@ def bn(group: Group, context: Context) -> Scores | None:
         owner, _, leaf = member.tensor.rpartition(".")
         prefix = f"{owner}." if owner else ""
         if leaf == "weight" and f"{prefix}running_var" in context.tensors:
-            gamma = context.tensors[member.tensor].detach().abs().double().numpy()
+            gamma = context.tensors[member.tensor].detach().abs().double().cpu().numpy()
             total += gamma[member.index].sum(axis=1)
             found = True
     return total if found else None

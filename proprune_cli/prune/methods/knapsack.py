@@ -15,6 +15,7 @@ from proprune_cli.errors import InputError
 from proprune_cli.prune.batches import Batches
 from proprune_cli.prune.data.dataset import Dataset
 from proprune_cli.prune.dependencies import analyse
+from proprune_cli.prune.device import device_of
 from proprune_cli.prune.knapsack.engine import engine_structures
 from proprune_cli.prune.knapsack.solve import Solution, best_of_each_layer, solve
 from proprune_cli.prune.knapsack.steps import Chosen, KnapsackSteps
@@ -127,7 +128,7 @@ def _products(model: nn.Module, data: Dataset) -> list[Mapping[str, torch.Tensor
     model.eval()
     named = {name: p for name, p in model.named_parameters() if p.requires_grad and p.ndim > 1}
     found: list[Mapping[str, torch.Tensor]] = []
-    for images, labels in Batches(data, data.validation, _BATCH).in_order(_BATCH):
+    for images, labels in Batches(data, data.validation, _BATCH, device=device_of(model)).in_order(_BATCH):
         with torch.enable_grad():
             loss = nnf.cross_entropy(model(images), labels)
             gradients = cast(

@@ -6,13 +6,14 @@ Tartaglione et al. 2022, "LOss-Based SensiTivity rEgulaRization", training proce
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import nn
 
 from proprune_cli.prune.hooks import EpochEnd, HookState, Step, TrainHook, TrainRun
-from proprune_cli.prune.loop import evaluate
+from proprune_cli.prune.loop import Score, evaluate
 from proprune_cli.prune.masks import Masks
 
 PRUNED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d)
@@ -76,39 +77,41 @@ class PlateauThreshold(TrainHook):
         run.model.load_state_dict(self._best)
         parameters = regularised(run.model)
         before = sum(int((p != 0).sum()) for p in parameters.values())
-        loss = self._threshold(run, parameters)
+        whole, cut = self._threshold(run, parameters)
         left = sum(int((p != 0).sum()) for p in parameters.values())
         self._masks.set({name: p.detach() != 0 for name, p in parameters.items()}, run)
         run.optimiser.state.clear()  # momentum of weights that are no more
-        self._steps.append({"epoch": epoch + 1, "left": left, "validation_loss": loss})
+        self._steps.append(
+            {"epoch": epoch + 1, "before": {"left": before, **asdict(whole)}, "after": {"left": left, **asdict(cut)}}
+        )
         self._best, self._best_loss, self._waited = {}, math.inf, 0
         self.finished = left == before
 
-    def _threshold(self, run: TrainRun, parameters: dict[str, nn.Parameter]) -> float:
-        """Zero as much as the loss allows; the validation loss afterwards."""
+    def _threshold(self, run: TrainRun, parameters: dict[str, nn.Parameter]) -> tuple[Score, Score]:
+        """Zero as much as the loss allows; the scores on the validation images before and after."""
         original = {name: p.detach().clone() for name, p in parameters.items()}
         magnitudes = torch.cat([p.detach().abs().flatten() for p in parameters.values()])
         ranked = magnitudes[magnitudes > 0].sort().values
 
-        def loss_without(count: int) -> float:
+        def without(count: int) -> Score:
             threshold = ranked[count] if count < len(ranked) else math.inf
             with torch.no_grad():
                 for name, parameter in parameters.items():
                     parameter.copy_(original[name].masked_fill(original[name].abs() < threshold, 0.0))
-            return evaluate(run.model, run.data, run.data.validation).loss
+            return evaluate(run.model, run.data, run.data.validation)
 
-        base = loss_without(0)
+        base = without(0)
         low, high = 0, len(ranked)
         # Bisection over the rank of T: magnitudes crowd near zero, where halving T itself would waste steps.
         for _ in range(_BISECTIONS):
             if high - low <= 1:
                 break
             middle = (low + high) // 2
-            if loss_without(middle) <= (1 + self._twt) * base:
+            if without(middle).loss <= (1 + self._twt) * base.loss:
                 low = middle
             else:
                 high = middle
-        return loss_without(low)
+        return base, without(low)
 
     def state(self) -> HookState:
         """Best weights, masks and counters."""
@@ -130,5 +133,5 @@ class PlateauThreshold(TrainHook):
         self._waited, self._steps = state.note["waited"], state.note["steps"]
 
     def report(self) -> dict[str, Any]:
-        """Parameters left after each threshold, with the validation loss."""
+        """Parameters left, validation accuracy and loss before and after each threshold."""
         return {"thresholds": self._steps}

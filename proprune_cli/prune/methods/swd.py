@@ -62,8 +62,8 @@ class SelectiveDecay(TrainHook):
                 continue
             parameter = self._parameters[name]
             shape = [parameter.shape[axis] if d == axis else 1 for d in range(parameter.ndim)]
-            mask = masks.setdefault((name, axis), torch.zeros(shape, dtype=torch.bool))
-            mask.view(-1)[index] = True
+            mask = masks.setdefault((name, axis), torch.zeros(shape, dtype=torch.bool, device=parameter.device))
+            mask.view(-1)[index.to(mask.device)] = True
         self._targets = [(self._parameters[name], mask) for (name, _), mask in masks.items()]
 
 
