@@ -65,14 +65,21 @@ def test_every_method_learns_the_digits_and_loads_back(method: str, tmp_path: Pa
     assert PruneResult.from_json(json.loads((tmp_path / "run/results.json").read_text())) == result
 
 
-FAMILIES = {
-    "importance by gradients, in rounds, with freezing": given(
-        "taylor", rounds=2, freeze="neq?eps=0.05&images=32", finetune_epochs=8
-    ),
-    "regulariser": given("swd"),
-    "thresholds": given("serene?pwe=1&lam=1e-3&every=3"),
-    "mask and binary weights": given("guided", binary=True),
+KILLED = {
+    "l1": given("l1"),
+    "l2": given("l2", residual="free"),
+    "bn": given("bn", model="resnet8?widths=8,16,16", data="digits"),
+    "taylor": given("taylor", rounds=2, freeze="neq?eps=0.05&images=32", finetune_epochs=8),
+    "random": given("random"),
+    "swd": given("swd"),
+    "lobster": given("lobster?pwe=1&lam=1e-3"),
+    "serene": given("serene?pwe=1&lam=1e-3&every=3"),
+    "decay": given("decay?pwe=1&lam=1e-3"),
+    "guided": given("guided", binary=True),
+    "binary": given("binary"),
+    "knapsack": given("knapsack?steps=2&cycles=0.6"),
 }
+"""Every method, with the schedules and options that keep a state between them."""
 
 
 class KillAt:
@@ -93,17 +100,18 @@ class KillAt:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_run_killed_while_its_method_works_ends_with_the_same_bytes(family: str, tmp_path: Path) -> None:
-    options = FAMILIES[family]
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_killed_while_its_method_works_ends_with_the_same_bytes(method: str, tmp_path: Path) -> None:
+    options = KILLED[method]
     prune_into(options, tmp_path / "undisturbed")
     killed = tmp_path / "killed"
-    task = "fine-tuning, round 2" if options.rounds else "training"
+    tuned = METHODS[method].training is None
+    task = "fine-tuning, round 2" if options.rounds else "fine-tuning" if tuned else f"{method} training"
     for epoch in (1, 3):
         child = os.fork()
         if not child:
             try:
-                prune_into(options, killed, KillAt(task.replace("training", f"{options.method[:4]}"), epoch))
+                prune_into(options, killed, KillAt(task, epoch))
             finally:
                 os._exit(1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
