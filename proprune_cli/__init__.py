@@ -55,8 +55,14 @@ def run_prune(out: Paths, *, model: str, data: str, force: bool = False, **optio
     return prune(prune_options(None, given), Path(out), force=force)[0]
 
 
-def run_sensitivity(run: Paths, network: str = "dense", *, method: str = "l1", images: int = 500) -> Sensitivity:
+def run_sensitivity(
+    run: Paths, network: str = "dense", *, method: str = "l1", residual: str | None = None, images: int = 500
+) -> Sensitivity:
     """``proprune sensitivity``: accuracy of each group of channels against the share removed.
+
+    Args:
+        residual: whether layers that meet in an addition are judged as one (``coupled``) or each alone (``free``);
+            None: as the run was pruned.
 
     Raises:
         InputError: the directory is not a finished run, or the method scores no channels.
@@ -64,7 +70,7 @@ def run_sensitivity(run: Paths, network: str = "dense", *, method: str = "l1", i
     from proprune_cli.flow.sensitivity import scan_run
     from proprune_cli.prune.sensitivity import SHARES
 
-    return scan_run(Path(run), network=network, method=method, shares=list(SHARES), images=images)
+    return scan_run(Path(run), network=network, method=method, residual=residual, shares=list(SHARES), images=images)
 
 
 def run_compile(

@@ -22,6 +22,14 @@ def command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run directory of `proprune prune`.")],
     network: Annotated[str, typer.Option("--network", metavar="NAME", help="dense, pruned or thin.")] = "dense",
     method: Annotated[str, typer.Option("--method", metavar="NAME", help="l1, l2, bn, taylor or random.")] = "l1",
+    residual: Annotated[
+        str | None,
+        typer.Option(
+            "--residual",
+            metavar="HOW",
+            help="Judge layers that meet in an addition as one (coupled) or each alone (free).  [default: as RUN]",
+        ),
+    ] = None,
     shares: Annotated[
         str, typer.Option("--shares", metavar="LIST", help="Shares of each group to remove, between 0 and 1.")
     ] = "0.125,0.25,0.375,0.5,0.625,0.75,0.875",
@@ -42,6 +50,7 @@ def command(
     Examples:
       proprune sensitivity runs/r20
       proprune sensitivity runs/r20 --method taylor --plot sensitivity.svg
+      proprune sensitivity runs/r20 --residual free
     """
     from proprune_cli.errors import UsageError
     from proprune_cli.flow.sensitivity import scan_run
@@ -57,7 +66,14 @@ def command(
         raise UsageError(f"{images} images measure nothing", where="--images", remedy="give 1 or more")
     with TerminalProgress() if sys.stderr.isatty() else nullcontext(SilentProgress()) as progress:
         scan = scan_run(
-            run, network=network, method=method, shares=wanted, images=images, data_dir=data_dir, progress=progress
+            run,
+            network=network,
+            method=method,
+            residual=residual,
+            shares=wanted,
+            images=images,
+            data_dir=data_dir,
+            progress=progress,
         )
     if plot is not None:
         from proprune_cli.prune.sensitivity_plot import save_plot

@@ -17,6 +17,7 @@ def scan_run(
     *,
     network: str,
     method: str,
+    residual: str | None = None,
     shares: list[float],
     images: int,
     data_dir: Path | None = None,
@@ -24,11 +25,15 @@ def scan_run(
 ) -> Sensitivity:
     """Scan the network ``network`` of the run directory on its own validation images.
 
+    Args:
+        residual: ``coupled`` or ``free``; None: as the run was pruned.
+
     Raises:
         InputError: the directory is no finished run, its data are not where they were, or an argument is wrong.
     """
     from proprune_cli.prune import load_run
     from proprune_cli.prune.data import load_data
+    from proprune_cli.prune.options import checked_residual
     from proprune_cli.prune.sensitivity import sensitivity
 
     options: dict[str, Any] = read_options(run)
@@ -36,5 +41,12 @@ def scan_run(
     where = data_dir or (Path(options["data_dir"]) if options.get("data_dir") else None)
     data = load_data(options["data"], data_dir=where, validation=options["validation"], seed=options["seed"])
     return sensitivity(
-        model, data, method=method, shares=shares, images=images, seed=options["seed"], progress=progress
+        model,
+        data,
+        method=method,
+        residual=checked_residual(residual or options["residual"]),
+        shares=shares,
+        images=images,
+        seed=options["seed"],
+        progress=progress,
     )

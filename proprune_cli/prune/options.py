@@ -31,6 +31,16 @@ def _choice(value: str, allowed: object, option: str) -> None:
         raise UsageError(f"{value!r} is not a choice", where=option, remedy="choose one of " + ", ".join(names))
 
 
+def checked_residual(value: str) -> Residual:
+    """``coupled`` or ``free``.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    _choice(value, Residual, "--residual")
+    return "free" if value == "free" else "coupled"
+
+
 def _require(condition: bool, what: str, option: str, remedy: str) -> None:
     if not condition:
         raise UsageError(what, where=option, remedy=remedy)

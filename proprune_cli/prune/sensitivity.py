@@ -1,7 +1,8 @@
 """Sensitivity: how much accuracy each group of channels costs when a share of it goes, alone and without training.
 
-The scan of Li et al. 2017, "Pruning Filters for Efficient ConvNets", section 3.2, by groups of coupled channels instead
-of single layers. Removed channels are zeroed where they are made and where they are read, which is what removal does.
+The scan of Li et al. 2017, "Pruning Filters for Efficient ConvNets", section 3.2, by groups of channels that go
+together; with free residual branches, these are single layers. Removed channels are zeroed where they are made and
+where they are read, which is what removal does.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ from proprune_cli.prune.data.dataset import Split
 from proprune_cli.prune.dependencies import Group, analyse
 from proprune_cli.prune.loop import evaluate
 from proprune_cli.prune.methods import Context, method_named
+from proprune_cli.prune.options import Residual
 from proprune_cli.prune.progress import Progress, SilentProgress
 from proprune_cli.prune.saliency import saliency
 from proprune_cli.prune.surgery import all_tensors
 from proprune_cli.prune.trace import example_input
 
 SHARES = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875)
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class Sensitivity:
     """The whole scan; accuracies are of ``images`` validation images."""
 
     method: str
+    residual: Residual
     images: int
     accuracy: float
     loss: float
@@ -83,6 +86,7 @@ def sensitivity(
     data: Dataset,
     *,
     method: str = "l1",
+    residual: Residual = "coupled",
     shares: Sequence[float] = SHARES,
     images: int = 500,
     seed: int = 0,
@@ -92,6 +96,7 @@ def sensitivity(
 
     Args:
         method: an importance; its least important channels go first.
+        residual: whether layers that meet in an addition are judged as one (``coupled``) or each alone (``free``).
         shares: of a group's channels, each between 0 and 1.
         images: validation images, spread evenly; fewer where there are fewer.
 
@@ -108,7 +113,7 @@ def sensitivity(
     if not shares or not all(0 < share < 1 for share in shares):
         raise InputError("shares lie between 0 and 1", where="--shares", remedy="for example 0.25,0.5,0.75")
     model.eval()
-    channels = analyse(model, example_input(data.in_channels, data.size))
+    channels = analyse(model, example_input(data.in_channels, data.size), residual=residual)
     table = CostTable(channels)
     dense_macs = table.macs(table.full)
     index = np.linspace(0, len(data.validation) - 1, min(images, len(data.validation)), dtype=np.int64)
@@ -140,7 +145,7 @@ def sensitivity(
             bar.advance(detail=group.name)
         curves.append(GroupCurve(group.name, group.layers, group.channels, tuple(points)))
     bar.finish()
-    return Sensitivity(method, len(part), base.accuracy, base.loss, tuple(curves))
+    return Sensitivity(method, residual, len(part), base.accuracy, base.loss, tuple(curves))
 
 
 def _without(

@@ -20,39 +20,41 @@ from proprune_cli.prune.surgery import cuts_for, shrink
 from proprune_cli.prune.trace import example_input
 
 
-@pytest.fixture(scope="module")
-def scanned():
+@pytest.fixture(scope="module", params=["coupled", "free"])
+def scanned(request: pytest.FixtureRequest):
     torch.manual_seed(0)
     data = load_data("digits?size=16")
     model = build_model("resnet8?width=0.5", 1, 10, (16, 16))
     before = {name: t.clone() for name, t in model.state_dict().items()}
-    scan = sensitivity(model, data, shares=[0.5, 0.25], images=100)
+    scan = sensitivity(model, data, residual=request.param, shares=[0.5, 0.25], images=100)
     assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
     return model, data, scan
 
 
 def test_a_scan_measures_what_removal_gives(scanned) -> None:
     model, data, scan = scanned
-    channels = analyse(model, example_input(1, (16, 16)))
-    position, group = next((i, g) for i, g in enumerate(channels.groups) if g.prunable)
-    point = next(p for p in scan.groups[position].points if p.share == 0.5)
+    channels = analyse(model, example_input(1, (16, 16)), residual=scan.residual)
     tensors = dict(model.state_dict())
-    scores = sum(
-        (
-            rows.mean(axis=1) / rows.mean()
-            for m in group.members
-            if m.role == "out" and tensors[m.tensor].ndim > 1
-            for rows in [np.abs(tensors[m.tensor].movedim(m.dim, 0).reshape(group.channels, -1).double().numpy())]
-        ),
-        np.zeros(group.channels),
-    )
-    kept = np.sort(np.argsort(scores, kind="stable")[point.removed :]).astype(np.int64)
-    smaller = shrink(model, cuts_for(channels, {position: kept}, tensors)).eval()
     index = np.linspace(0, len(data.validation) - 1, 100, dtype=np.int64)
     part = data.validation.take(index)
-    with torch.no_grad():
-        answers = smaller(torch.from_numpy(data.normalise(part.images))).argmax(dim=1).numpy()
-    assert point.accuracy == pytest.approx(100 * float((answers == part.labels).mean()))
+    for position, group in enumerate(channels.groups):
+        if not group.prunable:
+            continue
+        point = next(p for p in scan.groups[position].points if p.share == 0.5)
+        scores = sum(
+            (
+                rows.mean(axis=1) / rows.mean()
+                for m in group.members
+                if m.role == "out" and tensors[m.tensor].ndim > 1
+                for rows in [np.abs(tensors[m.tensor].movedim(m.dim, 0).reshape(group.channels, -1).double().numpy())]
+            ),
+            np.zeros(group.channels),
+        )
+        kept = np.sort(np.argsort(scores, kind="stable")[point.removed :]).astype(np.int64)
+        smaller = shrink(model, cuts_for(channels, {position: kept}, tensors)).eval()
+        with torch.no_grad():
+            answers = smaller(torch.from_numpy(data.normalise(part.images))).argmax(dim=1).numpy()
+        assert point.accuracy == pytest.approx(100 * float((answers == part.labels).mean())), group.name
 
 
 def test_shares_rise_and_more_removal_saves_more(scanned) -> None:
@@ -63,6 +65,13 @@ def test_shares_rise_and_more_removal_saves_more(scanned) -> None:
             assert 0 < curve.points[0].ops_saved < curve.points[1].ops_saved < 1
         else:
             assert curve.reason
+
+
+def test_free_branches_are_judged_layer_by_layer(scanned) -> None:
+    model, _, scan = scanned
+    modules = dict(model.named_modules())
+    layers = [sum(isinstance(modules[n], torch.nn.Conv2d) for n in c.layers) for c in scan.groups if c.points]
+    assert (max(layers) == 1) == (scan.residual == "free")
 
 
 def test_the_tolerated_share_ends_where_accuracy_first_falls_too_far() -> None:
