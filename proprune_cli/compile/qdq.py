@@ -36,6 +36,9 @@ from proprune_cli.ops.functions import function_of
 
 # Names with a prefix, so that no tensor of the user's model can be called the same.
 ZERO = "constant/zero"
+_CLIP_EXPONENT = -20
+"""For smaller scales, ONNX Runtime may not see that codes are clipped: its optimiser drops a Clip whose bounds are within
+10⁻⁶ of those of the codes, and overflows for 6.0 at a scale of 2**-30. Untrained networks have such tensors."""
 
 
 def codes_name(tensor: str) -> str:
@@ -78,6 +81,8 @@ class _Builder(OnnxBody):
     def layer(self, layer: QLayer) -> None:
         linear = layer.y + "/linear"
         self._compute(layer, [self._real(name) for name in layer.inputs], linear)
+        if isinstance(layer, QTable) and layer.op == "Clip" and self._exponent(layer.y) < _CLIP_EXPONENT:
+            linear = self._fenced(linear, layer.name)
         clamped = isinstance(layer, QConv | QConvTranspose | QMaxPool | QAdd | QMul) and layer.relu
         if clamped:
             # Codes before the clamp, then the clamp on their exact values.

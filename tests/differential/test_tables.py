@@ -22,7 +22,20 @@ FUNCTIONS = [
     Function("Clip", (), (-0.3, 2.7)),
     Function("PRelu", (), (0.2137,)),
 ]
-SCALES = [(-7, -7), (-5, -7), (-4, -5), (-3, -9), (-1, -4), (0, -7), (1, 1), (-9, -2)]
+SCALES = [
+    (-7, -7),
+    (-5, -7),
+    (-4, -5),
+    (-3, -9),
+    (-1, -4),
+    (0, -7),
+    (1, 1),
+    (-9, -2),
+    (-21, -21),
+    (-20, -20),
+    (-40, -40),
+    (20, 20),
+]
 
 
 @pytest.mark.parametrize("f", FUNCTIONS, ids=lambda f: f"{f.op}{f.parameters or dict(f.attributes) or ''}")
