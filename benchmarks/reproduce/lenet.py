@@ -63,7 +63,7 @@ def compression_at(found: Sequence[Point], accuracy: float) -> float:
 
 def main(bench: Bench) -> None:
     """Three seeds of every method from the same dense network, with the same epochs."""
-    pwe, lam = bench.pick(20, 1, 1), bench.pick(1e-4, 4e-4, 1e-4)
+    pwe, lam = bench.pick(20, 1, 1), 1e-4
     seeds = range(bench.pick(3, 3, 1))
     methods = {
         "L2+pruning, λ times the rate": f"decay?pwe={pwe}&lam={lam * RATE / (1 - MOMENTUM):g}",

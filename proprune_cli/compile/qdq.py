@@ -37,8 +37,8 @@ from proprune_cli.ops.functions import function_of
 # Names with a prefix, so that no tensor of the user's model can be called the same.
 ZERO = "constant/zero"
 _CLIP_EXPONENT = -20
-"""For smaller scales, ONNX Runtime may not see that codes are clipped: its optimiser drops a Clip whose bounds are within
-10⁻⁶ of those of the codes, and overflows for 6.0 at a scale of 2**-30. Untrained networks have such tensors."""
+"""For smaller scales ONNX Runtime may not clip: its optimiser drops a Clip whose bounds are within 10⁻⁶ of those of the
+codes, and overflows for 6.0 at a scale of 2**-30. Untrained networks have such tensors."""
 
 
 def codes_name(tensor: str) -> str:
