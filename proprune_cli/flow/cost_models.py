@@ -2,16 +2,20 @@
 
 Figures come from the shape model (`proprune_cli.accel.estimate`), which knows convolutions and fully connected layers
 alone: pooling, additions and whatever runs on the host are not in them. The compiled network's own prediction is the
-one to quote; `proprune_cli.flow.prune` compares the two.
+one to quote; pruning tightens its choice until that one keeps to the budget.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array, load_array
@@ -22,6 +26,9 @@ from proprune_cli.accel.estimate import DENSE, DIAGONAL, MODEL, Shapes, estimate
 from proprune_cli.accel.timing import Memory
 from proprune_cli.errors import DoesNotFitError
 from proprune_cli.prune.objective import EngineTaps, LayerShape
+
+if TYPE_CHECKING:
+    from proprune_cli.measure.records import BenchRecord
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,28 @@ class _OnBoard:
     @cached_property
     def _memory(self) -> Memory:
         return Memory.of(self.board, self.array)
+
+    def figure(self, record: BenchRecord) -> float:
+        """What this model counts, of a compiled network's prediction."""
+        raise NotImplementedError
+
+    def compiled(self, network: bytes, images: NDArray[np.float32]) -> float:
+        """See `CompiledModel`."""
+        with tempfile.TemporaryDirectory(prefix="proprune-") as folder:
+            source, calibration = Path(folder) / "network.onnx", Path(folder) / "calibration.npy"
+            source.write_bytes(network)
+            np.save(calibration, images, allow_pickle=False)
+            return self.figure(self.predicted(source, calibration))
+
+    def predicted(self, source: Path, calibration: Path | None) -> BenchRecord:
+        """Prediction of a run directory or an ONNX file, compiled for this board and array."""
+        from proprune_cli.config import CompileOptions
+        from proprune_cli.flow.build import build
+        from proprune_cli.measure.predicted import predict
+
+        where = None if calibration is None else str(calibration)
+        artifact = build(source, CompileOptions(board=self.board.name, array=self.array.name, calibration=where))
+        return predict(artifact, str(source), self.board, self.array)
 
     def cycles(self, layers: Sequence[LayerShape]) -> float:
         """Predicted engine cycles of one image."""
@@ -60,6 +89,10 @@ class LatencyModel(_OnBoard):
         """See `CostModel`."""
         return self.cycles(layers) / (self.array.clock_mhz * 1e3)
 
+    def figure(self, record: BenchRecord) -> float:
+        """Milliseconds of one image."""
+        return record.latency_ms
+
 
 @dataclass(frozen=True)
 class EnergyModel(_OnBoard):
@@ -76,6 +109,12 @@ class EnergyModel(_OnBoard):
         """See `CostModel`. Memory traffic is every layer's weights and tensors once."""
         cycles, macs = self.cycles(layers), float(sum(layer.macs for layer in layers))
         return predict_energy(self.board, self.array, Work(cycles, macs, _ddr_bytes(layers))).energy_mj
+
+    def figure(self, record: BenchRecord) -> float:
+        """Millijoules of one image."""
+        if record.energy_mj is None:
+            raise AssertionError("the models predict the energy of every artifact")
+        return record.energy_mj
 
 
 def shapes_of(layers: Sequence[LayerShape]) -> Shapes:

@@ -1,7 +1,7 @@
 """Pruning with hardware in the loop: the chosen board's model counts the budget; the compiled result is checked.
 
-While channels are chosen, thousands of networks are weighed by their layer shapes alone. Afterwards the one network
-that came of it is compiled, and the timing model walks its program: that figure is compared with the budget.
+While channels are chosen, thousands of networks are weighed by their layer shapes alone. The one network that came of
+it is compiled, the timing model walks its program, and the choice is made anew until that figure keeps to the budget.
 """
 
 from __future__ import annotations
@@ -78,33 +78,16 @@ def prune(
 def _check(options: PruneOptions, out: Path, model: LatencyModel | EnergyModel) -> BudgetCheck:
     from proprune_cli.prune.run_shapes import shapes_of_run
 
-    compiled, models = _predicted(options, out, None, model.unit)
-    dense, _ = _predicted(options, out / "dense.onnx", out / "calibration.npy", model.unit)
+    compiled = model.predicted(out, None)
+    dense = model.figure(model.predicted(out / "dense.onnx", out / "calibration.npy"))
     return BudgetCheck(
         unit=model.unit,
         limit=options.budget.value if options.budget.absolute else options.budget.value * dense,
         by_shapes=model.cost(shapes_of_run(out)),
-        compiled=compiled,
+        compiled=model.figure(compiled),
         dense=dense,
         chosen_by=model.name,
-        checked_by=models,
+        checked_by=compiled.model,
         board=options.board,
         array=model.array.name,
     )
-
-
-def _predicted(options: PruneOptions, source: Path, calibration: Path | None, unit: str) -> tuple[float, str]:
-    """The timing or energy model's figure of a compiled network, and the models' names."""
-    from proprune_cli.accel.array import load_array
-    from proprune_cli.accel.boards import load_board
-    from proprune_cli.config import CompileOptions
-    from proprune_cli.flow.build import build
-    from proprune_cli.measure.predicted import predict
-
-    where = None if calibration is None else str(calibration)
-    artifact = build(source, CompileOptions(board=options.board, array=options.array, calibration=where))
-    board = load_board(options.board)
-    record = predict(artifact, str(source), board, load_array(artifact.program.array))
-    figure = record.latency_ms if unit == "ms" else record.energy_mj
-    assert figure is not None, "the models predict latency and energy of every artifact"
-    return figure, str(record.model)

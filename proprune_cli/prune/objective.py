@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 @dataclass(frozen=True)
 class LayerShape:
@@ -39,6 +42,19 @@ class CostModel(Protocol):
 
     def cost(self, layers: Sequence[LayerShape]) -> float:
         """Figure for the whole network; must not grow when channels are removed by whole groups of the array."""
+        ...
+
+
+@runtime_checkable
+class CompiledModel(CostModel, Protocol):
+    """A cost model that also knows what a whole network costs once it is compiled."""
+
+    def compiled(self, network: bytes, images: NDArray[np.float32]) -> float:
+        """Figure of a network in ONNX; ``images`` are calibration images, float32 [N, C, H, W].
+
+        Raises:
+            ProPruneError: it cannot be compiled.
+        """
         ...
 
 

@@ -14,14 +14,16 @@ import torch
 from torch import nn
 
 from proprune_cli.errors import InputError, UsageError
+from proprune_cli.prune.compiled_budget import within
 from proprune_cli.prune.data import Dataset
 from proprune_cli.prune.dependencies import analyse
 from proprune_cli.prune.device import on_device
+from proprune_cli.prune.export import to_onnx
 from proprune_cli.prune.loop import CHECKPOINT, evaluate, train
 from proprune_cli.prune.methods import Job, Method, Training, method_named
 from proprune_cli.prune.methods.base import Slices
-from proprune_cli.prune.objective import CostModel
-from proprune_cli.prune.options import PruneOptions
+from proprune_cli.prune.objective import CompiledModel, CostModel
+from proprune_cli.prune.options import Budget, PruneOptions
 from proprune_cli.prune.progress import Progress
 from proprune_cli.prune.result import GroupRow, LayerRow, NetworkFigures
 from proprune_cli.prune.saliency import saliency
@@ -33,6 +35,8 @@ from proprune_cli.prune.workspace import Stage, Workspace
 
 _WEIGHTS = "weights.safetensors"
 _REPORT = "report.json"
+_COMPILE_IMAGES = 8
+"""Calibration images where only the time of the compiled network counts."""
 
 
 @dataclass
@@ -72,6 +76,8 @@ class Phases:
     """Whatever decides the outcome of every stage."""
     peak: float
     """Peak learning rate of dense training."""
+    limit: float | None = None
+    """What the compiled network may cost, where the budget counts predicted milliseconds or millijoules."""
 
     @property
     def device(self) -> torch.device:
@@ -172,11 +178,36 @@ class Phases:
 
         return would_go
 
-    def cut(self, name: str, model: nn.Module, options: PruneOptions) -> Cut:
-        """Prune ``model`` as ``options`` say, in the stage ``name``."""
+    def cut(self, name: str, model: nn.Module, options: PruneOptions, *, last: bool = True) -> Cut:
+        """Prune ``model`` as ``options`` say, in the stage ``name``; for the ``last`` time: within the limit."""
         name_of_cost = None if self.cost_model is None else self.cost_model.name
-        inputs = {**removal_key(options), "cost_model": name_of_cost}
-        return self.reduce(name, model, inputs, lambda: self.prune(model, options))
+        limit = self.limit if last else None
+        inputs = {**removal_key(options), "cost_model": name_of_cost, "limit": limit}
+        return self.reduce(
+            name, model, inputs, lambda: self.prune(model, options) if limit is None else self.within(model, options)[0]
+        )
+
+    def within(self, model: nn.Module, options: PruneOptions) -> tuple[Shrunk, Budget]:
+        """`prune`, tightened or loosened until the compiled network keeps to the limit; and the budget that did it."""
+        if self.limit is None:
+            raise AssertionError("there is a limit")
+        return within(
+            self.limit,
+            options.budget,
+            lambda budget: self.prune(model, replace(options, budget=budget)),
+            lambda shrunk: self.compiled(shrunk.model),
+        )
+
+    def compiled(self, model: nn.Module) -> float:
+        """What a network costs once it is compiled.
+
+        Raises:
+            ProPruneError: it cannot be exported or compiled.
+        """
+        if not isinstance(self.cost_model, CompiledModel):
+            raise AssertionError("only a model that compiles sets a limit")
+        images = self.data.calibration_images(_COMPILE_IMAGES)
+        return self.cost_model.compiled(to_onnx(model, self.example, "network"), images)
 
     def reduce(self, name: str, model: nn.Module, key: dict[str, Any], make: Callable[[], Shrunk]) -> Cut:
         """Make a smaller network of ``model`` in the stage ``name``, keyed by its weights and by ``key``."""

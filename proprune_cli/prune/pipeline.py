@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import io
+import json
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import torch
 
 from proprune_cli.errors import InputError
 from proprune_cli.prune.batches import derived_seed
+from proprune_cli.prune.budget import as_share
+from proprune_cli.prune.compiled_budget import without_zeros
 from proprune_cli.prune.data import Dataset, load_data
 from proprune_cli.prune.device import reproducible, require_device
 from proprune_cli.prune.export import to_onnx
@@ -21,9 +24,9 @@ from proprune_cli.prune.freezing import freezing_hooks
 from proprune_cli.prune.loop import default_rate
 from proprune_cli.prune.methods import method_named
 from proprune_cli.prune.models import build_model
-from proprune_cli.prune.objective import CostModel
+from proprune_cli.prune.objective import CompiledModel, CostModel
 from proprune_cli.prune.options import PREDICTED, Budget, PruneOptions
-from proprune_cli.prune.phases import Network, Phases, fingerprint, json_bytes, must
+from proprune_cli.prune.phases import Network, Phases, fingerprint, json_bytes, must, removal_key
 from proprune_cli.prune.progress import Progress, SilentProgress
 from proprune_cli.prune.result import PruneResult
 from proprune_cli.prune.saved import SOURCE_ONNX, Architecture, save_network
@@ -89,8 +92,9 @@ class _Run:
         self.budget = str(options.budget)
         if cost_model is not None and options.budget.kind in PREDICTED:
             out.record("cost model", {"name": cost_model.name, "unit": cost_model.unit})
-        options = resolved(self.dense, self.data.in_channels, self.data.size, options, cost_model)
-        self.options = options
+        compiled = options.budget.kind in PREDICTED and isinstance(cost_model, CompiledModel)
+        if not compiled:
+            options = resolved(self.dense, self.data.in_channels, self.data.size, options, cost_model)
         self.phases = Phases(
             options=options,
             data=self.data,
@@ -107,6 +111,31 @@ class _Run:
             },
             peak=default_rate(self.dense, options.train),
         )
+        if compiled:
+            self.phases = self._limited(self.phases)
+        self.options = self.phases.options
+
+    def _limited(self, phases: Phases) -> Phases:
+        """The limit that the compiled network has to keep to, and the share of layer shapes' cost that will.
+
+        Raises:
+            InputError: the dense network is within the budget, or no choice is.
+        """
+        options, unit = phases.options, "" if self.cost_model is None else self.cost_model.unit
+        key = {**phases.base, **removal_key(options), "cost_model": self.cost_model and self.cost_model.name}
+        stage = self.out.stage("budget", key)
+        if not stage.done:
+            dense = without_zeros(self.dense)
+            full = phases.compiled(dense)
+            share = as_share(options.budget, full, unit)
+            limited = replace(phases, limit=share.value * full)
+            if method_named(options.method)[0].importance is not None:
+                share = limited.within(dense, replace(options, budget=share))[1]
+            stage.write("budget.json", json_bytes({"limit": limited.limit, "share": share.value}))
+            stage.commit()
+        found = json.loads(must(stage.read("budget.json"), "budget"))
+        budget = Budget(options.budget.kind, found["share"])
+        return replace(phases, limit=found["limit"], options=replace(options, budget=budget))
 
     def all(self) -> PruneResult:
         """Every phase, each skipped where an earlier process finished it."""

@@ -30,7 +30,8 @@ def iterative(phases: Phases, start: Fresh) -> Outcome:
         budget = _partial(options.budget, number / rounds, 1.0 if done is None else _remaining(options.budget, done))
         # Rounds multiply: a floor for each of them whose product is the floor that was asked for.
         part = replace(options, budget=budget, min_keep=options.min_keep ** (1 / rounds))
-        cut = phases.cut(f"prune-{number}" if number < rounds else "prune", model, part)
+        last = number == rounds
+        cut = phases.cut("prune" if last else f"prune-{number}", model, part, last=last)
         done = cut.shrunk if done is None else combine(done, cut.shrunk, options.budget.kind)
         figures = cut.figures
         epochs = options.tuning_epochs * number // rounds - options.tuning_epochs * (number - 1) // rounds

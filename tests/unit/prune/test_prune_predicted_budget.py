@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from proprune_cli.errors import InputError, UsageError
 from proprune_cli.flow.cost_models import cost_model
 from proprune_cli.flow.prune import prune
 from proprune_cli.prune import Budget, PruneOptions, TrainOptions
+from proprune_cli.prune.compiled_budget import within, without_zeros
 from proprune_cli.prune.count import CostTable
 from proprune_cli.prune.dependencies import analyse
 from proprune_cli.prune.models import build_model
@@ -83,6 +86,33 @@ def test_a_dense_network_within_the_budget_is_said_to_be() -> None:
         prune_network(model, 1, (28, 28), options, cost_model("ms", "pynq-z2", None))
 
 
+@pytest.mark.parametrize("wrong_by", [0.7, 0.9, 1.0, 1.1, 1.5])
+@pytest.mark.parametrize("grain", [0.001, 0.05])
+def test_the_share_is_adjusted_until_the_compiled_network_keeps_to_the_limit(wrong_by: float, grain: float) -> None:
+    """The choice counts 100 times its share, in steps; the compiled network takes ``wrong_by`` times as much, and 3."""
+    tried: list[float] = []
+
+    def prune_by(budget: Budget) -> float:
+        tried.append(budget.value)
+        return 100 * grain * math.floor(budget.value / grain)
+
+    found, budget = within(50.0, Budget("ms", 0.5), prune_by, lambda shapes: wrong_by * shapes + 3)
+    assert (0.97 if grain < 0.01 else 0.9) * 50 <= wrong_by * found + 3 <= 50
+    assert prune_by(budget) == found and len(tried) <= 6
+
+
+def test_where_no_share_keeps_to_the_limit_the_smallest_network_is_given() -> None:
+    found, _ = within(50.0, Budget("ms", 0.5), lambda budget: max(budget.value, 0.4), lambda share: 200 * share)
+    assert found == 0.4
+
+
+def test_a_copy_without_zeros_leaves_the_network_alone() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    nn.init.zeros_(model[1].weight)
+    copy = without_zeros(model)
+    assert all(bool((p != 0).all()) for p in copy.parameters()) and not bool(model[1].weight.any())
+
+
 def test_a_run_is_checked_on_the_compiled_network(tmp_path: Path) -> None:
     options = PruneOptions(
         model="resnet8",
@@ -96,8 +126,7 @@ def test_a_run_is_checked_on_the_compiled_network(tmp_path: Path) -> None:
         train=TrainOptions(threads=1, batch=256),
     )
     result, check = prune(options, tmp_path / "run")
-    assert check is not None and check.unit == "ms" and result.achieved <= 0.6
-    assert check.compiled < check.dense
-    assert check.compiled == pytest.approx(check.limit, rel=0.15)
-    assert json.loads((tmp_path / "run/predicted.json").read_text())["met"] == check.met
+    assert check is not None and check.unit == "ms" and result.achieved < 1
+    assert 0.9 * check.limit < check.compiled <= check.limit and check.limit == pytest.approx(0.6 * check.dense)
+    assert json.loads((tmp_path / "run/predicted.json").read_text())["met"]
     assert "predicted by" in str(check)
