@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,11 +19,10 @@ from proprune_cli.prune.batches import Batches
 from proprune_cli.prune.device import CPU, device_of, wait_for
 from proprune_cli.prune.hooks import EpochEnd, HookState, Step, TrainHook, TrainRun
 from proprune_cli.prune.methods.base import option
-from proprune_cli.prune.partial import can_be_partial, partial_forward
+from proprune_cli.prune.partial import partial_forward, saves_time
 
-Layer = nn.Conv2d | nn.Linear
-WORTH = 0.2
-"""Share of frozen neurons from which on leaving their gradients out saves time; picking rows costs a little."""
+Layer = nn.Conv2d | nn.Linear | nn.BatchNorm2d
+"""Its output channels are neurons; the published code counts those of norms too (EIDOSLAB/NEq)."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,13 @@ class _Watched:
     velocity: torch.Tensor | None = None
     frozen: torch.Tensor | None = None
     """bool [neurons]; None: none."""
+    parameters: list[nn.Parameter] = field(init=False)
+    """Those that learn."""
     kept: tuple[torch.Tensor, list[tuple[nn.Parameter, torch.Tensor]]] | None = None
     """Indices of frozen rows, and the rows."""
+
+    def __post_init__(self) -> None:
+        self.parameters = [p for p in self.layer.parameters(recurse=False) if p.requires_grad]
 
 
 class Equilibrium(TrainHook):
@@ -57,8 +61,9 @@ class Equilibrium(TrainHook):
 
     At the end of epoch t, for each neuron: φ_t = cosine of its outputs on held-out images now and one epoch ago,
     v_t = (φ_t - φ_{t-1}) - μ·v_{t-1}; it is frozen in the next epoch while |v_t| ≤ ε. Weights and biases of frozen
-    neurons of convolutions and fully connected layers keep their bytes. A layer of which all neurons are frozen has no
-    weight gradient at all, and if nothing before it learns, its input has none either. Must be the last hook of a run.
+    neurons of convolutions, fully connected layers and batch norms keep their bytes. A layer of which all neurons are
+    frozen has no weight gradient at all, and if nothing before it learns, its input has none either. Must be the last
+    hook of a run.
     """
 
     name = "neq"
@@ -77,7 +82,7 @@ class Equilibrium(TrainHook):
         self._watched = {
             name: _Watched(module)
             for name, module in run.model.named_modules()
-            if isinstance(module, nn.Conv2d | nn.Linear) and isinstance(module._parameters.get("weight"), nn.Parameter)  # pyright: ignore[reportPrivateUsage]
+            if isinstance(module, Layer) and _learns(module)
         }
         self._device = device_of(run.model)
         validation = run.data.validation
@@ -141,7 +146,8 @@ class Equilibrium(TrainHook):
                 found[name] = rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-12)
                 watched = self._watched[name]
                 weight = watched.layer.weight
-                watched.macs = weight.numel() // weight.shape[0] * math.prod(output.shape[1:])
+                per_output = 0 if isinstance(watched.layer, nn.BatchNorm2d) else weight.numel() // weight.shape[0]
+                watched.macs = per_output * math.prod(output.shape[1:])
 
             return watch
 
@@ -161,7 +167,7 @@ class Equilibrium(TrainHook):
         frozen, layer = watched.frozen, watched.layer
         if frozen is None or not bool(frozen.any()):
             return
-        parameters: list[nn.Parameter] = [p for p in layer._parameters.values() if p is not None]  # pyright: ignore[reportPrivateUsage]
+        parameters = watched.parameters
         gone, active = frozen.nonzero().flatten(), (~frozen).nonzero().flatten()
         for parameter in parameters:
             for value in run.optimiser.state.get(parameter, {}).values():
@@ -172,27 +178,27 @@ class Equilibrium(TrainHook):
                 parameter.requires_grad_(False)
             return
         watched.kept = (gone, [(p, p.detach().index_select(0, gone)) for p in parameters])
-        if _saves(layer, frozen):
+        if not isinstance(layer, nn.BatchNorm2d) and _saves(layer, frozen):
             layer.__dict__["forward"] = partial_forward(layer, active)
 
     def _release(self, watched: _Watched) -> None:
         watched.kept = None
         watched.layer.__dict__.pop("forward", None)
-        for parameter in watched.layer.parameters(recurse=False):
+        for parameter in watched.parameters:
             parameter.requires_grad_(True)
 
     def _record(self, epoch: int) -> None:
         """Back-propagation of the epoch that is over: multiply-accumulates per image, and seconds."""
-        own = {p for w in self._watched.values() for p in w.layer.parameters(recurse=False)}
-        # Norms learn on, so that with them every layer but the first needs a gradient to its input.
-        norms = self._run is not None and any(p not in own for p in self._run.model.parameters())
+        own = {p for w in self._watched.values() for p in w.parameters}
+        # Where other modules learn, every layer but the first needs a gradient to its input.
+        others = self._run is not None and any(p.requires_grad and p not in own for p in self._run.model.parameters())
         done, full, learning = 0, 0, False
         for position, watched in enumerate(self._watched.values()):
             frozen = 0.0 if watched.frozen is None else float(watched.frozen.float().mean())
             full += watched.macs * (1 if position == 0 else 2)
             saves = frozen if watched.frozen is not None and _saves(watched.layer, watched.frozen) else 0.0
             done += round(watched.macs * (1 - saves)) + (watched.macs if learning else 0)
-            learning = learning or norms or frozen < 1.0
+            learning = learning or others or frozen < 1.0
         neurons = sum(w.layer.weight.shape[0] for w in self._watched.values())
         still = sum(0 if w.frozen is None else int(w.frozen.sum()) for w in self._watched.values())
         self._epochs.append(
@@ -238,7 +244,13 @@ class Equilibrium(TrainHook):
         return {"backward_macs_share": round(share, 4), "epochs": self._epochs} if self._epochs else {}
 
 
+def _learns(layer: Layer) -> bool:
+    """Whether its weight is a parameter of its own, not computed, that the user has not frozen."""
+    weight = layer._parameters.get("weight")  # pyright: ignore[reportPrivateUsage]
+    return weight is not None and weight.requires_grad
+
+
 def _saves(layer: Layer, frozen: torch.Tensor) -> bool:
     """Whether the gradients of frozen neurons are left out, and not only unused."""
-    share = float(frozen.float().mean())
-    return share == 1.0 or (share >= WORTH and can_be_partial(layer))
+    active = int((~frozen).sum())
+    return active == 0 or saves_time(layer, active)

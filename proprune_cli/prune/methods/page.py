@@ -44,13 +44,14 @@ with no more multiply-accumulates. Of a network from `guided` or `binary`, those
 FREEZE = """## Freezing neurons at equilibrium
 
 `--freeze neq` joins fine-tuning after any importance, and the training of any other method. At the end of each epoch
-the outputs of each neuron of convolutions and fully connected layers on a few held-out images are compared with those
-of one epoch ago: φ is their cosine, v = Δφ - μ·v_prev, and the neuron is frozen in the next epoch while |v| ≤ ε
-(Bragagnolo et al. 2022, "To update or not to update? Neurons at equilibrium in deep models"). Where a fifth or more of
-a layer is frozen, the weight gradients of its frozen neurons are not computed, which saves time and not only operations
-on paper. Frozen weights keep their bytes. `stages/finetune/report.json` of the run (`stages/regularised/report.json`
-under `training`) holds for each epoch the share of frozen neurons, the multiply-accumulates of back-propagation per
-image, and its seconds.
+the outputs of each neuron (of convolutions, fully connected layers and batch norms) on a few held-out images are
+compared with those of one epoch ago: φ is their cosine, v = Δφ - μ·v_prev, and the neuron is frozen in the next epoch
+while |v| ≤ ε (Bragagnolo et al. 2022, "To update or not to update? Neurons at equilibrium in deep models"). Where that
+leaves out whole blocks of 16 channels and a fifth of a layer, the weight gradients of its frozen neurons are not
+computed, which saves time and not only operations on paper: on layers of 64 and more channels, that is (`python -m
+benchmarks freezing`). Frozen weights keep their bytes. `stages/finetune/report.json` of the run
+(`stages/regularised/report.json` under `training`) holds for each epoch the share of frozen neurons, the
+multiply-accumulates of back-propagation per image, and its seconds.
 
 """
 

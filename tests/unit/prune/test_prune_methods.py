@@ -27,7 +27,7 @@ from proprune_cli.prune.methods.serene import NeuronSensitivity
 from proprune_cli.prune.methods.swd import SelectiveDecay, SwdOptions
 from proprune_cli.prune.models import build_model
 from proprune_cli.prune.neq import Equilibrium, NeqOptions
-from proprune_cli.prune.partial import partial_forward
+from proprune_cli.prune.partial import partial_forward, saves_time
 from proprune_cli.prune.progress import SilentProgress
 from proprune_cli.prune.saliency import saliency
 from proprune_cli.prune.trace import example_input
@@ -304,9 +304,11 @@ def test_a_partial_backward_pass_gives_the_same_gradients_for_active_rows(
         assert bool((mine[[1, 4, 5, 6]] == 0).all())
 
 
-def test_frozen_neurons_keep_their_bytes_and_cost_no_gradient(data: Dataset) -> None:
-    model = lenet()
+@pytest.mark.parametrize("name", ["lenet5?widths=6,32,64", "resnet8?widths=8,16,32"])
+def test_frozen_neurons_keep_their_bytes_and_cost_no_gradient(data: Dataset, name: str) -> None:
+    model = build_model(name, 1, 10, (16, 16))
     run_epochs(model, data, [], epochs=2)
+    model.get_parameter("conv1.weight").requires_grad_(False)
 
     class Watch(TrainHook):
         """Copies of the weights before each epoch."""
@@ -324,17 +326,26 @@ def test_frozen_neurons_keep_their_bytes_and_cost_no_gradient(data: Dataset) -> 
     report = hook.report()
     assert [e["frozen"] for e in report["epochs"][:2]] == [0.0, 0.0]
     assert max(e["frozen"] for e in report["epochs"]) > 0.2
-    assert report["backward_macs_share"] < 0.98
+    assert report["backward_macs_share"] < 0.98 or "resnet8" in name  # too narrow for blocks of channels
     compared = 0
     for before, after in zip(watch.frozen[:-1], watch.frozen[1:], strict=True):
         for name, frozen in before["masks"].items():
-            for leaf in ("weight", "bias"):
+            for leaf in {"weight", "bias"} & {n for n, _ in model.get_submodule(name).named_parameters()}:
                 old, new = before["weights"][f"{name}.{leaf}"], after["weights"][f"{name}.{leaf}"]
                 assert torch.equal(old[frozen], new[frozen])
                 compared += int(frozen.sum())
     assert compared > 0
-    assert all(p.requires_grad for p in model.parameters())
+    assert {n for n, p in model.named_parameters() if not p.requires_grad} == {"conv1.weight"}
     assert all("forward" not in m.__dict__ for m in model.modules())
+
+
+@pytest.mark.parametrize(
+    ("layer", "active", "saves"),
+    [(nn.Conv2d(8, 16, 3), 1, False), (nn.Conv2d(8, 64, 3), 32, True), (nn.Conv2d(8, 64, 3), 49, False),
+     (nn.Linear(8, 100), 80, True), (nn.Conv2d(64, 64, 3, groups=64), 16, False)],
+)  # fmt: skip
+def test_gradients_are_left_out_by_whole_blocks(layer: nn.Conv2d | nn.Linear, active: int, saves: bool) -> None:
+    assert saves_time(layer, active) == saves
 
 
 @pytest.mark.parametrize(
