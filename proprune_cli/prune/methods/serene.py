@@ -47,7 +47,8 @@ class NeuronSensitivity(TrainHook):
         self._layers: dict[str, nn.Conv2d | nn.Linear] = {}
         self._edges: dict[str, GradientEdge] = {}
         self._active: dict[str, torch.Tensor] = {}
-        self._factors: dict[str, torch.Tensor] = {}
+        self.sensitivity: dict[str, torch.Tensor] = {}
+        """S_n as last measured, by layer: float32 [filters]."""
         self._handles: list[RemovableHandle] = []
         self._steps = 1
 
@@ -81,8 +82,7 @@ class NeuronSensitivity(TrainHook):
         # Counted from the start of an epoch, so that a resumed run measures at the same steps.
         if step.number % self._steps % self._every:
             return
-        sensitivity = self._active if self._mode == "local" else self._by_gradients(step.outputs)
-        self._factors = {name: 1.0 - self._lam * (1.0 - s).clamp_min(0.0) for name, s in sensitivity.items()}
+        self.sensitivity = dict(self._active) if self._mode == "local" else self._by_gradients(step.outputs)
 
     def _by_gradients(self, outputs: torch.Tensor) -> dict[str, torch.Tensor]:
         edges = list(self._edges.values())
@@ -104,8 +104,9 @@ class NeuronSensitivity(TrainHook):
     def after_step(self, step: Step) -> None:  # noqa: ARG002
         """Shrink the weights of insensitive neurons."""
         with torch.no_grad():
-            for name, factor in self._factors.items():
+            for name, sensitivity in self.sensitivity.items():
                 weight = self._layers[name].weight
+                factor = 1.0 - self._lam * (1.0 - sensitivity).clamp_min(0.0)
                 weight.mul_(factor.view(-1, *[1] * (weight.ndim - 1)))
 
 

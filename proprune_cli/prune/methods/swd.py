@@ -15,7 +15,12 @@ from proprune_cli.prune.methods.l1 import l1
 
 @dataclass(frozen=True)
 class SwdOptions:
-    """Options of `swd`."""
+    """Options of `swd`.
+
+    ``a_max`` is large because the rate, which multiplies the decay, falls to 0 in a one-cycle schedule: with 10⁵ the
+    weights are still there when they are cut (resnet8 on the digits, half of the operations, three seeds: 36 % accuracy
+    on the validation images; 10⁶: 96.7 %; 10⁸: 98.6 %).
+    """
 
     a_min: float = option(0.1, "factor of the extra decay at the first step", low=1e-9)
     a_max: float = option(1e8, "factor of the extra decay at the last step", low=1e-9)
