@@ -74,7 +74,7 @@ class Equilibrium(TrainHook):
         self._run: TrainRun | None = None
         self._images, self._device = torch.empty(0), CPU
         self._epochs: list[dict[str, Any]] = []
-        self._began, self._seconds = 0.0, 0.0
+        self._began, self._seconds = (0.0, 0.0), (0.0, 0.0)
 
     def attach(self, run: TrainRun) -> None:
         """Outputs of the network before the first epoch."""
@@ -101,12 +101,13 @@ class Equilibrium(TrainHook):
     def before_backward(self, step: Step) -> None:  # noqa: ARG002
         """Time the backward pass."""
         wait_for(self._device)
-        self._began = time.perf_counter()
+        self._began = _clocks()
 
     def after_backward(self, step: Step) -> None:  # noqa: ARG002
         """Time the backward pass."""
         wait_for(self._device)
-        self._seconds += time.perf_counter() - self._began
+        wall, cpu = _clocks()
+        self._seconds = (self._seconds[0] + wall - self._began[0], self._seconds[1] + cpu - self._began[1])
 
     def after_step(self, step: Step) -> None:  # noqa: ARG002
         """Momentum and decay have moved frozen rows: put them back."""
@@ -207,10 +208,11 @@ class Equilibrium(TrainHook):
                 "frozen": still / max(1, neurons),
                 "backward_macs": done,
                 "full_backward_macs": full,
-                "backward_seconds": round(self._seconds, 3),
+                "backward_seconds": round(self._seconds[0], 3),
+                "backward_cpu_seconds": round(self._seconds[1], 3),
             }
         )
-        self._seconds = 0.0
+        self._seconds = (0.0, 0.0)
 
     def state(self) -> HookState:
         """Velocities and masks; the outputs follow from the weights."""
@@ -242,6 +244,11 @@ class Equilibrium(TrainHook):
         full = sum(e["full_backward_macs"] for e in self._epochs)
         share = done / full if full else math.nan
         return {"backward_macs_share": round(share, 4), "epochs": self._epochs} if self._epochs else {}
+
+
+def _clocks() -> tuple[float, float]:
+    """Seconds on the wall, and seconds of all threads of this process, which other processes do not lengthen."""
+    return time.perf_counter(), time.process_time()
 
 
 def _learns(layer: Layer) -> bool:
