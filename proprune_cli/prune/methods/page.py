@@ -51,7 +51,7 @@ leaves out whole blocks of 16 channels and a fifth of a layer, the weight gradie
 computed, which saves time and not only operations on paper: on layers of 64 and more channels, that is (`python -m
 benchmarks freezing`). Frozen weights keep their bytes. `stages/finetune/report.json` of the run
 (`stages/regularised/report.json` under `training`) holds for each epoch the share of frozen neurons, the
-multiply-accumulates of back-propagation per image, and its seconds.
+multiply-accumulates of back-propagation per image, and its seconds, on the wall and of the CPU.
 
 """
 
