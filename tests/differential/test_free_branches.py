@@ -74,6 +74,24 @@ def test_executors_agree_where_a_dropped_channel_is_not_zero(fill: float) -> Non
     assert differing_bytes(graph, program, images()) == AGREE
 
 
+@pytest.mark.filterwarnings("ignore")
+@KEEPING
+@pytest.mark.parametrize(
+    "step", [nn.Softmax(dim=1), nn.Upsample(scale_factor=1.5, mode="bilinear")], ids=["over channels", "per channel"]
+)
+@pytest.mark.parametrize("fill", [0.0, 0.3])
+def test_executors_agree_where_the_host_computes_between_the_blocks(
+    survivors: Survivors, step: nn.Module, fill: float
+) -> None:
+    """A step of the host reads the stream in the order of the model, whatever order its planes have."""
+    model = FreeResNet(survivors, (40, 72), fill=fill)
+    model.blocks = nn.Sequential(*model.blocks[:2], step, *model.blocks[2:])
+    graph = quantised(model)
+    program, _ = lower(graph, load_array("z7020-256"), MEMORY)
+    assert program.host_steps
+    assert differing_bytes(graph, program, images()) == AGREE
+
+
 @KEEPING
 def test_moving_channels_changes_no_code_of_any_other_tensor(survivors: Survivors) -> None:
     graph = quantised(FreeResNet(survivors, (40, 72)))

@@ -50,7 +50,11 @@ class KnapsackOptions:
         "what a structure is worth: its norm over its layer's largest, or the loss",
         choices=("l1", "l2", "taylor"),
     )
-    steps: int = option(1, "steps in which the budget is tightened, each fine-tuned for its part of the epochs", low=1)
+    steps: int = option(
+        1,
+        "steps in which the budget is tightened, each fine-tuned for its part of the epochs; several at a constant rate",
+        low=1,
+    )
     rtol: float = option(
         0.0,
         "a step counts while the validation accuracy is at least this share of the dense network's",
@@ -155,7 +159,9 @@ def _training(job: Job, options: KnapsackOptions) -> Training:
         shares = {name: float(a / b) if b else 1.0 for name, a, b in zip(structures.resources, left, full, strict=True)}
         return Chosen(structures.masks(solution.keep), shares, solution.gap)
 
-    return Training([KnapsackSteps(chosen, job.model, job.data, options.steps, options.rtol)])
+    # A rate that falls to 0 would leave the last steps, which prune the most, nothing to learn with.
+    train = {"schedule": "constant"} if options.steps > 1 else {}
+    return Training([KnapsackSteps(chosen, job.model, job.data, options.steps, options.rtol)], train=train)
 
 
 METHOD = Method(
