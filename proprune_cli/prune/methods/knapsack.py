@@ -52,7 +52,7 @@ class KnapsackOptions:
     )
     steps: int = option(
         1,
-        "steps in which the budget is tightened, each fine-tuned for its part of the epochs; several at a constant rate",
+        "steps in which the budget is tightened, each fine-tuned for its share of epochs; several at a constant rate",
         low=1,
     )
     rtol: float = option(
