@@ -48,7 +48,7 @@ the outputs of each neuron (of convolutions, fully connected layers and batch no
 compared with those of one epoch ago: φ is their cosine, v = Δφ - μ·v_prev, and the neuron is frozen in the next epoch
 while |v| ≤ ε (Bragagnolo et al. 2022, "To update or not to update? Neurons at equilibrium in deep models"). Where that
 leaves out whole blocks of 16 channels and a fifth of a layer, the weight gradients of its frozen neurons are not
-computed, which saves time and not only operations on paper: on layers of 64 and more channels, that is (`python -m
+computed, which saves time and not only operations on paper, the more the wider the layers are (`python -m
 benchmarks freezing`). Frozen weights keep their bytes. `stages/finetune/report.json` of the run
 (`stages/regularised/report.json` under `training`) holds for each epoch the share of frozen neurons, the
 multiply-accumulates of back-propagation per image, and its seconds, on the wall and of the CPU.
