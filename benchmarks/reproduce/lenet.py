@@ -157,7 +157,7 @@ def _run(bench: Bench, method: str, seed: int) -> dict[str, Any]:
             method=method,
             epochs=bench.pick(30, 20, 1),
             finetune_epochs=bench.pick(1000, 120, 2),
-            thin=seed == 0 and bench.scale == "full",
+            thin=seed == 0 and bench.scale != "smoke",
             seed=seed,
             train=TrainOptions(batch=100, weight_decay=0.0, threads=bench.threads, device=bench.device, augment="none"),
         ),

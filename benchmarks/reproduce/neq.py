@@ -10,9 +10,9 @@ from proprune_cli.prune import PruneOptions, TrainOptions
 
 def main(bench: Bench) -> None:
     """Fine-tune the same pruned network with and without freezing neurons at equilibrium."""
-    # Twice as wide as usual, for narrow layers have no block of channels to leave out (`proprune_cli.prune.neq`).
-    model = bench.pick("resnet18", "resnet8?width=2", "resnet8")
-    data = bench.fashion(6000)
+    # Wide, for narrow layers have no block of channels to leave out (`proprune_cli.prune.partial`).
+    model = bench.pick("resnet18", "resnet8?width=4", "resnet8")
+    data = bench.fashion(4000)
     # With no neuron within ε, nothing is frozen; the seconds of back-propagation are then the full ones.
     settings = {"all neurons learn": "neq?eps=0", "NEq, ε 1e-3": "neq?eps=1e-3", "NEq, ε 1e-2": "neq?eps=1e-2"}
     rows: list[tuple[object, ...]] = []
@@ -23,8 +23,8 @@ def main(bench: Bench) -> None:
             data=data,
             data_dir=bench.data_dir,
             freeze=freeze,
-            epochs=bench.pick(100, 6, 1),
-            finetune_epochs=bench.pick(200, 15, 3),
+            epochs=bench.pick(100, 4, 1),
+            finetune_epochs=bench.pick(200, 12, 3),
             thin=name == "all neurons learn" and bench.scale != "smoke",
             train=TrainOptions(threads=bench.threads, device=bench.device),
         )
