@@ -35,7 +35,7 @@ class Network:
         neither die nor grow on their way through many layers.
         """
         torch.manual_seed(seed)
-        model = build_model(self.spec, self.channels, self.classes, self.size, per_pixel=True)
+        model = build_model(self.spec, self.channels, self.classes, self.size, gives="anything")
         norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
         for norm in norms:
             norm.momentum = 1.0  # the running statistics become those of the one batch

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from proprune_cli.prune.models import build_model
+from proprune_cli.prune.outputs import tensors_of
 
 INSTALL = "make peers, and build/peers on PYTHONPATH"
 
@@ -67,7 +68,7 @@ def build(name: str, seed: int = 0, settled: bool = True) -> tuple[nn.Module, in
     size = int(pixels)
     torch.manual_seed(seed)
     if path.startswith("zoo:"):
-        model = build_model(path[4:], 3, 10, size, per_pixel=True)
+        model = build_model(path[4:], 3, 10, size, gives="anything")
     else:
         module, _, function = path.partition(":")
         make = getattr(importlib.import_module(f"pytorchcv.models.{module}"), function)
@@ -102,7 +103,10 @@ def settle(model: nn.Module, size: int) -> None:
 
 
 def liveliness(model: nn.Module, size: int) -> float:
-    """How far outputs differ between images, over the largest output: near 0, a comparison would say nothing."""
+    """How far outputs differ between images, over the largest output: near 0, a comparison would say nothing.
+
+    Of several outputs the least lively counts.
+    """
     with torch.no_grad():
-        y = model(torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(2)))
-    return float((y - y.mean(0)).abs().max() / y.abs().max())
+        outputs = tensors_of(model(torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(2))))
+    return min(float((y - y.mean(0)).abs().max() / y.abs().max()) for y in outputs)

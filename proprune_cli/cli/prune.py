@@ -23,7 +23,12 @@ def command(
         str | None, typer.Option("--model", metavar="MODEL", help="Zoo name, package.module:factory, or net.onnx.")
     ] = None,
     data: Annotated[
-        str | None, typer.Option("--data", metavar="NAME|PATH", help="digits, fashion-mnist, …, an .npz, or a folder.")
+        str | None,
+        typer.Option(
+            "--data",
+            metavar="NAME|PATH",
+            help="digits, fashion-mnist, …, an .npz, a folder, or package.module:factory; see docs/your-own.md.",
+        ),
     ] = None,
     data_dir: Annotated[
         Path | None, typer.Option("--data-dir", metavar="DIR", help="Where the data set's files are.")
@@ -98,6 +103,10 @@ def command(
     multiple: Annotated[
         int | None, typer.Option("--multiple", metavar="N", help="Keep multiples of N channels.  [default: 8]")
     ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option("--exclude", metavar="MODULE", help="Leave this module's output channels alone; may be repeated."),
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option("--epochs", metavar="N", help="Epochs of dense training.  [default: 10]")
     ] = None,
@@ -106,6 +115,16 @@ def command(
     ] = None,
     batch: Annotated[int | None, typer.Option("--batch", metavar="N", help="Batch size.  [default: 128]")] = None,
     lr: Annotated[float | None, typer.Option("--lr", metavar="RATE", help="Peak learning rate.")] = None,
+    loss: Annotated[
+        str | None,
+        typer.Option(
+            "--loss", metavar="LOSS", help="package.module:name of outputs and targets.  [default: cross-entropy]"
+        ),
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option("--metric", metavar="METRIC", help="As --loss; larger is better.  [default: accuracy]"),
+    ] = None,
     device: Annotated[
         str | None, typer.Option("--device", metavar="NAME", help="Train on cpu, cuda or cuda:1.  [default: cpu]")
     ] = None,
@@ -130,6 +149,7 @@ def command(
       proprune prune --model resnet20 --data fashion-mnist --method guided --binary --out runs/r20g
       proprune prune --model lenet5 --data fashion-mnist --method 'serene?mode=lower&lam=1e-4' --out runs/lenet
       proprune prune --model mypackage.nets:make --data images.npz --out runs/mine
+      proprune prune --model nets:detector --data boxes:load --loss train:loss --metric train:precision --out runs/det
       proprune prune --config configs/runs/digits.yaml --out runs/digits
     """
     from proprune_cli.config import prune_options
@@ -154,12 +174,15 @@ def command(
         "scope": scope,
         "residual": residual,
         "multiple": multiple,
+        "exclude": tuple(exclude) if exclude else None,
         "epochs": epochs,
         "finetune_epochs": finetune_epochs,
         "thin": thin,
         "seed": seed,
         "train.batch": batch,
         "train.lr": lr,
+        "train.loss": loss,
+        "train.metric": metric,
         "train.device": device,
     }
     options = prune_options(config, given)
@@ -194,6 +217,8 @@ def _show(out: Path, result: PruneResult) -> None:
     ]
     table(("network", "MACs", "not zero", "weights", "not zero", "validation", "test"), rows)
     say()
+    if result.metric != "accuracy":
+        say(f"validation and test: 100 times the mean of {result.metric}")
     say(f"budget {result.budget}, reached {result.achieved:.3f}; pruned and masked network differ by at most "
         f"{result.verification_error:.1e}")  # fmt: skip
     for group in result.groups:

@@ -100,8 +100,8 @@ def _show(scan: Sensitivity) -> None:
     table(("group", "channels", *(f"{share:.1%}" for share in shares), f"within {POINTS:g}"), rows)
     say()
     say(
-        f"accuracy gained or lost, percentage points of {scan.accuracy:.2f} % on {scan.images} validation images, with "
-        f"that share of one group removed by {scan.method}; last column: the share that costs at most {POINTS:g}"
+        f"{scan.metric} gained or lost, percentage points of {scan.accuracy:.2f} % on {scan.images} validation images, "
+        f"with that share of one group removed by {scan.method}; last column: the share that costs at most {POINTS:g}"
     )
     for curve in scan.groups:
         if curve.reason:

@@ -98,7 +98,7 @@ def walk(model: nn.Module, traced: Traced, choices: dict[str, Reshapes]) -> Walk
                 walker.expose(found)
         walker.pin_inputs(node, f"the operator {node.op} has no channel rule")
     join_slices(walker)
-    for found in walker.all_labels(traced.output):
+    for found in (label for output in traced.outputs for label in walker.all_labels(output)):
         walker.expose(found)
         walker.pin(found.ids, "the network's output")
         walker.outputs.append(found.ids.reshape(-1))

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from proprune_cli.errors import UnsupportedError
+from proprune_cli.prune.outputs import difference, names_of, tensors_of
 
 OPSET = 18
 TOLERANCE = 1e-3
@@ -19,14 +20,17 @@ TOLERANCE = 1e-3
 
 
 def to_onnx(model: nn.Module, example: torch.Tensor, where: str = "model") -> bytes:
-    """ONNX bytes of ``model`` in eval mode: input ``input`` [batch, C, H, W], output ``output`` [batch, classes].
+    """ONNX bytes of ``model`` in eval mode: input ``input`` [batch, C, H, W], output ``output``.
 
-    The batch dimension is dynamic, weights are inside the file.
+    Several outputs are named by `proprune_cli.prune.outputs.names_of`. The batch dimension is dynamic, weights are
+    inside the file.
 
     Raises:
         UnsupportedError: torch cannot export the network, or ONNX Runtime computes something else from the file.
     """
     model = model.eval()
+    with torch.no_grad():
+        result = model(example)
     noise = io.StringIO()
     level = logging.getLogger("torch.onnx").level
     try:
@@ -39,7 +43,7 @@ def to_onnx(model: nn.Module, example: torch.Tensor, where: str = "model") -> by
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=["input"],
-                output_names=["output"],
+                output_names=names_of(result),
                 dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=65536)},),
                 verbose=False,
             )
@@ -55,22 +59,19 @@ def to_onnx(model: nn.Module, example: torch.Tensor, where: str = "model") -> by
     if program is None:
         raise UnsupportedError("torch exported nothing", where=where, remedy="update torch and onnxscript")
     data = program.model_proto.SerializeToString()
-    _compare(model, data, example, where)
+    _compare(tensors_of(result), data, example, where)
     return data
 
 
-def _compare(model: nn.Module, data: bytes, example: torch.Tensor, where: str) -> None:
+def _compare(expected: list[torch.Tensor], data: bytes, example: torch.Tensor, where: str) -> None:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.log_severity_level = 3
     session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    found = np.asarray(session.run(None, {"input": example.numpy()})[0])
-    with torch.inference_mode():
-        expected = model(example).numpy()
-    scale = float(np.abs(expected).max()) or 1.0
-    error = float(np.abs(found - expected).max()) / scale if found.shape == expected.shape else float("inf")
-    if not error <= TOLERANCE:
+    found = [torch.from_numpy(np.asarray(array)) for array in session.run(None, {"input": example.numpy()})]
+    error = difference(found, expected)
+    if error > TOLERANCE:
         raise UnsupportedError(
             f"the exported network differs from the original by {error:.2g} of the largest output",
             where=where,

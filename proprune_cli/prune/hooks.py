@@ -37,9 +37,9 @@ class Step:
     images: torch.Tensor
     """float32 [B, C, H, W]."""
     labels: torch.Tensor
-    """int64 [B]."""
-    outputs: torch.Tensor
-    """The network's output for ``images``, with its graph."""
+    """[B, …]: what `Dataset.targets` are."""
+    outputs: Any
+    """What the network gives for ``images``, with its graph: a tensor, or several."""
     loss: torch.Tensor
 
 
@@ -50,7 +50,7 @@ class EpochEnd:
     epoch: int
     loss: float
     validation_loss: float
-    """Mean cross-entropy on the held-out training images."""
+    """Mean on the held-out training images."""
     validation_accuracy: float
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as nnf
 from torch import nn
 
 from proprune_cli.errors import InputError
@@ -29,7 +28,7 @@ _WARM_UP = 0.2
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch: mean training loss, and percent right and mean loss on the held-out training images."""
+    """One epoch: mean training loss, and accuracy and mean loss on the held-out training images (see `Score`)."""
 
     loss: float
     validation_accuracy: float
@@ -60,25 +59,26 @@ class Score:
     """How a network does on a split."""
 
     accuracy: float
-    """Percent of images whose largest output is their class."""
+    """Percent of images whose largest output is their class, or 100 times the mean of the user's metric."""
     loss: float
-    """Mean cross-entropy."""
+    """Mean over the images."""
 
 
 def evaluate(model: nn.Module, data: Dataset, split: Split) -> Score:
-    """Accuracy and loss in eval mode, on the network's device."""
+    """Accuracy (or the user's metric) and loss in eval mode, on the network's device."""
     model.eval()
-    right, loss = 0, 0.0
+    task = data.task
+    score, loss = 0.0, 0.0
     with torch.inference_mode():
         for images, labels in Batches(data, split, 512, device=device_of(model)).in_order():
             outputs = model(images)
-            right += int((outputs.argmax(dim=1) == labels).sum())
-            loss += float(nnf.cross_entropy(outputs, labels, reduction="sum"))
-    return Score(100.0 * right / len(split), loss / len(split))
+            score += task.total_score(outputs, labels)
+            loss += float(task.loss(outputs, labels)) * len(labels)
+    return Score(100.0 * score / len(split), loss / len(split))
 
 
 def accuracy(model: nn.Module, data: Dataset, split: Split) -> float:
-    """Percent of images whose largest output is their class, in eval mode."""
+    """`Score.accuracy` in eval mode."""
     return evaluate(model, data, split).accuracy
 
 
@@ -173,7 +173,7 @@ def train_step(
     for group in run.optimiser.param_groups:
         group["lr"] = rate
     outputs = run.model(images)
-    loss = nnf.cross_entropy(outputs, labels, label_smoothing=run.options.label_smoothing)
+    loss = run.data.task.loss(outputs, labels, run.options.label_smoothing)
     run.optimiser.zero_grad(set_to_none=True)
     step = Step(number, rate, images, labels, outputs, loss)
     for hook in hooks:

@@ -15,7 +15,10 @@ from onnx import helper, numpy_helper
 from torch import fx, nn
 
 from proprune_cli.errors import InputError, UnsupportedError
+from proprune_cli.prune.outputs import difference, tensors_of
 
+_TOLERANCE = 1e-3
+"""Largest difference to ONNX Runtime, relative to the largest value of an output."""
 _SHAPE_ARITHMETIC = frozenset({"Gather", "Slice", "Squeeze", "Unsqueeze", "Concat", "Cast", "Identity", "Mul", "Add"})
 
 
@@ -74,7 +77,9 @@ def attributes(node: onnx.NodeProto) -> dict[str, Any]:
 
 
 def import_onnx(path: Path) -> nn.Module:
-    """Network of an ONNX file (one input [N, C, H, W], one output), with its weights, in eval mode.
+    """Network of an ONNX file with one input [N, C, H, W], with its weights, in eval mode.
+
+    It gives a tensor, or where the file has several outputs a tuple of them.
 
     Raises:
         InputError: the file is missing, damaged or no valid graph.
@@ -86,11 +91,11 @@ def import_onnx(path: Path) -> nn.Module:
     proto = _read(path)
     state = ImportState(where, *_facts(proto, where))
     inputs = [i for i in proto.graph.input if i.name not in state.constants]
-    if len(inputs) != 1 or len(proto.graph.output) != 1:
+    if len(inputs) != 1 or not proto.graph.output:
         raise UnsupportedError(
             f"the model has {len(inputs)} inputs and {len(proto.graph.output)} outputs",
             where=where,
-            remedy="give a classifier with one of each",
+            remedy="give a network with one image input",
         )
     state.values[inputs[0].name] = state.graph.placeholder("x")
     for node in proto.graph.node:
@@ -104,7 +109,8 @@ def import_onnx(path: Path) -> nn.Module:
         if rule is None or node.domain not in ("", "ai.onnx"):
             raise refuse(node, "there is no rule for this operator", where)
         state.values[node.output[0]] = rule(node, state)
-    state.graph.output(state.value(proto.graph.output[0].name))
+    outputs = tuple(state.value(output.name) for output in proto.graph.output)
+    state.graph.output(outputs[0] if len(outputs) == 1 else outputs)
     root = nn.Module()
     for name, module in state.modules.items():
         root.add_module(name, module)
@@ -130,11 +136,10 @@ def _compare(model: nn.Module, proto: onnx.ModelProto, source: onnx.ValueInfoPro
     options = ort.SessionOptions()
     options.log_severity_level = 3
     session = ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    expected = np.asarray(session.run(None, {source.name: images})[0])
+    expected = [torch.from_numpy(np.asarray(array)) for array in session.run(None, {source.name: images})]
     with torch.no_grad():
-        found = model(torch.from_numpy(images)).numpy()
-    scale = float(np.abs(expected).max()) or 1.0
-    if found.shape != expected.shape or not float(np.abs(found - expected).max()) <= 1e-3 * scale:
+        found = tensors_of(model(torch.from_numpy(images)))
+    if difference(found, expected) > _TOLERANCE:
         raise UnsupportedError(
             "the imported network does not give the file's own outputs",
             where=where,

@@ -122,8 +122,13 @@ class TrainOptions:
     weight_decay: float = 5e-4
     schedule: Schedule = "onecycle"
     label_smoothing: float = 0.0
+    loss: str | None = None
+    """``package.module:name?key=value``: a function of outputs and targets, or what gives one; None: cross-entropy."""
+    metric: str | None = None
+    """As ``loss``: one number, or one per image, usually from 0 to 1, larger is better; None: accuracy."""
     augment: Augment = "auto"
-    """``auto``: pad-and-crop, and flips where the data set's objects have no handedness."""
+    """``auto``: pad-and-crop, and flips where the data set's objects have no handedness; with targets other than
+    classes of images or of their pixels, nothing."""
     threads: int = 2
     device: str = "cpu"
     """Where networks are trained and measured: ``cpu``, ``cuda``, ``cuda:1``."""
@@ -153,6 +158,19 @@ class TrainOptions:
             "--label-smoothing",
             "give a number such as 0.1",
         )
+        _require(
+            self.label_smoothing == 0 or self.loss is None,
+            "label smoothing is part of cross-entropy",
+            "--label-smoothing",
+            "let your own loss smooth the labels",
+        )
+        for option, spec in (("--loss", self.loss), ("--metric", self.metric)):
+            _require(
+                spec is None or ":" in spec,
+                f"{spec!r} is no import path",
+                option,
+                "write package.module:name, for example torch.nn:SmoothL1Loss",
+            )
         _require(self.weight_decay >= 0, "weight decay is negative", "--weight-decay", "give 0 or more")
         _require(0 <= self.momentum < 1, "momentum is outside 0 to 1", "--momentum", "give a number such as 0.9")
 

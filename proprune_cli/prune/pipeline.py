@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from proprune_cli.errors import InputError
 from proprune_cli.prune.batches import derived_seed
@@ -33,6 +34,7 @@ from proprune_cli.prune.saved import SOURCE_ONNX, Architecture, save_network
 from proprune_cli.prune.schedules import SCHEDULES, Outcome, schedule_of
 from proprune_cli.prune.schedules.base import Fresh
 from proprune_cli.prune.shrinking import prune_network, resolved
+from proprune_cli.prune.task import try_task, with_task
 from proprune_cli.prune.tensors import read_weights, restore
 from proprune_cli.prune.trace import example_input
 from proprune_cli.prune.workspace import Workspace
@@ -67,8 +69,9 @@ def run_pipeline(
 class _Run:
     def __init__(self, options: PruneOptions, out: Workspace, progress: Progress, cost_model: CostModel | None) -> None:
         self.options, self.out, self.progress, self.cost_model = options, out, progress, cost_model
-        self.data: Dataset = load_data(
-            options.data, data_dir=options.data_dir, validation=options.validation, seed=options.seed
+        self.data: Dataset = with_task(
+            load_data(options.data, data_dir=options.data_dir, validation=options.validation, seed=options.seed),
+            options.train,
         )
         out.record(
             "data",
@@ -86,9 +89,10 @@ class _Run:
         )
         self.source = self._keep_onnx()
         torch.manual_seed(derived_seed(options.seed, "model"))
-        self.dense = build_model(self.source, self.data.in_channels, len(self.data.classes), self.data.size)
+        self.dense = self._fresh()
         if options.weights is not None:
             restore(self.dense, read_weights(options.weights), str(options.weights))
+        try_task(self.dense, self.data)
         self.budget = str(options.budget)
         if cost_model is not None and options.budget.kind in PREDICTED:
             out.record("cost model", {"name": cost_model.name, "unit": cost_model.unit})
@@ -164,9 +168,16 @@ class _Run:
             verification_error=shrunk.error,
             notes=tuple(notes),
             files=(*files, "results.json"),
+            metric=self.data.task.metric,
         )
         self.out.publish("results.json", json_bytes(result.to_json()))
         return result
+
+    def _fresh(self) -> nn.Module:
+        """The network that ``--model`` names, which gives what the data's targets ask for."""
+        data, targets = self.data, self.data.targets
+        gives = "anything" if targets == "values" or data.task.own_loss is not None else targets
+        return build_model(self.source, data.in_channels, len(data.classes), data.size, gives=gives)
 
     def _keep_onnx(self) -> str:
         """A model from an ONNX file is copied into the run, which then needs the file no more."""
@@ -204,7 +215,7 @@ class _Run:
         """The same architecture, plainly narrower and from fresh weights, with no more operations than the pruned."""
         options, shrunk = self.options, outcome.shrunk
         torch.manual_seed(derived_seed(options.seed, "thin"))
-        template = build_model(self.source, self.data.in_channels, len(self.data.classes), self.data.size)
+        template = self._fresh()
         target = Budget("ops", max(1e-9, min(outcome.operations / shrunk.dense_macs, 1 - 1e-9)))
         plan = replace(options, method="random", budget=target, scope="layer", residual="coupled")
         if method_named(options.method)[0].finish != "cut":

@@ -10,7 +10,7 @@ RESULT_VERSION = 1
 
 @dataclass(frozen=True)
 class NetworkFigures:
-    """One network: size, and accuracy in percent where it was measured."""
+    """One network: size, and accuracy in percent; where the run has a metric of its own, 100 times its mean."""
 
     macs: int
     """Multiply-accumulates per image of convolutions and fully connected layers."""
@@ -77,6 +77,8 @@ class PruneResult:
     notes: tuple[str, ...]
     files: tuple[str, ...]
     """Paths inside the run directory."""
+    metric: str = "accuracy"
+    """What stands under accuracy."""
 
     def to_json(self) -> dict[str, Any]:
         """Versioned JSON document."""
@@ -101,4 +103,5 @@ class PruneResult:
             verification_error=document["verification_error"],
             notes=tuple(document["notes"]),
             files=tuple(document["files"]),
+            metric=document.get("metric", "accuracy"),
         )

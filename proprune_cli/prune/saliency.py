@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import cast
 
 import torch
-import torch.nn.functional as nnf
 from torch import nn
 
 from proprune_cli.prune.batches import Batches
@@ -28,7 +27,7 @@ def saliency(model: nn.Module, data: Dataset, form: str) -> dict[str, torch.Tens
     count = 0
     for images, labels in Batches(data, data.validation, BATCH, device=device_of(model)).in_order(BATCH):
         with torch.enable_grad():
-            loss = nnf.cross_entropy(model(images), labels)
+            loss = data.task.loss(model(images), labels)
             gradients = cast(
                 "tuple[torch.Tensor | None, ...]",
                 torch.autograd.grad(loss, list(named.values()), allow_unused=True),

@@ -35,7 +35,7 @@ VERSION = 2
 
 @dataclass(frozen=True)
 class Point:
-    """One share of a group removed: percent right, mean cross-entropy, and the operations the network saves."""
+    """One share of a group removed: accuracy and mean loss (see `Score`), and the operations the network saves."""
 
     share: float
     removed: int
@@ -75,6 +75,8 @@ class Sensitivity:
     accuracy: float
     loss: float
     groups: tuple[GroupCurve, ...]
+    metric: str = "accuracy"
+    """What stands under accuracy."""
 
     def to_json(self) -> dict[str, Any]:
         """Versioned JSON document."""
@@ -145,7 +147,7 @@ def sensitivity(
             bar.advance(detail=group.name)
         curves.append(GroupCurve(group.name, group.layers, group.channels, tuple(points)))
     bar.finish()
-    return Sensitivity(method, residual, len(part), base.accuracy, base.loss, tuple(curves))
+    return Sensitivity(method, residual, len(part), base.accuracy, base.loss, tuple(curves), data.task.metric)
 
 
 def _without(

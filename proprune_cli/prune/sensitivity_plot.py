@@ -41,7 +41,10 @@ def save_plot(scan: Sensitivity, path: Path) -> None:
     axes.set_xticks(range(lost.shape[1]), [f"{p.share:.1%}".replace(".0%", "%") for p in curves[0].points])
     axes.set_yticks(range(len(curves)), [f"{c.name} ({c.channels})" for c in curves])
     axes.set_xlabel("share of the group's channels removed")
-    axes.set_title(f"Accuracy lost, points of {scan.accuracy:.1f} % ({scan.images} validation images)", fontsize=10)
+    axes.set_title(
+        f"{scan.metric.capitalize()} lost, points of {scan.accuracy:.1f} % ({scan.images} validation images)",
+        fontsize=10,
+    )
     if len(curves) <= _LEGIBLE:
         for row, column in np.ndindex(*lost.shape):
             value = float(lost[row, column])

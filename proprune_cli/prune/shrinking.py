@@ -22,7 +22,16 @@ from proprune_cli.prune.objective import CostModel
 from proprune_cli.prune.options import PREDICTED, Budget, PruneOptions
 from proprune_cli.prune.result import GroupRow, LayerRow
 from proprune_cli.prune.streams import StreamSizes, aligned_branches
-from proprune_cli.prune.surgery import Cuts, RearrangedError, SurgeryError, all_tensors, cuts_for, prove, shrink
+from proprune_cli.prune.surgery import (
+    Cuts,
+    RearrangedError,
+    SurgeryError,
+    all_tensors,
+    check_training,
+    cuts_for,
+    prove,
+    shrink,
+)
 from proprune_cli.prune.trace import example_input, trace
 
 
@@ -91,7 +100,7 @@ def prune_network(
             if choice == "fixed"
         )
         try:
-            return _attempt(model, channels, example, options, cost_model, saliency, tuple(notes))
+            shrunk = _attempt(model, channels, example, options, cost_model, saliency, tuple(notes))
         except RearrangedError as error:
             blamed = error.operator
             if choices.get(blamed.name) == "fixed":
@@ -102,6 +111,10 @@ def prune_network(
                 # Code that names numbers does so in every block; finding out one by one would take long.
                 same = [r.name for r in channels.reshapes if (r.op, r.fork) == (blamed.op, blamed.fork)]
                 choices |= {name: choice for name in same if choice == "fixed" or name not in choices}
+            continue
+        if idle := [name for name in traced.idle() if not name.endswith("num_batches_tracked")]:
+            check_training(model, shrunk.model, idle, example, where)
+        return shrunk
 
 
 def resolved(

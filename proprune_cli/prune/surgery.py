@@ -13,6 +13,7 @@ from torch import nn
 from proprune_cli.errors import UnsupportedError
 from proprune_cli.prune.channels import Ids
 from proprune_cli.prune.groups import RESHAPES, ChannelMap, Kept, Reshape, is_reshape
+from proprune_cli.prune.outputs import difference, shapes_of, tensors_of
 from proprune_cli.prune.spread import FILL, spread, unspread
 from proprune_cli.prune.trace import replay
 
@@ -149,6 +150,30 @@ def prove(
         raise RearrangedError(blamed, f"{error.what} (at {blamed.name})", where, error.remedy) from error
 
 
+def check_training(model: nn.Module, pruned: nn.Module, idle: list[str], inputs: torch.Tensor, where: str) -> None:
+    """See that heads that run in training mode alone still fit; without values, so that no statistic moves.
+
+    Args:
+        idle: parameters and buffers that are not read in eval mode.
+
+    Raises:
+        SurgeryError: ``model`` runs in training mode, and ``pruned`` does not.
+    """
+    try:
+        if replay(model.train(), inputs)[1] or not replay(pruned.train(), inputs)[1]:
+            return
+    finally:
+        model.eval()
+        pruned.eval()
+    heads = sorted({name.rpartition(".")[0] for name in idle})
+    raise SurgeryError(
+        f"in training mode the pruned network does not run: {', '.join(heads[:6])} work only then, and read channels "
+        "that were removed",
+        where=where,
+        remedy="leave these heads out of the network, or exclude the layers that they read (--exclude)",
+    )
+
+
 def _blamed(pruned: nn.Module, channels: ChannelMap, kept: Kept, inputs: torch.Tensor) -> Reshape | None:
     """The first operator whose result has not the shape that the surviving channels ask for."""
     stay = channels.survivors(kept)
@@ -163,16 +188,16 @@ def _blamed(pruned: nn.Module, channels: ChannelMap, kept: Kept, inputs: torch.T
 
 
 def verify(pruned: nn.Module, reference: nn.Module, inputs: torch.Tensor, where: str = "model") -> float:
-    """Largest difference of the two networks' outputs in eval mode, over the largest output of ``reference``.
+    """Largest difference of the two networks' outputs in eval mode, over the largest of each output of ``reference``.
 
     Raises:
         SurgeryError: the pruned network does not run, or differs by more than 1e-4.
     """
     remedy = "exclude the layers concerned (--exclude), and report this network"
     with torch.no_grad():
-        expected = reference.eval()(inputs)
+        expected = tensors_of(reference.eval()(inputs))
         try:
-            found = pruned.eval()(inputs)
+            found = tensors_of(pruned.eval()(inputs))
         except (RuntimeError, ValueError, IndexError, TypeError, AttributeError) as error:
             first = (str(error).splitlines() or [type(error).__name__])[0]
             raise SurgeryError(
@@ -181,15 +206,14 @@ def verify(pruned: nn.Module, reference: nn.Module, inputs: torch.Tensor, where:
                 remedy="its code may name a number of channels; use sizes of tensors, such as torch.flatten(x, 1), "
                 "or exclude the layers before it (--exclude)",
             ) from error
-    if found.shape != expected.shape:
+    if shapes_of(found) != shapes_of(expected):
         raise SurgeryError(
-            f"the pruned network gives {list(found.shape)}, the dense one {list(expected.shape)}",
+            f"the pruned network gives {shapes_of(found)}, the dense one {shapes_of(expected)}",
             where=where,
             remedy=remedy,
         )
-    scale = float(expected.abs().max())
-    error = float((found - expected).abs().max()) / scale if scale > 0 else float((found - expected).abs().max())
-    if not error <= RELATIVE_TOLERANCE:
+    error = difference(found, expected)
+    if error > RELATIVE_TOLERANCE:
         raise SurgeryError(
             f"the pruned network differs from the masked one by {error:.2g} of the largest output",
             where=where,

@@ -14,6 +14,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from proprune_cli.errors import InputError, UnsupportedError
+from proprune_cli.prune.outputs import tensors_of
 from proprune_cli.prune.recorder import Node, Recorder
 
 
@@ -22,7 +23,12 @@ class Traced:
     """Operators in the order they ran, for batch size 2 in eval mode."""
 
     nodes: tuple[Node, ...]
-    output: Node
+    outputs: tuple[Node, ...]
+
+    def idle(self) -> list[str]:
+        """Parameters and buffers that no operator reads: of heads that run while training alone, or of nothing."""
+        read = {source for node in self.nodes for source in node.sources}
+        return [node.tensor for node in self.nodes if node.op == "parameter" and node not in read]
 
 
 def example_input(in_channels: int, size: tuple[int, int], batch: int = 2, seed: int = 0) -> torch.Tensor:
@@ -31,18 +37,16 @@ def example_input(in_channels: int, size: tuple[int, int], batch: int = 2, seed:
     return torch.randn(batch, in_channels, *size, generator=generator)
 
 
-def check_runs(model: nn.Module, example: torch.Tensor, where: str, *, per_pixel: bool = False) -> torch.Tensor:
-    """Output of the network in eval mode for ``example``, shape [batch, classes].
-
-    Where ``per_pixel``, [batch, classes, rows, columns] is right too.
+def check_runs(model: nn.Module, example: torch.Tensor, where: str) -> list[torch.Tensor]:
+    """Outputs of the network in eval mode for ``example``.
 
     Raises:
-        InputError: it does not run on this input, or gives something else than one tensor.
+        InputError: it does not run on this input, or gives something else than tensors.
     """
     model.eval()
     try:
         with torch.no_grad():
-            output = model(example)
+            result = model(example)
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
         raise InputError(
             f"the network does not run on an input of shape {list(example.shape)}: {_first_line(error)}",
@@ -50,15 +54,14 @@ def check_runs(model: nn.Module, example: torch.Tensor, where: str, *, per_pixel
             remedy="check the model's input channels and image size against the data set "
             "(for instance --data 'NAME?size=32')",
         ) from error
-    ranks = (2, 4) if per_pixel else (2,)
-    if not isinstance(output, torch.Tensor) or output.ndim not in ranks or output.shape[0] != example.shape[0]:
-        found = list(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+    try:
+        return tensors_of(result)
+    except TypeError as error:
         raise InputError(
-            f"the network's output is {found}, not one tensor [batch, classes]",
+            f"the network gives something else than tensors: {error}",
             where=where,
-            remedy="give a classifier that returns its logits and nothing else",
-        )
-    return output
+            remedy="let its forward return a tensor, or a tuple, list or dictionary of tensors",
+        ) from error
 
 
 def trace(model: nn.Module, example: torch.Tensor, where: str = "model") -> Traced:
@@ -67,7 +70,7 @@ def trace(model: nn.Module, example: torch.Tensor, where: str = "model") -> Trac
     Runs on the meta device; where the code mixes in tensors of its own that are no buffers, on fake tensors.
 
     Raises:
-        UnsupportedError: the forward pass depends on values, or gives something else than one tensor.
+        UnsupportedError: the forward pass depends on values, or gives something else than tensors.
     """
     model.eval()
     try:
@@ -117,9 +120,8 @@ def _record(
     with warnings.catch_warnings(), torch.no_grad(), _replaced(model, stand_ins), recorder:
         warnings.simplefilter("ignore")
         result = model(source)
-    if not isinstance(result, torch.Tensor):
-        raise TypeError(f"its output is {type(result).__name__}, not one tensor")
-    return Traced(tuple(recorder.nodes), recorder.node_of(result))
+    outputs = tuple(recorder.node_of(tensor) for tensor in tensors_of(result))
+    return Traced(tuple(recorder.nodes), outputs)
 
 
 @contextmanager

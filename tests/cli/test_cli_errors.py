@@ -373,6 +373,39 @@ def budget_malformed(_: Files) -> Arguments:
     return ["prune", "--model", "resnet8", "--data", "digits", "--budget", "half", "--out", "run"]
 
 
+# Users' own code
+
+
+def _own(model: str, data: str, *more: str) -> Arguments:
+    own = "tests.unit.prune.own_code:"
+    return ["prune", "--model", own + model, "--data", own + data, "--epochs", "1", "--out", "run", *more]
+
+
+@case(2)
+def targets_without_a_loss(_: Files) -> Arguments:
+    return _own("Regressor", "squares")
+
+
+@case(1)
+def loss_that_does_not_take_the_outputs(_: Files) -> Arguments:
+    return _own("Detector", "squares", "--loss", "torch.nn:MSELoss", "--metric", "torch.nn:MSELoss")
+
+
+@case(1)
+def data_factory_that_gives_nonsense(_: Files) -> Arguments:
+    return _own("Detector", "broken")
+
+
+@case(1)
+def several_results_for_a_classifier(_: Files) -> Arguments:
+    return ["prune", "--model", "tests.unit.prune.own_code:Detector", "--data", "digits?size=16", "--out", "run"]
+
+
+@case(1)
+def module_to_exclude_unknown(_: Files) -> Arguments:
+    return ["prune", "--model", "resnet8", "--data", "digits?size=16", "--exclude", "layer9", "--out", "run"]
+
+
 @case(2)
 def demo_of_unknown_data(_: Files) -> Arguments:
     return ["demo", "--data", "imagenot"]

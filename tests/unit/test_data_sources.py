@@ -153,7 +153,7 @@ def test_npz_layouts_and_faults(tmp_path: Path) -> None:
         "49 labels": {"images": np.zeros((50, 7, 7), np.uint8), "labels": labels[:49]},
         "has the arrays a": {"a": labels},
         "NaN": {"images": np.full((50, 1, 7, 7), np.nan), "labels": labels},
-        "labels are float64": {"images": np.zeros((50, 7, 7), np.uint8), "labels": labels / 2},
+        "labels are <U": {"images": np.zeros((50, 7, 7), np.uint8), "labels": labels.astype(str)},
         "not a readable .npz": {"images": np.array([None, {}], dtype=object), "labels": labels},
     }
     for what, arrays in faults.items():

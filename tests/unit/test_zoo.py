@@ -78,7 +78,7 @@ def test_parameters_for_small_images(name: str) -> None:
 def test_runs_on_small_images(name: str) -> None:
     width = "?width=0.5" if name != "lenet5" else ""
     per_pixel = name in PER_PIXEL
-    model = build_model(name + width, 3, 7, 32, per_pixel=per_pixel)
+    model = build_model(name + width, 3, 7, 32, gives="pixels" if per_pixel else "classes")
     output = model(example_input(3, (32, 32)))
     assert output.shape == ((2, 7, 32, 32) if per_pixel else (2, 7))
     assert torch.isfinite(output).all()
@@ -127,5 +127,5 @@ def test_a_network_with_a_class_for_every_pixel_is_no_classifier(name: str) -> N
 )
 def test_what_a_network_cannot_do_is_refused(spec: str, size: int, what: str) -> None:
     with pytest.raises(InputError, match=what) as caught:
-        build_model(spec, 3, 10, size, per_pixel=True)
+        build_model(spec, 3, 10, size, gives="anything")
     assert caught.value.remedy

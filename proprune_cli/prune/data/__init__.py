@@ -9,6 +9,7 @@ from proprune_cli.errors import InputError
 from proprune_cli.prune.data.cifar import load_cifar10, load_cifar100
 from proprune_cli.prune.data.dataset import Dataset, Source, Split, hold_out, moments
 from proprune_cli.prune.data.digits import load_digits
+from proprune_cli.prune.data.factory import load_factory
 from proprune_cli.prune.data.folder import load_folder
 from proprune_cli.prune.data.idx import load_fashion_mnist, load_mnist
 from proprune_cli.prune.data.npz import load_npz
@@ -28,10 +29,11 @@ SOURCES: dict[str, Callable[[Path | None], Source]] = {
 
 
 def load_data(spec: str, *, data_dir: Path | None = None, validation: float = 0.1, seed: int = 0) -> Dataset:
-    """Data set named by ``spec``: one of `SOURCES`, an ``.npz`` file, or a folder; ``?size=32`` resizes.
+    """Data set named by ``spec``: one of `SOURCES`, an ``.npz`` file, a folder, or a factory's; ``?size=32`` resizes.
 
     Args:
-        spec: name or path, optionally with ``?size=`` (pixels) and, for a folder, ``&channels=`` (1 or 3).
+        spec: name or path, optionally with ``?size=`` (pixels) and, for a folder, ``&channels=`` (1 or 3); or
+            ``package.module:factory`` with arguments of its own.
         data_dir: directory of the files.
         validation: share of the training images held out, chosen by ``seed``.
         seed: of that choice.
@@ -41,6 +43,8 @@ def load_data(spec: str, *, data_dir: Path | None = None, validation: float = 0.
     """
     parsed = parse_spec(spec, "--data")
     where = f"--data {spec}"
+    if ":" in parsed.name and not Path(parsed.name).exists():
+        return _finished(load_factory(parsed, where), validation, seed)
     size = _whole(parsed, "size", where)
     channels = _whole(parsed, "channels", where)
     unknown = set(parsed.arguments) - {"size", "channels"}
@@ -59,7 +63,8 @@ def load_data(spec: str, *, data_dir: Path | None = None, validation: float = 0.
         raise InputError(
             f"there is no data set {parsed.name!r}",
             where=where,
-            remedy=f"choose one of {', '.join(SOURCES)}, or give an .npz file or a folder of class folders",
+            remedy=f"choose one of {', '.join(SOURCES)}, or give an .npz file, a folder of class folders or "
+            "package.module:factory",
         )
     if channels is not None and source.train.images.shape[1] != channels:
         raise InputError(
@@ -68,7 +73,16 @@ def load_data(spec: str, *, data_dir: Path | None = None, validation: float = 0.
             remedy="only image folders are converted; leave out channels",
         )
     if size is not None:
+        if source.train.targets == "pixels":
+            raise InputError(
+                "images with a class for each pixel are not resized", where=where, remedy="store them in that size"
+            )
         source = _resized(source, size)
+    return _finished(source, validation, seed)
+
+
+def _finished(source: Source, validation: float, seed: int) -> Dataset:
+    """Ready for training: with validation images held out, and the moments of what is left."""
     train, held_out = hold_out(source.train, validation, seed, source.where)
     mean, std = moments(train.images)
     return Dataset(source.name, train, held_out, source.test, source.classes, mean, std, source.flip, source.where)

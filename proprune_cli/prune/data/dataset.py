@@ -1,26 +1,41 @@
-"""What every data source becomes: images and labels in memory, with their normalisation."""
+"""What every data source becomes: images and their targets in memory, with their normalisation."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from proprune_cli.errors import InputError
 
+if TYPE_CHECKING:
+    from proprune_cli.prune.task import Task
+
 Images = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 FloatImages = npt.NDArray[np.float32]
-Labels = npt.NDArray[np.int64]
+Labels = npt.NDArray[np.int64] | npt.NDArray[np.float32]
+Targets = Literal["classes", "pixels", "values"]
+"""What labels are: a class per image, int64 [N]; a class per pixel, int64 [N, rows, columns]; float32 [N, …]."""
+NOT_COUNTED = -100
+"""Label of a pixel that neither trains nor counts; torch's cross-entropy skips it too."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images [N, C, H, W], uint8 (0…255) or float32, and their labels int64 [N]."""
+    """Images [N, C, H, W], uint8 (0…255) or float32, and their labels (see `Targets`)."""
 
     images: Images
     labels: Labels
+
+    @property
+    def targets(self) -> Targets:
+        """What the labels are."""
+        if self.labels.dtype != np.int64:
+            return "values"
+        return "classes" if self.labels.ndim == 1 else "pixels"
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -58,7 +73,21 @@ class Dataset:
     std: tuple[float, ...]
     flip: bool
     where: str
+    own_task: Task | None = None
+    """Loss and metric of the user, where they named any."""
     _fingerprint: list[str] = field(default_factory=lambda: [], repr=False, compare=False)
+
+    @property
+    def targets(self) -> Targets:
+        """What the labels are."""
+        return self.train.targets
+
+    @property
+    def task(self) -> Task:
+        """What networks learn from it."""
+        from proprune_cli.prune.task import Task
+
+        return self.own_task or Task()
 
     @property
     def in_channels(self) -> int:
@@ -110,31 +139,42 @@ def checked(images: npt.NDArray[np.generic], labels: npt.NDArray[np.generic], cl
             where=where,
             remedy="the files do not belong together; fetch both again",
         )
-    numbers = labels.astype(np.int64)
-    if int(numbers.min()) < 0 or int(numbers.max()) >= classes:
-        raise InputError(
-            f"labels run from {int(numbers.min())} to {int(numbers.max())}, the data set has {classes} classes",
-            where=where,
-            remedy="labels must be 0 to classes-1; the file may be damaged",
-        )
+    targets: Labels
+    if labels.dtype.kind == "f":
+        targets = labels.astype(np.float32).reshape(len(labels), -1) if labels.ndim == 1 else labels.astype(np.float32)
+        if not np.isfinite(targets).all():
+            raise InputError("the targets hold NaN or infinity", where=where, remedy="clean the targets")
+    else:
+        targets = labels.astype(np.int64)
+        counted = targets if targets.ndim == 1 else targets[targets != NOT_COUNTED]
+        if not counted.size or int(counted.min()) < 0 or int(counted.max()) >= classes:
+            found = f"run from {int(counted.min())} to {int(counted.max())}" if counted.size else "count no pixel"
+            raise InputError(
+                f"labels {found}, the data set has {classes} classes",
+                where=where,
+                remedy="labels must be 0 to classes-1; the file may be damaged",
+            )
     if images.dtype == np.uint8:
-        return Split(np.ascontiguousarray(images, dtype=np.uint8), numbers)
+        return Split(np.ascontiguousarray(images, dtype=np.uint8), targets)
     floats = np.ascontiguousarray(images, dtype=np.float32)
     if not np.isfinite(floats).all():
         raise InputError("the images hold NaN or infinity", where=where, remedy="clean the images")
-    return Split(floats, numbers)
+    return Split(floats, targets)
 
 
 def hold_out(split: Split, share: float, seed: int, where: str) -> tuple[Split, Split]:
     """Cut ``share`` of every class off, at least one of two images, chosen by ``seed``: (rest, held out).
+
+    Images without a class of their own count as one class.
 
     Raises:
         InputError: too few images to leave one on both sides.
     """
     rng = np.random.default_rng(seed)
     held: list[npt.NDArray[np.int64]] = []
-    for label in np.unique(split.labels):
-        members = np.flatnonzero(split.labels == label)
+    classes = split.labels if split.targets == "classes" else np.zeros(len(split), np.int64)
+    for label in np.unique(classes):
+        members = np.flatnonzero(classes == label)
         count = max(round(share * len(members)), 1 if len(members) > 1 else 0)
         held.append(rng.permutation(members)[:count])
     chosen = np.zeros(len(split), dtype=np.bool_)

@@ -8,7 +8,6 @@ from typing import cast
 
 import numpy as np
 import torch
-import torch.nn.functional as nnf
 from torch import nn
 
 from proprune_cli.errors import InputError
@@ -134,7 +133,7 @@ def _products(model: nn.Module, data: Dataset) -> list[Mapping[str, torch.Tensor
     found: list[Mapping[str, torch.Tensor]] = []
     for images, labels in Batches(data, data.validation, _BATCH, device=device_of(model)).in_order(_BATCH):
         with torch.enable_grad():
-            loss = nnf.cross_entropy(model(images), labels)
+            loss = data.task.loss(model(images), labels)
             gradients = cast(
                 "tuple[torch.Tensor | None, ...]",
                 torch.autograd.grad(loss, list(named.values()), allow_unused=True),

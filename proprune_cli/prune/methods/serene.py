@@ -13,6 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from proprune_cli.prune.hooks import Step, TrainHook, TrainRun
 from proprune_cli.prune.methods.base import Job, Method, Training, option
 from proprune_cli.prune.methods.lobster import PlateauOptions, plateau_training
+from proprune_cli.prune.outputs import tensors_of
 
 _NEURONS = (nn.Conv2d, nn.Linear)
 
@@ -84,9 +85,9 @@ class NeuronSensitivity(TrainHook):
             return
         self.sensitivity = dict(self._active) if self._mode == "local" else self._by_gradients(step.outputs)
 
-    def _by_gradients(self, outputs: torch.Tensor) -> dict[str, torch.Tensor]:
+    def _by_gradients(self, outputs: object) -> dict[str, torch.Tensor]:
         edges = list(self._edges.values())
-        summed = outputs.flatten(2).sum(dim=2) if outputs.ndim > 2 else outputs
+        summed = torch.cat([y.flatten(2).sum(dim=2) if y.ndim > 2 else y for y in tensors_of(outputs)], dim=1)
         classes = summed.shape[1]
         targets = [summed.sum()] if self._mode == "lower" else list(summed.sum(dim=0))
         totals: dict[str, torch.Tensor] = {}
