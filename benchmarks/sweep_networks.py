@@ -42,9 +42,25 @@ cbamresnet:cbam_resnet18@64 resattnet:resattnet56@224 irevnet:irevnet301@64 bagn
 nasnet:nasnet_4a1056@224 xception:xception@299 inceptionv3:inceptionv3@299 inceptionv4:inceptionv4@299
 inceptionresnetv1:inceptionresnetv1@299 mnasnet:mnasnet_a1@64 mnasnet:mnasnet_b1@64 spnasnet:spnasnet@64
 efficientnet:efficientnet_b0b@64 sknet:sknet50@64 scnet:scnet50@224 wrn1bit_cifar:wrn20_10_1bit_cifar10@32
-channelnet:channelnet@224 isqrtcovresnet:isqrtcovresnet18@64 darts:darts@224
+channelnet:channelnet@224 isqrtcovresnet:isqrtcovresnet18@64 darts:darts@224 fastseresnet:fastseresnet101b@64
+tresnet:tresnet_m@64 ibnbresnet:ibnb_resnet50@64 inceptionresnetv2:inceptionresnetv2@299
 """
 """module:function@pixels of pytorchcv 0.0.74, those that take long at the end."""
+
+_MAPS = """
+bisenet:bisenet_resnet18_celebamaskhq@128 centernet:centernet_resnet18_voc@128 deeplabv3:deeplabv3_resnetd50b_voc@96
+pspnet:pspnet_resnetd50b_voc@96 danet:danet_resnetd50b_cityscapes@96 fcn8sd:fcn8sd_resnetd50b_voc@96
+icnet:icnet_resnetd50b_cityscapes@128 cgnet:cgnet_cityscapes@128 contextnet:ctxnet_cityscapes@128
+dabnet:dabnet_cityscapes@128 edanet:edanet_cityscapes@128 enet:enet_cityscapes@128 erfnet:erfnet_cityscapes@128
+esnet:esnet_cityscapes@128 espcnet:espcnet_cityscapes@128 fastscnn:fastscnn_cityscapes@128
+fpenet:fpenet_cityscapes@128 lednet:lednet_cityscapes@128 linknet:linknet_cityscapes@128
+lffd:lffd20x5s320v2_widerface@128 sinet:sinet_cityscapes@128 sqnet:sqnet_cityscapes@128 segnet:segnet_cityscapes@128
+unet:unet_cityscapes@128 lwopenpose_cmupan:lwopenpose2d_mobilenet_cmupan_coco@128
+lwopenpose_cmupan:lwopenpose3d_mobilenet_cmupan_coco@128 ibppose_coco:ibppose_coco@128 prnet:prnet@256
+simplepose_coco:simplepose_resnet18_coco@128 simpleposemobile_coco:simplepose_mobile_resnet18_coco@128
+alphapose_coco:alphapose_fastseresnet101b_coco@128 msdnet:msdnet22@224 msdnet_cifar10:msdnet22_cifar10@32
+"""
+"""Networks for segmentation, detection, poses and faces, and those with several outputs."""
 
 _ZOO = """
 lenet5@28 resnet8@32 resnet20@32 resnet18@32 resnet34@32 resnet50@32 vgg16@32 mobilenetv1@32 mobilenetv2@32
@@ -54,7 +70,7 @@ densenet40@32 densenet121@32 shufflenetv2@32 squeezenet@32 efficientnet-lite0@32
 
 def names() -> list[str]:
     """Every network of the sweep; those of the zoo start with ``zoo:``."""
-    return [*(f"zoo:{name}" for name in _ZOO.split()), *_PYTORCHCV.split()]
+    return [*(f"zoo:{name}" for name in _ZOO.split()), *_PYTORCHCV.split(), *_MAPS.split()]
 
 
 def has_pytorchcv() -> bool:
@@ -72,7 +88,10 @@ def build(name: str, seed: int = 0, settled: bool = True) -> tuple[nn.Module, in
     else:
         module, _, function = path.partition(":")
         make = getattr(importlib.import_module(f"pytorchcv.models.{module}"), function)
-        model = make(pretrained=False)
+        more = {"in_size": (size, size)} if name in _MAPS.split() else {}
+        if "pose_" in path and "openpose" not in path and "ibppose" not in path:
+            more["return_heatmap"] = True  # coordinates are found by code that depends on values
+        model = make(pretrained=False, **more)
         for final in _final_pools(model):
             final.final_pool = nn.AdaptiveAvgPool2d(1)  # the published one wants the size of ImageNet's images
     if settled:

@@ -46,6 +46,7 @@ RULES: dict[str, Rule] = {
         "replication_pad2d reflection_pad1d replication_pad1d flip avg_pool1d adaptive_avg_pool1d",
     ),
     **_table(pointwise.spatial_pair, "max_pool2d_with_indices adaptive_max_pool2d fractional_max_pool2d"),
+    **_table(pointwise.unpool, "max_unpool2d"),
     **_table(
         pointwise.lifts,
         "ones_like sigmoid hardsigmoid exp softplus log_sigmoid_forward cos log rsqrt reciprocal exp2 logit",

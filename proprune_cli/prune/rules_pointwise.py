@@ -38,6 +38,16 @@ def spatial_pair(walker: Walker, node: Node) -> list[Labels | None]:
     return [found, found]
 
 
+def unpool(walker: Walker, node: Node) -> Labels | None:
+    """Values go back to the places that a pooling chose in the same channels."""
+    values, places = (walker.of(node.arguments[name]) for name in ("self", "indices"))
+    if values is None or places is None or values.axis != places.axis or values.ids.shape != places.ids.shape:
+        walker.pin_inputs(node, f"{node.op} ({node.name}) takes places from a tensor whose channels are fixed")
+        return None
+    walker.unite(values.ids, places.ids)
+    return Labels(values.ids, values.axis, values.tails | places.tails)
+
+
 def clamp(walker: Walker, node: Node) -> Labels | None:
     """f(0) = 0 only where 0 lies inside the bounds."""
     a = node.arguments

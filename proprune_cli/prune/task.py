@@ -91,8 +91,8 @@ def with_task(data: Dataset, options: TrainOptions) -> Dataset:
                 raise UsageError(
                     f"the targets are numbers, which have no {'cross-entropy' if option == '--loss' else 'accuracy'}",
                     where=f"--data {data.name}",
-                    remedy=f"name a function of outputs and targets with {option} package.module:name; store classes as "
-                    "whole numbers",
+                    remedy=f"name a function of outputs and targets with {option} package.module:name; "
+                    "store classes as whole numbers",
                 )
     if options.loss is None and options.metric is None:
         return data

@@ -14,7 +14,7 @@ from proprune_cli.prune.dependencies import analyse
 from proprune_cli.prune.methods import METHODS
 from proprune_cli.prune.models import build_model
 from proprune_cli.prune.shrinking import Shrunk, prune_network
-from proprune_cli.prune.surgery import SurgeryError, cuts_for, masked, shrink, verify
+from proprune_cli.prune.surgery import RELATIVE_TOLERANCE, SurgeryError, cuts_for, masked, shrink, verify
 from proprune_cli.prune.trace import example_input
 
 
@@ -187,6 +187,46 @@ def test_verification_refuses_a_wrong_cut_and_a_kept_bias() -> None:
         reference.conv1.bias.copy_(model.conv1.bias)
     with pytest.raises(SurgeryError, match="differs"):
         verify(shrink(model, cuts), reference, inputs)
+
+
+class Cancelling(nn.Module):
+    """``x + y - x`` at a size of x where float32 loses much of y."""
+
+    def __init__(self, y: float) -> None:
+        super().__init__()
+        self.y = y
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x * 1e5 + self.y) - x * 1e5
+
+
+def test_what_only_rounding_tells_apart_is_judged_in_float64() -> None:
+    third = nn.Threshold(torch.inf, 1 / 3)  # 1/3 everywhere
+    x = torch.randn(2, 3, 4, 4)
+    assert float((Cancelling(1 / 3)(x) - third(x)).abs().max()) > RELATIVE_TOLERANCE
+    assert verify(Cancelling(1 / 3), third, x) < 1e-9
+    with pytest.raises(SurgeryError, match=r"differs from the masked one by 0\.001"):
+        verify(Cancelling(1.001 / 3), third, x)
+
+
+class Unpooling(nn.Module):
+    """As SegNet: where an encoder's pooling found its maxima, there the decoder puts its values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 16, 3, padding=1)
+        self.head = nn.Conv2d(16, 4, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x, places = nnf.max_pool2d(nnf.relu(self.first(x)), 2, return_indices=True)
+        return self.head(nnf.max_unpool2d(nnf.relu(self.second(x)), places, 2))
+
+
+def test_unpooling_joins_the_channels_of_both_sides() -> None:
+    model = randomise(Unpooling())
+    shrunk = prune_network(model, 3, (16, 16), options("ratio=0.5"))
+    assert shrunk.model.first.out_channels == shrunk.model.second.out_channels == 8
+    assert [g.layers for g in shrunk.groups if g.prunable] == [("first", "second")]
 
 
 def test_excluded_modules_keep_their_channels() -> None:
