@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from proprune_cli.measure.records import BenchRecord
     from proprune_cli.prune import PruneResult
     from proprune_cli.prune.sensitivity import Sensitivity
+    from proprune_cli.prune.shrinking import Shrunk
 
-__all__ = ["load", "run_bench", "run_compile", "run_prune", "run_sensitivity"]
+__all__ = ["load", "prune_module", "run_bench", "run_compile", "run_prune", "run_sensitivity"]
 
 Paths = str | os.PathLike[str]
 
@@ -53,6 +54,27 @@ def run_prune(out: Paths, *, model: str, data: str, force: bool = False, **optio
     train: dict[str, Any] = options.pop("train", {})
     given = {"model": model, "data": data, **options, **{f"train.{name}": value for name, value in train.items()}}
     return prune(prune_options(None, given), Path(out), force=force)[0]
+
+
+def prune_module(module: nn.Module, shape: tuple[int, int, int], **options: Any) -> Shrunk:
+    """Remove channels from any exportable module, without data or a run; the module itself keeps its weights.
+
+    The result is proved against the masked network before it is given back. Its ``model`` is the smaller module,
+    ``cuts`` say which channels stay, ``groups`` what became of each group and why some were left alone.
+
+    Args:
+        shape: channels, height and width of an image.
+        options: fields of `proprune_cli.prune.PruneOptions` that decide what goes: ``method``, ``budget``,
+            ``residual``, ``scope``, ``multiple``, ``min_keep``, ``exclude``, ``board``. ``taylor`` weighs the gradients
+            in the parameters' ``.grad``. A budget of ms or mJ counts layer shapes.
+
+    Raises:
+        ProPruneError: the module cannot be traced or pruned, the budget cannot be met, or an option is wrong.
+    """
+    from proprune_cli.flow.prune import module_options
+    from proprune_cli.prune.shrinking import prune_module
+
+    return prune_module(module, shape, *module_options(options))
 
 
 def run_sensitivity(

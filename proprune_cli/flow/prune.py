@@ -75,6 +75,18 @@ def prune(
     return result, check
 
 
+def module_options(given: dict[str, Any]) -> tuple[PruneOptions, LatencyModel | EnergyModel]:
+    """Options for pruning a module without a run, and the model of their board that their budget asks for.
+
+    Raises:
+        UsageError: an option is wrong.
+    """
+    from proprune_cli.config import prune_options
+
+    options = prune_options(None, {"model": "module", "data": "-", **given})
+    return options, cost_model(options.budget.kind, options.board, options.array)
+
+
 def _check(options: PruneOptions, out: Path, model: LatencyModel | EnergyModel) -> BudgetCheck:
     from proprune_cli.prune.run_shapes import shapes_of_run
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import cast
 
 import torch
 from torch import nn
 
+from proprune_cli.errors import InputError
 from proprune_cli.prune.batches import Batches
 from proprune_cli.prune.data.dataset import Dataset
 from proprune_cli.prune.device import device_of
@@ -35,14 +37,35 @@ def saliency(model: nn.Module, data: Dataset, form: str) -> dict[str, torch.Tens
         for (name, parameter), gradient in zip(named.items(), gradients, strict=True):
             if gradient is None:
                 continue
-            products = (gradient * parameter.detach()).double()
-            if form != "group":
-                products = products.square() if form == "sum" else products.abs()
-            for axis in range(min(products.ndim, 2)):
-                value = products.movedim(axis, 0).flatten(1).sum(dim=1) if products.ndim > 1 else products
-                if form == "group":
-                    value = value.square()
-                key = f"{name}/{axis}"
+            for key, value in _slices(name, parameter, gradient, form):
                 totals[key] = totals[key] + value if key in totals else value
         count += 1
     return {key: (value / count).cpu() for key, value in totals.items()}
+
+
+def saliency_of_gradients(model: nn.Module, form: str) -> dict[str, torch.Tensor]:
+    """`saliency` from the gradients that the parameters have in ``.grad``, of one batch or summed over several.
+
+    Raises:
+        InputError: none has any.
+    """
+    named = [(name, p, p.grad) for name, p in model.named_parameters() if p.grad is not None]
+    if not named:
+        raise InputError(
+            "the method weighs gradients, and no parameter has one",
+            where="method",
+            remedy="call backward() on the loss of a batch of images before pruning, or choose l1",
+        )
+    return {key: value.cpu() for name, p, g in named for key, value in _slices(name, p, g, form)}
+
+
+def _slices(
+    name: str, parameter: torch.Tensor, gradient: torch.Tensor, form: str
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """``name/axis`` and what each slice along it matters."""
+    products = (gradient * parameter.detach()).double()
+    if form != "group":
+        products = products.square() if form == "sum" else products.abs()
+    for axis in range(min(products.ndim, 2)):
+        value = products.movedim(axis, 0).flatten(1).sum(dim=1) if products.ndim > 1 else products
+        yield f"{name}/{axis}", value.square() if form == "group" else value

@@ -21,6 +21,7 @@ from proprune_cli.prune.methods.base import Tensors
 from proprune_cli.prune.objective import CostModel
 from proprune_cli.prune.options import PREDICTED, Budget, PruneOptions
 from proprune_cli.prune.result import GroupRow, LayerRow
+from proprune_cli.prune.saliency import saliency_of_gradients
 from proprune_cli.prune.streams import StreamSizes, aligned_branches
 from proprune_cli.prune.surgery import (
     Cuts,
@@ -115,6 +116,26 @@ def prune_network(
         if idle := [name for name in traced.idle() if not name.endswith("num_batches_tracked")]:
             check_training(model, shrunk.model, idle, example, where)
         return shrunk
+
+
+def prune_module(
+    module: nn.Module, shape: tuple[int, int, int], options: PruneOptions, cost_model: CostModel | None
+) -> Shrunk:
+    """`prune_network`, with saliency from the gradients that the parameters have, and the module's mode kept.
+
+    Args:
+        shape: channels, height and width of an image.
+
+    Raises:
+        InputError: as `prune_network`, or the method weighs gradients and there are none.
+    """
+    method, own = method_named(options.method)
+    weighed = None if method.saliency is None else saliency_of_gradients(module, method.saliency(own))
+    training = module.training
+    try:
+        return prune_network(module, shape[0], shape[1:], options, cost_model, weighed)
+    finally:
+        module.train(training)
 
 
 def resolved(

@@ -253,3 +253,18 @@ def test_a_head_that_runs_in_training_alone_is_found_out() -> None:
     kept = PruneOptions(model="x", data="-", budget=Budget("ratio", 0.5), exclude=("a",))
     shrunk = prune_network(own_code.Auxiliary(), 1, (16, 16), kept)
     assert len(shrunk.model.train()(torch.zeros(2, 1, 16, 16))) == 2
+
+
+def test_a_module_is_pruned_by_its_own_gradients_and_keeps_its_mode() -> None:
+    model = own_code.Detector().train()
+    with pytest.raises(InputError, match="no parameter has one"):
+        proprune_cli.prune_module(model, (1, 16, 16), method="taylor")
+    own_code.detector_loss(model(torch.randn(4, 1, 16, 16)), torch.rand(4, 2)).backward()
+    for module in (model.stem, model.conv1, model.norm):
+        for parameter in module.parameters():
+            parameter.grad[::2] = 0  # every other channel matters nothing
+    small = proprune_cli.prune_module(model, (1, 16, 16), method="taylor", budget="ratio=0.5", multiple=4)
+    assert small.cuts["stem.weight"][0] == list(range(1, 16, 2))
+    assert model.training
+    assert not small.model.training
+    assert proprune_cli.prune_module(model, (1, 16, 16), budget="ms=60%", multiple=4).achieved <= 0.6
