@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import warnings
+from collections.abc import Generator
 
 import numpy as np
 import torch
@@ -31,36 +32,71 @@ def to_onnx(model: nn.Module, example: torch.Tensor, where: str = "model") -> by
     model = model.eval()
     with torch.no_grad():
         result = model(example)
+    data = _exported(model, example, names_of(result), where)
+    _compare(tensors_of(result), data, example, where)
+    return data
+
+
+def _exported(model: nn.Module, example: torch.Tensor, names: list[str], where: str) -> bytes:
+    """By torch's exporter, or its older one: torch 2.6 fails on batch norms beside a new onnxscript."""
+    failures: list[Exception] = []
+    for export in (_by_program, _by_trace):
+        try:
+            with _silent():
+                return export(model, example, names)
+        except Exception as error:  # noqa: BLE001  # it is told below, once both have failed
+            failures.append(error)
+    first = (str(failures[0]).strip().splitlines() or [type(failures[0]).__name__])[0]
+    raise UnsupportedError(
+        f"torch cannot export the network to ONNX: {first[:300]}",
+        where=where,
+        remedy="export it by hand to see why: torch.onnx.export(model, (x,), dynamo=True)",
+    ) from failures[0]
+
+
+def _by_program(model: nn.Module, example: torch.Tensor, names: list[str]) -> bytes:
+    program = torch.onnx.export(
+        model,
+        (example,),
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=["input"],
+        output_names=names,
+        dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=65536)},),
+        verbose=False,
+    )
+    if program is None:
+        raise RuntimeError("torch exported nothing")
+    return program.model_proto.SerializeToString()
+
+
+def _by_trace(model: nn.Module, example: torch.Tensor, names: list[str]) -> bytes:
+    file = io.BytesIO()
+    torch.onnx.export(
+        model,
+        (example,),
+        file,
+        dynamo=False,
+        opset_version=OPSET,
+        input_names=["input"],
+        output_names=names,
+        dynamic_axes={name: {0: "batch"} for name in ("input", *names)},
+    )
+    return file.getvalue()
+
+
+@contextlib.contextmanager
+def _silent() -> Generator[None, None, None]:
+    """Without what exporters print, warn and log."""
     noise = io.StringIO()
     level = logging.getLogger("torch.onnx").level
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(noise), contextlib.redirect_stderr(noise):
             warnings.simplefilter("ignore")
             logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-            program = torch.onnx.export(
-                model,
-                (example,),
-                dynamo=True,
-                opset_version=OPSET,
-                input_names=["input"],
-                output_names=names_of(result),
-                dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=65536)},),
-                verbose=False,
-            )
-    except Exception as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UnsupportedError(
-            f"torch cannot export the network to ONNX: {first[:300]}",
-            where=where,
-            remedy="export it by hand to see why: torch.onnx.export(model, (x,), dynamo=True)",
-        ) from error
+            yield
     finally:
         logging.getLogger("torch.onnx").setLevel(level)
-    if program is None:
-        raise UnsupportedError("torch exported nothing", where=where, remedy="update torch and onnxscript")
-    data = program.model_proto.SerializeToString()
-    _compare(tensors_of(result), data, example, where)
-    return data
 
 
 def _compare(expected: list[torch.Tensor], data: bytes, example: torch.Tensor, where: str) -> None:

@@ -94,6 +94,8 @@ def exported(tmp_path: Path, dynamo: bool) -> Path:
 
 @pytest.mark.parametrize("dynamo", [True, False])
 def test_an_onnx_file_of_either_exporter_is_imported_and_pruned(tmp_path: Path, dynamo: bool) -> None:
+    if dynamo and torch.__version__.startswith("2.6."):
+        pytest.skip("this exporter of torch 2.6 does not take batch norms beside a new onnxscript")
     path = exported(tmp_path, dynamo)
     model = build_model(str(path), 1, 10, 8)
     assert isinstance(model, torch.fx.GraphModule)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import proprune_cli
-from proprune_cli.errors import InputError, ProPruneError, UsageError
+from proprune_cli.errors import InputError, ProPruneError, UnsupportedError, UsageError
 from proprune_cli.prune import PruneOptions, TrainOptions
 from proprune_cli.prune.batches import Batches
 from proprune_cli.prune.data import load_data
@@ -268,3 +268,22 @@ def test_a_module_is_pruned_by_its_own_gradients_and_keeps_its_mode() -> None:
     assert model.training
     assert not small.model.training
     assert proprune_cli.prune_module(model, (1, 16, 16), budget="ms=60%", multiple=4).achieved <= 0.6
+
+
+def test_torchs_older_exporter_serves_where_the_new_one_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x = own_code.Detector().eval(), example_input(1, (16, 16))
+    names = [o.name for o in ort.InferenceSession(to_onnx(model, x)).get_outputs()]
+    export = torch.onnx.export
+
+    def without_dynamo(*arguments: object, dynamo: bool, **options: object) -> object:
+        if dynamo:
+            raise RuntimeError("no such operator\nmore")
+        return export(*arguments, dynamo=False, **options)
+
+    monkeypatch.setattr(torch.onnx, "export", without_dynamo)
+    session = ort.InferenceSession(to_onnx(model, x))
+    assert [o.name for o in session.get_outputs()] == names
+    assert session.run(None, {"input": torch.zeros(5, 1, 16, 16).numpy()})[0].shape == (5, 2)
+    monkeypatch.setattr(torch.onnx, "export", lambda *_, dynamo, **__: without_dynamo(dynamo=True))
+    with pytest.raises(UnsupportedError, match=r"to ONNX: no such operator"):
+        to_onnx(model, x)
