@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import inspect
 import sys
@@ -105,6 +106,12 @@ def function_of(spec: Spec, where: str, noun: str) -> Callable[..., Any]:
             remedy="name a function of outputs and targets, or a class or factory that gives one",
         )
     return found
+
+
+def source_digest(spec: Spec) -> str:
+    """SHA-256 of the file of the module that ``spec`` names, which has been imported; "" where it has no file."""
+    file = getattr(sys.modules.get(spec.name.partition(":")[0]), "__file__", None)
+    return "" if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
 def _fits(signature: inspect.Signature, positional: tuple[None, ...], arguments: dict[str, Value]) -> bool:

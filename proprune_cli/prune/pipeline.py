@@ -21,6 +21,7 @@ from proprune_cli.prune.compiled_budget import without_zeros
 from proprune_cli.prune.data import Dataset, load_data
 from proprune_cli.prune.device import reproducible, require_device
 from proprune_cli.prune.export import to_onnx
+from proprune_cli.prune.factories import source_digest
 from proprune_cli.prune.freezing import freezing_hooks
 from proprune_cli.prune.loop import default_rate
 from proprune_cli.prune.methods import method_named
@@ -34,6 +35,7 @@ from proprune_cli.prune.saved import SOURCE_ONNX, Architecture, save_network
 from proprune_cli.prune.schedules import SCHEDULES, Outcome, schedule_of
 from proprune_cli.prune.schedules.base import Fresh
 from proprune_cli.prune.shrinking import prune_network, resolved
+from proprune_cli.prune.spec import parse_spec
 from proprune_cli.prune.task import try_task, with_task
 from proprune_cli.prune.tensors import read_weights, restore
 from proprune_cli.prune.trace import example_input
@@ -87,6 +89,10 @@ class _Run:
                 "std": list(self.data.std),
             },
         )
+        for name, spec in (("loss", options.train.loss), ("metric", options.train.metric)):
+            if spec is not None:
+                # Stages know it by its name alone.
+                out.record(name, {"name": spec, "sha256": source_digest(parse_spec(spec, f"--{name}"))})
         self.source = self._keep_onnx()
         torch.manual_seed(derived_seed(options.seed, "model"))
         self.dense = self._fresh()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -31,3 +32,9 @@ def test_the_page_runs_from_the_module_to_the_emulated_board(
         assert {name: array.shape[1:] for name, array in outputs.items()} == {"corner": (2,), "present": (1,)}
     again = cli(*shlex.split(commands.splitlines()[0])[1:])
     assert again.code == 0, again.err
+    # A loss of another text is another run.
+    monkeypatch.delitem(sys.modules, "squares")
+    Path("squares.py").write_text(module.replace("return corner +", "return 2 * corner +"), encoding="utf-8")
+    changed = cli(*shlex.split(commands.splitlines()[0])[1:])
+    assert changed.code == 1
+    assert "loss has changed since this run was started" in changed.err
