@@ -76,19 +76,17 @@ class PlateauThreshold(TrainHook):
     def _prune(self, run: TrainRun, epoch: int) -> None:
         run.model.load_state_dict(self._best)
         parameters = regularised(run.model)
-        before = sum(int((p != 0).sum()) for p in parameters.values())
-        whole, cut = self._threshold(run, parameters)
-        left = sum(int((p != 0).sum()) for p in parameters.values())
+        before = _figures(run, parameters)
+        self._threshold(run, parameters)
+        after = _figures(run, parameters)
         self._masks.set({name: p.detach() != 0 for name, p in parameters.items()}, run)
         run.optimiser.state.clear()  # momentum of weights that are no more
-        self._steps.append(
-            {"epoch": epoch + 1, "before": {"left": before, **asdict(whole)}, "after": {"left": left, **asdict(cut)}}
-        )
+        self._steps.append({"epoch": epoch + 1, "before": before, "after": after})
         self._best, self._best_loss, self._waited = {}, math.inf, 0
-        self.finished = left == before
+        self.finished = after["left"] == before["left"]
 
-    def _threshold(self, run: TrainRun, parameters: dict[str, nn.Parameter]) -> tuple[Score, Score]:
-        """Zero as much as the loss allows; the scores on the validation images before and after."""
+    def _threshold(self, run: TrainRun, parameters: dict[str, nn.Parameter]) -> None:
+        """Zero as much as the loss allows."""
         original = {name: p.detach().clone() for name, p in parameters.items()}
         magnitudes = torch.cat([p.detach().abs().flatten() for p in parameters.values()])
         ranked = magnitudes[magnitudes > 0].sort().values
@@ -111,7 +109,7 @@ class PlateauThreshold(TrainHook):
                 low = middle
             else:
                 high = middle
-        return base, without(low)
+        without(low)
 
     def state(self) -> HookState:
         """Best weights, masks and counters."""
@@ -133,5 +131,12 @@ class PlateauThreshold(TrainHook):
         self._waited, self._steps = state.note["waited"], state.note["steps"]
 
     def report(self) -> dict[str, Any]:
-        """Parameters left, validation accuracy and loss before and after each threshold."""
+        """Parameters left, validation accuracy and loss, and test accuracy before and after each threshold."""
         return {"thresholds": self._steps}
+
+
+def _figures(run: TrainRun, parameters: dict[str, nn.Parameter]) -> dict[str, Any]:
+    """Of the network as it is; the test images decide nothing, they are for the curve of error against size."""
+    left = sum(int((p != 0).sum()) for p in parameters.values())
+    test = evaluate(run.model, run.data, run.data.test).accuracy
+    return {"left": left, **asdict(evaluate(run.model, run.data, run.data.validation)), "test_accuracy": test}
