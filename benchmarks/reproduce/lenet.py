@@ -55,11 +55,11 @@ def _file(path: Path) -> dict[str, int]:
     return {"onnx": len(content), "lzma": len(lzma.compress(content, preset=9))}
 
 
-def points(hooks: dict[str, Any]) -> list[Point]:
+def points(run: dict[str, Any]) -> list[Point]:
     """What a run offers: the network before each threshold, trained since the last one, and what it ended with."""
-    steps = hooks["plateau"]["thresholds"]
-    scores = [step["before"] for step in steps] + [steps[-1]["after"]]
-    return [(sum(DENSE.values()) / s["left"], s["test_accuracy"]) for s in scores]
+    steps, end = run["hooks"]["plateau"]["thresholds"], run["result"]["finetuned"]["test_accuracy"]
+    found = [(s["before"]["left"], s["before"]["test_accuracy"]) for s in steps] + [(steps[-1]["after"]["left"], end)]
+    return [(sum(DENSE.values()) / left, accuracy) for left, accuracy in found]
 
 
 def compression_at(found: Sequence[Point], accuracy: float) -> float:
@@ -122,7 +122,7 @@ def main(bench: Bench) -> None:
         thin = runs[0]["result"]["thin"]
         beside = "" if thin is None else f"{100 - thin['test_accuracy']:.2f}"
         equal = [
-            spread([compression_at(points(r["hooks"]), r["result"]["dense"]["test_accuracy"] - w) for r in runs], 1)
+            spread([compression_at(points(r), r["result"]["dense"]["test_accuracy"] - w) for r in runs], 1)
             for w in WORSE
         ]
         rows.append((name, *share, neurons, onnx, packed, ratio, error, beside, *equal))
@@ -178,7 +178,7 @@ def _run(bench: Bench, method: str, seed: int) -> dict[str, Any]:
             data_dir=bench.data_dir,
             method=method,
             epochs=bench.pick(30, 20, 1),
-            finetune_epochs=bench.pick(1000, 100, 2),
+            finetune_epochs=bench.pick(1000, 80, 2),
             thin=seed == 0 and bench.scale != "smoke",
             seed=seed,
             validation=VALIDATION,

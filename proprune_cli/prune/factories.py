@@ -15,8 +15,18 @@ from typing import Any
 from proprune_cli.errors import InputError
 from proprune_cli.prune.spec import Spec, Value
 
-CALL_ERRORS = (TypeError, ValueError, RuntimeError, KeyError, IndexError, AttributeError)
-"""What a user's code raises when its arguments, or the tensors it is given, do not fit."""
+CALL_ERRORS = (
+    TypeError,
+    ValueError,
+    RuntimeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+    OSError,
+    ImportError,
+)
+"""What a user's code raises when its arguments or tensors do not fit, or its files are not there."""
 
 
 def imported(spec: Spec, where: str) -> Callable[..., object]:

@@ -98,7 +98,7 @@ class _Run:
         self.dense = self._fresh()
         if options.weights is not None:
             restore(self.dense, read_weights(options.weights), str(options.weights))
-        try_task(self.dense, self.data)
+        try_task(self.dense, self.data, torch.device(options.train.device))
         self.budget = str(options.budget)
         if cost_model is not None and options.budget.kind in PREDICTED:
             out.record("cost model", {"name": cost_model.name, "unit": cost_model.unit})

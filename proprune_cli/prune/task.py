@@ -14,6 +14,7 @@ from torch import nn
 
 from proprune_cli.errors import InputError, UsageError
 from proprune_cli.prune.data.dataset import NOT_COUNTED, Dataset
+from proprune_cli.prune.device import on_device
 from proprune_cli.prune.factories import CALL_ERRORS, function_of
 from proprune_cli.prune.options import TrainOptions
 from proprune_cli.prune.outputs import shapes_of, tensors_of
@@ -67,13 +68,17 @@ class Task:
             shares = (right.flatten(1) & counted).sum(dim=1) / counted.sum(dim=1).clamp_min(1)
             return float(shares.double().sum())
         where = f"--metric {self.spelled[1]}"
-        found = torch.as_tensor(_called(self.own_metric, outputs, targets, where)).detach().double()
+        given = _called(self.own_metric, outputs, targets, where)
+        remedy = "return one finite number, or one for each image; usually from 0 to 1, larger is better"
+        if not isinstance(given, (torch.Tensor, np.ndarray, np.number, float, int)):
+            raise InputError(f"the metric gives {type(given).__name__}", where=where, remedy=remedy)
+        found = torch.as_tensor(given).detach().double()
         total = float(found.mean()) * count if found.numel() else math.nan
         if not math.isfinite(total) or (found.ndim and len(found) != count):
             raise InputError(
                 f"the metric gives {found.flatten()[:4].tolist()} of shape {list(found.shape)} for {count} images",
                 where=where,
-                remedy="return one finite number, or one for each image; usually from 0 to 1, larger is better",
+                remedy=remedy,
             )
         return total
 
@@ -99,15 +104,18 @@ def with_task(data: Dataset, options: TrainOptions) -> Dataset:
     return replace(data, own_task=task_of(options.loss, options.metric, torch.device(options.device)))
 
 
-def try_task(model: nn.Module, data: Dataset) -> None:
+def try_task(model: nn.Module, data: Dataset, device: torch.device) -> None:
     """Ask for loss and score of two images, before hours are spent on them; the network is left in eval mode.
+
+    Args:
+        device: where the network will be trained; the user's loss is there already.
 
     Raises:
         InputError: they cannot be had.
     """
     task, part = data.task, data.train.take(np.arange(min(2, len(data.train))))
-    images, targets = torch.from_numpy(data.normalise(part.images)), torch.from_numpy(part.labels)
-    with torch.no_grad():
+    images, targets = (torch.from_numpy(a).to(device) for a in (data.normalise(part.images), part.labels))
+    with torch.no_grad(), on_device(model, device):
         outputs = model.eval()(images)
     named = task.own_loss is not None, task.own_metric is not None
     if not all(named):
@@ -156,7 +164,7 @@ def _called(function: Function, outputs: Any, targets: torch.Tensor, where: str)
     except CALL_ERRORS as error:
         first = (str(error).strip().splitlines() or [""])[0]
         raise InputError(
-            f"it does not take the network's outputs and targets {list(targets.shape)}: {type(error).__name__}: "
+            f"it fails on the network's outputs and targets {list(targets.shape)}: {type(error).__name__}: "
             f"{first[:300]}",
             where=where,
             remedy="it is called with what the network gives and a batch of targets",

@@ -31,7 +31,8 @@ def load_factory(spec: Spec, where: str) -> Source:
     """
     found = made(imported(spec, where), (), spec.arguments, where, "data set")
     if not isinstance(found, Sequence) or isinstance(found, str) or len(found) not in (2, 4):  # pyright: ignore[reportUnknownArgumentType]
-        raise InputError(f"the factory returned {type(found).__name__}", where=where, remedy=_REMEDY)  # pyright: ignore[reportUnknownArgumentType]
+        count = f" of {len(found)}" if isinstance(found, (tuple, list)) else ""  # pyright: ignore[reportUnknownArgumentType]
+        raise InputError(f"the factory returned {type(found).__name__}{count}", where=where, remedy=_REMEDY)  # pyright: ignore[reportUnknownArgumentType]
     parts: Sequence[Any] = found
     if len(parts) == 4:
         arrays = [_array(part) for part in parts]

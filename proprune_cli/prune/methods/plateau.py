@@ -76,7 +76,8 @@ class PlateauThreshold(TrainHook):
     def _prune(self, run: TrainRun, epoch: int) -> None:
         run.model.load_state_dict(self._best)
         parameters = regularised(run.model)
-        before = _figures(run, parameters)
+        # The test images decide nothing; they are for the curve of error against size.
+        before = _figures(run, parameters) | {"test_accuracy": evaluate(run.model, run.data, run.data.test).accuracy}
         self._threshold(run, parameters)
         after = _figures(run, parameters)
         self._masks.set({name: p.detach() != 0 for name, p in parameters.items()}, run)
@@ -131,12 +132,11 @@ class PlateauThreshold(TrainHook):
         self._waited, self._steps = state.note["waited"], state.note["steps"]
 
     def report(self) -> dict[str, Any]:
-        """Parameters left, validation accuracy and loss, and test accuracy before and after each threshold."""
+        """Parameters left, validation accuracy and loss before and after each threshold; test accuracy before it."""
         return {"thresholds": self._steps}
 
 
 def _figures(run: TrainRun, parameters: dict[str, nn.Parameter]) -> dict[str, Any]:
-    """Of the network as it is; the test images decide nothing, they are for the curve of error against size."""
+    """Parameters left, and the scores on the validation images."""
     left = sum(int((p != 0).sum()) for p in parameters.values())
-    test = evaluate(run.model, run.data, run.data.test).accuracy
-    return {"left": left, **asdict(evaluate(run.model, run.data, run.data.validation)), "test_accuracy": test}
+    return {"left": left, **asdict(evaluate(run.model, run.data, run.data.validation))}

@@ -78,6 +78,14 @@ def broken() -> tuple[list[Any], list[Any]]:
     return [1, 2], [3]
 
 
+def absent() -> tuple[Any, Any]:
+    return np.load("no_such_file.npy"), None
+
+
+def three() -> tuple[int, int, int]:
+    return 1, 2, 3
+
+
 class Regressor(nn.Module):
     """One output, for losses of torch itself."""
 
@@ -132,6 +140,10 @@ def three_numbers(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 def never(outputs: torch.Tensor, targets: torch.Tensor) -> float:
     return float("nan")
+
+
+def a_word(outputs: torch.Tensor, targets: torch.Tensor) -> str:
+    return "good"
 
 
 def make_loss(beta: float = 1.0) -> nn.Module:
