@@ -59,6 +59,7 @@ def _by_program(model: nn.Module, example: torch.Tensor, names: list[str]) -> by
         model,
         (example,),
         dynamo=True,
+        optimize=True,
         opset_version=OPSET,
         input_names=["input"],
         output_names=names,

@@ -134,6 +134,8 @@ def slice_(walker: Walker, node: Node) -> Labels | None:
     if dim == found.axis:
         if step != 1 or walker.choices.get(node.name) == "fixed":
             walker.pin(found.ids, f"{node.op} ({node.name}) takes channels by fixed numbers")
+        while source.op == "slice" and source.shape == source.sources[0].shape:
+            source = source.sources[0]  # torch 2.6 takes the whole of each axis before
         walker.slices.setdefault(source, []).append((start, start + length))
     return replace(found, ids=ids) if ids.shape[found.axis] > 1 else None
 
