@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import tempfile
 import warnings
 from collections.abc import Generator
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -72,18 +74,19 @@ def _by_program(model: nn.Module, example: torch.Tensor, names: list[str]) -> by
 
 
 def _by_trace(model: nn.Module, example: torch.Tensor, names: list[str]) -> bytes:
-    file = io.BytesIO()
-    torch.onnx.export(
-        model,
-        (example,),
-        file,
-        dynamo=False,
-        opset_version=OPSET,
-        input_names=["input"],
-        output_names=names,
-        dynamic_axes={name: {0: "batch"} for name in ("input", *names)},
-    )
-    return file.getvalue()
+    with tempfile.TemporaryDirectory(prefix="proprune-") as folder:
+        file = Path(folder) / "network.onnx"
+        torch.onnx.export(
+            model,
+            (example,),
+            str(file),
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=["input"],
+            output_names=names,
+            dynamic_axes={name: {0: "batch"} for name in ("input", *names)},
+        )
+        return file.read_bytes()
 
 
 @contextlib.contextmanager
