@@ -15,10 +15,9 @@ from onnx import helper, numpy_helper
 from torch import fx, nn
 
 from proprune_cli.errors import InputError, UnsupportedError
+from proprune_cli.prune.export import TOLERANCE
 from proprune_cli.prune.outputs import difference, tensors_of
 
-_TOLERANCE = 1e-3
-"""Largest difference to ONNX Runtime, relative to the largest value of an output."""
 _SHAPE_ARITHMETIC = frozenset({"Gather", "Slice", "Squeeze", "Unsqueeze", "Concat", "Cast", "Identity", "Mul", "Add"})
 
 
@@ -139,7 +138,7 @@ def _compare(model: nn.Module, proto: onnx.ModelProto, source: onnx.ValueInfoPro
     expected = [torch.from_numpy(np.asarray(array)) for array in session.run(None, {source.name: images})]
     with torch.no_grad():
         found = tensors_of(model(torch.from_numpy(images)))
-    if difference(found, expected) > _TOLERANCE:
+    if difference(found, expected) > TOLERANCE:
         raise UnsupportedError(
             "the imported network does not give the file's own outputs",
             where=where,

@@ -121,7 +121,7 @@ def prune_network(
 def prune_module(
     module: nn.Module, shape: tuple[int, int, int], options: PruneOptions, cost_model: CostModel | None
 ) -> Shrunk:
-    """`prune_network`, with saliency from the gradients that the parameters have, and the module's mode kept.
+    """`prune_network`, with saliency from the gradients that the parameters have; every part keeps its mode.
 
     Args:
         shape: channels, height and width of an image.
@@ -131,11 +131,13 @@ def prune_module(
     """
     method, own = method_named(options.method)
     weighed = None if method.saliency is None else saliency_of_gradients(module, method.saliency(own))
-    training = module.training
+    # Each part by itself: a norm may be in eval mode while the rest is training.
+    modes = [(part, part.training) for part in module.modules()]
     try:
         return prune_network(module, shape[0], shape[1:], options, cost_model, weighed)
     finally:
-        module.train(training)
+        for part, training in modes:
+            part.training = training
 
 
 def resolved(

@@ -281,9 +281,11 @@ def test_a_module_is_pruned_by_its_own_gradients_and_keeps_its_mode() -> None:
     for module in (model.stem, model.conv1, model.norm):
         for parameter in module.parameters():
             parameter.grad[::2] = 0  # every other channel matters nothing
+    model.norm.eval()  # frozen, as users do
     small = proprune_cli.prune_module(model, (1, 16, 16), method="taylor", budget="ratio=0.5", multiple=4)
     assert small.cuts["stem.weight"][0] == list(range(1, 16, 2))
     assert model.training
+    assert not model.norm.training
     assert not small.model.training
     assert proprune_cli.prune_module(model, (1, 16, 16), budget="ms=60%", multiple=4).achieved <= 0.6
 
