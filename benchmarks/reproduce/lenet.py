@@ -22,6 +22,7 @@ from proprune_cli.prune.data.dataset import Dataset
 from proprune_cli.prune.hooks import TrainRun
 from proprune_cli.prune.loop import train_step
 from proprune_cli.prune.methods.serene import NeuronSensitivity
+from proprune_cli.prune.task import Task
 
 LAYERS = ("conv1", "conv2", "fc1", "fc2")
 DENSE = {"conv1": 520, "conv2": 25050, "fc1": 400500, "fc2": 5010}
@@ -78,9 +79,9 @@ def shares_of_decay(run: Path, data: Dataset) -> list[str]:
     hook = NeuronSensitivity(0.0, "lower")
     options = TrainOptions(batch=100)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.0)
-    hook.attach(TrainRun(model, data, options, optimiser, 1, 1, 0))
+    hook.attach(TrainRun(model, Task(data), options, optimiser, 1, 1, 0))
     images, labels = next(Batches(data, data.train, options.batch).shuffled(0))
-    train_step(TrainRun(model, data, options, optimiser, 1, 1, 0), images, labels, 0, 0.0, [hook])
+    train_step(TrainRun(model, Task(data), options, optimiser, 1, 1, 0), images, labels, 0, 0.0, [hook])
     hook.detach()
     found: list[str] = []
     for layer in LAYERS:

@@ -35,17 +35,16 @@ def scan_run(
     from proprune_cli.prune.data import load_data
     from proprune_cli.prune.options import checked_residual
     from proprune_cli.prune.sensitivity import sensitivity
-    from proprune_cli.prune.task import with_task
+    from proprune_cli.prune.task import task_for
 
     options: dict[str, Any] = read_options(run)
     model = load_run(run, network)
     where = data_dir or (Path(options["data_dir"]) if options.get("data_dir") else None)
     data = load_data(options["data"], data_dir=where, validation=options["validation"], seed=options["seed"])
     own = {name: options["train"].get(name) for name in ("loss", "metric")}
-    data = with_task(data, TrainOptions(**own))
     return sensitivity(
         model,
-        data,
+        task_for(data, TrainOptions(**own)),
         method=method,
         residual=checked_residual(residual or options["residual"]),
         shares=shares,

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from proprune_cli.prune.data.dataset import Dataset
 from proprune_cli.prune.options import TrainOptions
+from proprune_cli.prune.task import Task
 
 
 @dataclass
@@ -17,7 +17,7 @@ class TrainRun:
     """One training run, as its hooks see it."""
 
     model: nn.Module
-    data: Dataset
+    task: Task
     options: TrainOptions
     optimiser: torch.optim.Optimizer
     epochs: int

@@ -12,11 +12,12 @@ from torch import nn
 
 from proprune_cli.errors import InputError
 from proprune_cli.prune.batches import Batches, derived_seed
-from proprune_cli.prune.data.dataset import Dataset, Split
+from proprune_cli.prune.data.dataset import Split
 from proprune_cli.prune.device import device_of
 from proprune_cli.prune.hooks import EpochEnd, HookState, Step, TrainHook, TrainRun
 from proprune_cli.prune.options import TrainOptions
 from proprune_cli.prune.progress import Progress
+from proprune_cli.prune.task import Task
 from proprune_cli.prune.tensors import pack, restore, state, unpack
 from proprune_cli.prune.workspace import Stage
 
@@ -64,27 +65,26 @@ class Score:
     """Mean over the images."""
 
 
-def evaluate(model: nn.Module, data: Dataset, split: Split) -> Score:
+def evaluate(model: nn.Module, task: Task, split: Split) -> Score:
     """Accuracy (or the user's metric) and loss in eval mode, on the network's device."""
     model.eval()
-    task = data.task
     score, loss = 0.0, 0.0
     with torch.inference_mode():
-        for images, labels in Batches(data, split, 512, device=device_of(model)).in_order():
+        for images, labels in Batches(task.data, split, 512, device=device_of(model)).in_order():
             outputs = model(images)
             score += task.total_score(outputs, labels)
             loss += float(task.loss(outputs, labels)) * len(labels)
     return Score(100.0 * score / len(split), loss / len(split))
 
 
-def accuracy(model: nn.Module, data: Dataset, split: Split) -> float:
+def accuracy(model: nn.Module, task: Task, split: Split) -> float:
     """`Score.accuracy` in eval mode."""
-    return evaluate(model, data, split).accuracy
+    return evaluate(model, task, split).accuracy
 
 
 def train(
     model: nn.Module,
-    data: Dataset,
+    task: Task,
     options: TrainOptions,
     *,
     epochs: int,
@@ -112,8 +112,8 @@ def train(
     # a strided 1×1 convolution (8 to 24 channels, 16×16 pixels, batch 15, two threads, a CPU with AVX-512).
     model.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
     optimiser = _optimiser(model, options, peak)
-    batches = Batches(data, data.train, options.batch, options.augment, device_of(model))
-    run = TrainRun(model, data, options, optimiser, epochs, len(batches), seed)
+    batches = Batches(task.data, task.data.train, options.batch, options.augment, device_of(model))
+    run = TrainRun(model, task, options, optimiser, epochs, len(batches), seed)
     total = epochs * len(batches)
     try:
         for hook in hooks:
@@ -130,7 +130,7 @@ def train(
                     where=label,
                     remedy=f"lower the learning rate, for example --lr {peak / 5:.2g}",
                 )
-            score = evaluate(model, data, data.validation)
+            score = evaluate(model, task, task.data.validation)
             records.append(EpochRecord(loss, score.accuracy, score.loss))
             for hook in hooks:
                 hook.end_epoch(EpochEnd(epoch, loss, score.loss, score.accuracy))
@@ -173,7 +173,7 @@ def train_step(
     for group in run.optimiser.param_groups:
         group["lr"] = rate
     outputs = run.model(images)
-    loss = run.data.task.loss(outputs, labels, run.options.label_smoothing)
+    loss = run.task.loss(outputs, labels, run.options.label_smoothing)
     run.optimiser.zero_grad(set_to_none=True)
     step = Step(number, rate, images, labels, outputs, loss)
     for hook in hooks:

@@ -85,10 +85,10 @@ class Equilibrium(TrainHook):
             if isinstance(module, Layer) and _learns(module)
         }
         self._device = device_of(run.model)
-        validation = run.data.validation
+        validation = run.task.data.validation
         count = min(self._options.images, len(validation))
         part = validation.take(np.linspace(0, len(validation) - 1, count, dtype=np.int64))
-        self._images = next(iter(Batches(run.data, part, count, device=self._device).in_order(count)))[0]
+        self._images = next(iter(Batches(run.task.data, part, count, device=self._device).in_order(count)))[0]
         for name, outputs in self._observe(run.model).items():
             self._watched[name].outputs = outputs
 

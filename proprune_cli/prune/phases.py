@@ -30,6 +30,7 @@ from proprune_cli.prune.saliency import saliency
 from proprune_cli.prune.shrinking import Shrunk, choose, prune_network
 from proprune_cli.prune.sparsity import idle_macs, nonzero_params
 from proprune_cli.prune.surgery import Cuts, all_tensors, shrink
+from proprune_cli.prune.task import Task
 from proprune_cli.prune.tensors import pack, restore, state, unpack
 from proprune_cli.prune.workspace import Stage, Workspace
 
@@ -67,7 +68,7 @@ class Phases:
     """What a run's steps share."""
 
     options: PruneOptions
-    data: Dataset
+    task: Task
     out: Workspace
     progress: Progress
     cost_model: CostModel | None
@@ -78,6 +79,11 @@ class Phases:
     """Peak learning rate of dense training."""
     limit: float | None = None
     """What the compiled network may cost, where the budget counts predicted milliseconds or millijoules."""
+
+    @property
+    def data(self) -> Dataset:
+        """Images and targets."""
+        return self.task.data
 
     @property
     def device(self) -> torch.device:
@@ -119,7 +125,7 @@ class Phases:
             with on_device(trained, self.device):
                 records = train(
                     trained,
-                    self.data,
+                    self.task,
                     replace(self.options.train, **training.train),
                     epochs=epochs,
                     peak=peak,
@@ -155,7 +161,7 @@ class Phases:
                 f"{method.name} does not act during training", where="--method", remedy="see docs/methods.md"
             )
         return method.training(
-            Job(model, self.data, self.example, self.options, epochs, self._selection(model, method), self.cost_model),
+            Job(model, self.task, self.example, self.options, epochs, self._selection(model, method), self.cost_model),
             own,
         )
 
@@ -233,13 +239,13 @@ class Phases:
         found = None
         if method.saliency is not None:
             with on_device(model, self.device):
-                found = saliency(model, self.data, method.saliency(own))
+                found = saliency(model, self.task, method.saliency(own))
         return prune_network(model, self.data.in_channels, self.data.size, options, self.cost_model, found)
 
     def measure(self, model: nn.Module, macs: int, params: int) -> NetworkFigures:
         """Figures of a network with ``macs`` multiply-accumulates and ``params`` parameters."""
         with on_device(model, self.device):
-            test, validation = (evaluate(model, self.data, s).accuracy for s in (self.data.test, self.data.validation))
+            test, validation = (evaluate(model, self.task, s).accuracy for s in (self.data.test, self.data.validation))
         return NetworkFigures(
             macs=macs,
             params=params,

@@ -36,7 +36,7 @@ from proprune_cli.prune.schedules import SCHEDULES, Outcome, schedule_of
 from proprune_cli.prune.schedules.base import Fresh
 from proprune_cli.prune.shrinking import prune_network, resolved
 from proprune_cli.prune.spec import parse_spec
-from proprune_cli.prune.task import try_task, with_task
+from proprune_cli.prune.task import task_for, try_task
 from proprune_cli.prune.tensors import read_weights, restore
 from proprune_cli.prune.trace import example_input
 from proprune_cli.prune.workspace import Workspace
@@ -71,10 +71,10 @@ def run_pipeline(
 class _Run:
     def __init__(self, options: PruneOptions, out: Workspace, progress: Progress, cost_model: CostModel | None) -> None:
         self.options, self.out, self.progress, self.cost_model = options, out, progress, cost_model
-        self.data: Dataset = with_task(
-            load_data(options.data, data_dir=options.data_dir, validation=options.validation, seed=options.seed),
-            options.train,
+        self.data: Dataset = load_data(
+            options.data, data_dir=options.data_dir, validation=options.validation, seed=options.seed
         )
+        self.task = task_for(self.data, options.train)
         out.record(
             "data",
             {
@@ -98,7 +98,7 @@ class _Run:
         self.dense = self._fresh()
         if options.weights is not None:
             restore(self.dense, read_weights(options.weights), str(options.weights))
-        try_task(self.dense, self.data, torch.device(options.train.device))
+        try_task(self.dense, self.task, torch.device(options.train.device))
         self.budget = str(options.budget)
         if cost_model is not None and options.budget.kind in PREDICTED:
             out.record("cost model", {"name": cost_model.name, "unit": cost_model.unit})
@@ -107,7 +107,7 @@ class _Run:
             options = resolved(self.dense, self.data.in_channels, self.data.size, options, cost_model)
         self.phases = Phases(
             options=options,
-            data=self.data,
+            task=self.task,
             out=out,
             progress=progress,
             cost_model=cost_model,
@@ -174,7 +174,7 @@ class _Run:
             verification_error=shrunk.error,
             notes=tuple(notes),
             files=(*files, "results.json"),
-            metric=self.data.task.metric,
+            metric=self.task.metric,
         )
         self.out.publish("results.json", json_bytes(result.to_json()))
         return result
@@ -182,7 +182,7 @@ class _Run:
     def _fresh(self) -> nn.Module:
         """The network that ``--model`` names, which gives what the data's targets ask for."""
         data, targets = self.data, self.data.targets
-        gives = "anything" if targets == "values" or data.task.own_loss is not None else targets
+        gives = "anything" if targets == "values" or self.task.own_loss is not None else targets
         return build_model(self.source, data.in_channels, len(data.classes), data.size, gives=gives)
 
     def _keep_onnx(self) -> str:

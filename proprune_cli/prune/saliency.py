@@ -10,13 +10,13 @@ from torch import nn
 
 from proprune_cli.errors import InputError
 from proprune_cli.prune.batches import Batches
-from proprune_cli.prune.data.dataset import Dataset
 from proprune_cli.prune.device import device_of
+from proprune_cli.prune.task import Task
 
 BATCH = 64
 
 
-def saliency(model: nn.Module, data: Dataset, form: str) -> dict[str, torch.Tensor]:
+def saliency(model: nn.Module, task: Task, form: str) -> dict[str, torch.Tensor]:
     """Per channel axis of every parameter (key ``name/axis``), float64 [length]: what each slice matters to the loss.
 
     Computed on the network's device, and given on the host. Mean over batches of the validation images, in eval mode,
@@ -27,9 +27,9 @@ def saliency(model: nn.Module, data: Dataset, form: str) -> dict[str, torch.Tens
     model.eval()
     totals: dict[str, torch.Tensor] = {}
     count = 0
-    for images, labels in Batches(data, data.validation, BATCH, device=device_of(model)).in_order(BATCH):
+    for images, labels in Batches(task.data, task.data.validation, BATCH, device=device_of(model)).in_order(BATCH):
         with torch.enable_grad():
-            loss = data.task.loss(model(images), labels)
+            loss = task.loss(model(images), labels)
             gradients = cast(
                 "tuple[torch.Tensor | None, ...]",
                 torch.autograd.grad(loss, list(named.values()), allow_unused=True),

@@ -18,7 +18,6 @@ from torch import nn
 
 from proprune_cli.errors import InputError
 from proprune_cli.prune.count import CostTable
-from proprune_cli.prune.data import Dataset
 from proprune_cli.prune.data.dataset import Split
 from proprune_cli.prune.dependencies import Group, analyse
 from proprune_cli.prune.loop import evaluate
@@ -27,6 +26,7 @@ from proprune_cli.prune.options import Residual
 from proprune_cli.prune.progress import Progress, SilentProgress
 from proprune_cli.prune.saliency import saliency
 from proprune_cli.prune.surgery import all_tensors
+from proprune_cli.prune.task import Task
 from proprune_cli.prune.trace import example_input
 
 SHARES = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875)
@@ -85,7 +85,7 @@ class Sensitivity:
 
 def sensitivity(
     model: nn.Module,
-    data: Dataset,
+    task: Task,
     *,
     method: str = "l1",
     residual: Residual = "coupled",
@@ -115,14 +115,15 @@ def sensitivity(
     if not shares or not all(0 < share < 1 for share in shares):
         raise InputError("shares lie between 0 and 1", where="--shares", remedy="for example 0.25,0.5,0.75")
     model.eval()
+    data = task.data
     channels = analyse(model, example_input(data.in_channels, data.size), residual=residual)
     table = CostTable(channels)
     dense_macs = table.macs(table.full)
     index = np.linspace(0, len(data.validation) - 1, min(images, len(data.validation)), dtype=np.int64)
     part = data.validation.take(index)
-    weighed = None if found.saliency is None else saliency(model, data, found.saliency(own))
+    weighed = None if found.saliency is None else saliency(model, task, found.saliency(own))
     context = Context(dict(all_tensors(model)), np.random.default_rng([seed, 7]), weighed)
-    base = evaluate(model, data, part)
+    base = evaluate(model, task, part)
     wanted = sorted(shares)
     prunable = [g for g in channels.groups if g.prunable]
     bar.start("sensitivity", len(prunable) * len(wanted))
@@ -142,19 +143,19 @@ def sensitivity(
             count = min(round(share * group.channels), group.channels - 1)
             sizes = table.full.copy()
             sizes[position] -= count
-            score = _without(model, group, order[:count], data, part)
+            score = _without(model, group, order[:count], task, part)
             points.append(Point(share, count, *score, 1 - table.macs(sizes) / dense_macs))
             bar.advance(detail=group.name)
         curves.append(GroupCurve(group.name, group.layers, group.channels, tuple(points)))
     bar.finish()
-    return Sensitivity(method, residual, len(part), base.accuracy, base.loss, tuple(curves), data.task.metric)
+    return Sensitivity(method, residual, len(part), base.accuracy, base.loss, tuple(curves), task.metric)
 
 
 def _without(
-    model: nn.Module, group: Group, gone: np.ndarray[Any, np.dtype[np.int64]], data: Dataset, part: Split
+    model: nn.Module, group: Group, gone: np.ndarray[Any, np.dtype[np.int64]], task: Task, part: Split
 ) -> tuple[float, float]:
     with _zeroed(model, group, gone):
-        score = evaluate(model, data, part)
+        score = evaluate(model, task, part)
     return score.accuracy, score.loss
 
 

@@ -1,10 +1,10 @@
-"""What a network is trained for: the loss of its outputs, and the score that people read."""
+"""What a network is trained for: data, the loss of its outputs, and the score that people read."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,8 +26,11 @@ Function = Callable[[Any, torch.Tensor], Any]
 
 @dataclass(frozen=True)
 class Task:
-    """Loss and score of outputs against targets; where the user named neither, cross-entropy and accuracy."""
+    """Data, and the loss and score of outputs against their targets; where the user named neither, cross-entropy and
+    accuracy.
+    """
 
+    data: Dataset
     metric: str = "accuracy"
     """Name of the score, for people."""
     own_loss: Function | None = None
@@ -83,8 +86,8 @@ class Task:
         return total
 
 
-def with_task(data: Dataset, options: TrainOptions) -> Dataset:
-    """``data`` with the loss and the metric that ``options`` name.
+def task_for(data: Dataset, options: TrainOptions) -> Task:
+    """To learn ``data`` with the loss and the metric that ``options`` name.
 
     Raises:
         InputError: one cannot be imported, or its arguments do not fit.
@@ -99,12 +102,19 @@ def with_task(data: Dataset, options: TrainOptions) -> Dataset:
                     remedy=f"name a function of outputs and targets with {option} package.module:name; "
                     "store classes as whole numbers",
                 )
-    if options.loss is None and options.metric is None:
-        return data
-    return replace(data, own_task=task_of(options.loss, options.metric, torch.device(options.device)))
+    loss, metric = options.loss, options.metric
+    device = torch.device(options.device)
+    name = "accuracy" if metric is None else parse_spec(metric, "--metric").name.rpartition(":")[2].rpartition(".")[2]
+    return Task(
+        data,
+        metric=name,
+        own_loss=_own("--loss", loss, device),
+        own_metric=_own("--metric", metric, device),
+        spelled=(loss or "", metric or ""),
+    )
 
 
-def try_task(model: nn.Module, data: Dataset, device: torch.device) -> None:
+def try_task(model: nn.Module, task: Task, device: torch.device) -> None:
     """Ask for loss and score of two images, before hours are spent on them; the network is left in eval mode.
 
     Args:
@@ -113,7 +123,8 @@ def try_task(model: nn.Module, data: Dataset, device: torch.device) -> None:
     Raises:
         InputError: they cannot be had.
     """
-    task, part = data.task, data.train.take(np.arange(min(2, len(data.train))))
+    data = task.data
+    part = data.train.take(np.arange(min(2, len(data.train))))
     images, targets = (torch.from_numpy(a).to(device) for a in (data.normalise(part.images), part.labels))
     with torch.no_grad(), on_device(model, device):
         outputs = model.eval()(images)
@@ -133,29 +144,24 @@ def try_task(model: nn.Module, data: Dataset, device: torch.device) -> None:
     task.total_score(outputs, targets)
 
 
-def task_of(loss: str | None, metric: str | None, device: torch.device) -> Task:
-    """Task with the loss and the metric of these specifications (``package.module:name?key=value``).
+def _own(option: str, spec: str | None, device: torch.device) -> Function | None:
+    """The function of the user that ``option`` names as ``package.module:name?key=value``; None where it names none.
 
     Raises:
-        InputError: one cannot be imported, or its arguments do not fit.
+        InputError: it cannot be imported, its arguments do not fit, or it has parameters that would have to learn.
     """
-    found: list[Function | None] = []
-    for option, spec in (("--loss", loss), ("--metric", metric)):
-        function = None
-        if spec is not None:
-            parsed = parse_spec(spec, option)
-            function = function_of(parsed, f"{option} {spec}", option.strip("-"))
-            if isinstance(function, nn.Module):
-                function = function.to(device).eval()
-                if any(p.requires_grad for p in function.parameters()):
-                    raise InputError(
-                        f"the {option.strip('-')} has parameters that would have to learn",
-                        where=f"{option} {spec}",
-                        remedy="put them into the network, or make them buffers",
-                    )
-        found.append(function)
-    name = "accuracy" if metric is None else parse_spec(metric, "--metric").name.rpartition(":")[2].rpartition(".")[2]
-    return Task(name, found[0], found[1], (loss or "", metric or ""))
+    if spec is None:
+        return None
+    function = function_of(parse_spec(spec, option), f"{option} {spec}", option.strip("-"))
+    if isinstance(function, nn.Module):
+        function = function.to(device).eval()
+        if any(p.requires_grad for p in function.parameters()):
+            raise InputError(
+                f"the {option.strip('-')} has parameters that would have to learn",
+                where=f"{option} {spec}",
+                remedy="put them into the network, or make them buffers",
+            )
+    return function
 
 
 def _called(function: Function, outputs: Any, targets: torch.Tensor, where: str) -> Any:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from proprune_cli.errors import InputError
-
-if TYPE_CHECKING:
-    from proprune_cli.prune.task import Task
 
 Images = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 FloatImages = npt.NDArray[np.float32]
@@ -73,21 +70,12 @@ class Dataset:
     std: tuple[float, ...]
     flip: bool
     where: str
-    own_task: Task | None = None
-    """Loss and metric of the user, where they named any."""
     _fingerprint: list[str] = field(default_factory=lambda: [], repr=False, compare=False)
 
     @property
     def targets(self) -> Targets:
         """What the labels are."""
         return self.train.targets
-
-    @property
-    def task(self) -> Task:
-        """What networks learn from it."""
-        from proprune_cli.prune.task import Task
-
-        return self.own_task or Task()
 
     @property
     def in_channels(self) -> int:

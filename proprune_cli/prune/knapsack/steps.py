@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from proprune_cli.prune.data.dataset import Dataset
 from proprune_cli.prune.hooks import EpochEnd, HookState, Step, TrainHook, TrainRun
 from proprune_cli.prune.loop import evaluate
 from proprune_cli.prune.masks import Masks
+from proprune_cli.prune.task import Task
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class KnapsackSteps(TrainHook):
     name = "knapsack"
 
     def __init__(
-        self, choose: Callable[[nn.Module, float], Chosen], model: nn.Module, data: Dataset, steps: int, rtol: float
+        self, choose: Callable[[nn.Module, float], Chosen], model: nn.Module, task: Task, steps: int, rtol: float
     ) -> None:
         self._choose, self._steps, self._rtol = choose, steps, rtol
         self._run: TrainRun | None = None
-        self._baseline = evaluate(model, data, data.validation).accuracy if rtol > 0 else 0.0
+        self._baseline = evaluate(model, task, task.data.validation).accuracy if rtol > 0 else 0.0
         self._accepted = {name: t.clone() for name, t in model.state_dict().items()}
         self._accepted_masks: dict[str, torch.Tensor] = {}
         self._history: list[dict[str, Any]] = []

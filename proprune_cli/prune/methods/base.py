@@ -12,10 +12,10 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from proprune_cli.prune.data.dataset import Dataset
 from proprune_cli.prune.dependencies import Group
 from proprune_cli.prune.hooks import TrainHook
 from proprune_cli.prune.objective import CostModel
+from proprune_cli.prune.task import Task
 
 if TYPE_CHECKING:
     from proprune_cli.prune.options import PruneOptions
@@ -56,7 +56,7 @@ class Job:
     """A training run that a method shapes. The method may change ``model`` in place before training begins."""
 
     model: nn.Module
-    data: Dataset
+    task: Task
     example: torch.Tensor
     """float32 [2, C, H, W]."""
     options: PruneOptions

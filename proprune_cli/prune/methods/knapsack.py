@@ -12,7 +12,6 @@ from torch import nn
 
 from proprune_cli.errors import InputError
 from proprune_cli.prune.batches import Batches
-from proprune_cli.prune.data.dataset import Dataset
 from proprune_cli.prune.dependencies import analyse
 from proprune_cli.prune.device import device_of
 from proprune_cli.prune.knapsack.engine import engine_structures
@@ -23,6 +22,7 @@ from proprune_cli.prune.knapsack.unrolled import DSP_BITS, unrolled_structures
 from proprune_cli.prune.methods.base import Job, Method, Training, option
 from proprune_cli.prune.methods.kernels import is_depthwise, layers_in_order
 from proprune_cli.prune.objective import EngineTaps, TapModel
+from proprune_cli.prune.task import Task
 
 _BATCH = 64
 
@@ -119,21 +119,21 @@ def choose(job: Job, model: nn.Module, structures: Structures, options: Knapsack
     """
     parameters = dict(model.named_parameters())
     if options.value == "taylor":
-        values = taylor(structures, _products(model, job.data))
+        values = taylor(structures, _products(model, job.task))
     else:
         values = norms(structures, parameters, 1 if options.value == "l1" else 2)
     forced = best_of_each_layer(values, structures.layer_of, job.options.min_keep)
     return solve(values, structures.costs, limits(structures, options, progress), forced)
 
 
-def _products(model: nn.Module, data: Dataset) -> list[Mapping[str, torch.Tensor]]:
+def _products(model: nn.Module, task: Task) -> list[Mapping[str, torch.Tensor]]:
     """Gradient times weight of every parameter, per batch of the validation images."""
     model.eval()
     named = {name: p for name, p in model.named_parameters() if p.requires_grad and p.ndim > 1}
     found: list[Mapping[str, torch.Tensor]] = []
-    for images, labels in Batches(data, data.validation, _BATCH, device=device_of(model)).in_order(_BATCH):
+    for images, labels in Batches(task.data, task.data.validation, _BATCH, device=device_of(model)).in_order(_BATCH):
         with torch.enable_grad():
-            loss = data.task.loss(model(images), labels)
+            loss = task.loss(model(images), labels)
             gradients = cast(
                 "tuple[torch.Tensor | None, ...]",
                 torch.autograd.grad(loss, list(named.values()), allow_unused=True),
@@ -160,7 +160,7 @@ def _training(job: Job, options: KnapsackOptions) -> Training:
 
     # A rate that falls to 0 would leave the last steps, which prune the most, nothing to learn with.
     train = {"schedule": "constant"} if options.steps > 1 else {}
-    return Training([KnapsackSteps(chosen, job.model, job.data, options.steps, options.rtol)], train=train)
+    return Training([KnapsackSteps(chosen, job.model, job.task, options.steps, options.rtol)], train=train)
 
 
 METHOD = Method(

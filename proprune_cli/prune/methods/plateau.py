@@ -77,7 +77,8 @@ class PlateauThreshold(TrainHook):
         run.model.load_state_dict(self._best)
         parameters = regularised(run.model)
         # The test images decide nothing; they are for the curve of error against size.
-        before = _figures(run, parameters) | {"test_accuracy": evaluate(run.model, run.data, run.data.test).accuracy}
+        test = evaluate(run.model, run.task, run.task.data.test).accuracy
+        before = _figures(run, parameters) | {"test_accuracy": test}
         self._threshold(run, parameters)
         after = _figures(run, parameters)
         self._masks.set({name: p.detach() != 0 for name, p in parameters.items()}, run)
@@ -97,7 +98,7 @@ class PlateauThreshold(TrainHook):
             with torch.no_grad():
                 for name, parameter in parameters.items():
                     parameter.copy_(original[name].masked_fill(original[name].abs() < threshold, 0.0))
-            return evaluate(run.model, run.data, run.data.validation)
+            return evaluate(run.model, run.task, run.task.data.validation)
 
         base = without(0)
         low, high = 0, len(ranked)
@@ -139,4 +140,4 @@ class PlateauThreshold(TrainHook):
 def _figures(run: TrainRun, parameters: dict[str, nn.Parameter]) -> dict[str, Any]:
     """Parameters left, and the scores on the validation images."""
     left = sum(int((p != 0).sum()) for p in parameters.values())
-    return {"left": left, **asdict(evaluate(run.model, run.data, run.data.validation))}
+    return {"left": left, **asdict(evaluate(run.model, run.task, run.task.data.validation))}

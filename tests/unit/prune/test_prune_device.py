@@ -24,6 +24,7 @@ from proprune_cli.prune.masks import Masks
 from proprune_cli.prune.methods import method_named
 from proprune_cli.prune.methods.base import Job
 from proprune_cli.prune.neq import Equilibrium, NeqOptions
+from proprune_cli.prune.task import Task
 from proprune_cli.prune.trace import example_input
 from proprune_cli.prune.zoo import resnet8
 
@@ -53,14 +54,14 @@ def test_every_tensor_of_a_step_is_on_the_networks_device(method: str, augment: 
     assert found.training is not None
     slices = [("conv1.weight", 0, torch.tensor([1, 3]))]
     example = example_input(data.in_channels, data.size)
-    training = found.training(Job(model, data, example, options, 1, lambda: slices), own)
+    training = found.training(Job(model, Task(data), example, options, 1, lambda: slices), own)
     mask = Masks({"fc.weight": torch.zeros(model.get_parameter("fc.weight").shape, dtype=torch.bool)})
     mask.name = "one more mask"
     hooks: list[TrainHook] = [*training.hooks, mask, Equilibrium(NeqOptions(images=4))]
     with on_device(model.to(META), META), OneDevice():
         assert device_of(model) == META
         optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True)
-        run = TrainRun(model, data, options.train, optimiser, 1, 2, 0)
+        run = TrainRun(model, Task(data), options.train, optimiser, 1, 2, 0)
         for hook in hooks:
             hook.attach(run)
         batches = Batches(data, data.train.take(np.arange(16)), 8, augment, META)  # pyright: ignore[reportArgumentType]

@@ -14,7 +14,6 @@ from torch import nn
 from proprune_cli.errors import InputError, UsageError
 from proprune_cli.prune import PruneOptions, TrainOptions
 from proprune_cli.prune.data import load_data
-from proprune_cli.prune.data.dataset import Dataset
 from proprune_cli.prune.dependencies import analyse
 from proprune_cli.prune.hooks import EpochEnd, Step, TrainHook, TrainRun
 from proprune_cli.prune.loop import evaluate, train
@@ -30,6 +29,7 @@ from proprune_cli.prune.neq import Equilibrium, NeqOptions
 from proprune_cli.prune.partial import partial_forward, saves_time
 from proprune_cli.prune.progress import SilentProgress
 from proprune_cli.prune.saliency import saliency
+from proprune_cli.prune.task import Task
 from proprune_cli.prune.trace import example_input
 
 
@@ -54,8 +54,8 @@ class Memory:
 
 
 @pytest.fixture(scope="module")
-def data() -> Dataset:
-    return load_data("digits?size=16")
+def task() -> Task:
+    return Task(load_data("digits?size=16"))
 
 
 def lenet(seed: int = 0) -> nn.Module:
@@ -63,18 +63,18 @@ def lenet(seed: int = 0) -> nn.Module:
     return build_model("lenet5?widths=6,8,16", 1, 10, 16)
 
 
-def run_epochs(model: nn.Module, data: Dataset, hooks: list[TrainHook], epochs: int = 1, **options: Any) -> None:
+def run_epochs(model: nn.Module, task: Task, hooks: list[TrainHook], epochs: int = 1, **options: Any) -> None:
     given = TrainOptions(**{"batch": 128, "threads": 1, "augment": "none", **options})
-    train(model, data, given, epochs=epochs, peak=0.05, seed=0, label="test", stage=Memory(),
+    train(model, task, given, epochs=epochs, peak=0.05, seed=0, label="test", stage=Memory(),
           progress=SilentProgress(), hooks=hooks)  # fmt: skip
 
 
 @pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
-def test_masked_weights_stay_exactly_zero_whatever_the_optimiser(data: Dataset, optimiser: str) -> None:
+def test_masked_weights_stay_exactly_zero_whatever_the_optimiser(task: Task, optimiser: str) -> None:
     model = lenet()
     masks = {"conv2.weight": torch.rand(8, 6, 5, 5) < 0.3, "fc1.weight": torch.rand(16, 8) < 0.5}
     before = model.conv2.weight.detach().clone()
-    run_epochs(model, data, [Masks(masks)], optimiser=optimiser)
+    run_epochs(model, task, [Masks(masks)], optimiser=optimiser)
     assert bool((model.conv2.weight[~masks["conv2.weight"]] == 0).all())
     assert bool((model.fc1.weight[~masks["fc1.weight"]] == 0).all())
     assert bool((model.conv2.weight[masks["conv2.weight"]] != before[masks["conv2.weight"]]).any())
@@ -108,7 +108,7 @@ def test_guided_leaves_depthwise_pointwise_and_a_narrow_first_layer_alone() -> N
 
 @pytest.mark.parametrize(("method", "binary"), [("guided", True), ("binary?layers=all", False)])
 def test_binary_weights_are_one_scale_per_output_channel_and_zero_where_masked(
-    data: Dataset, method: str, binary: bool
+    task: Task, method: str, binary: bool
 ) -> None:
     model = lenet()
     options = PruneOptions(model="x", data="digits", method=method, binary=binary)
@@ -116,11 +116,11 @@ def test_binary_weights_are_one_scale_per_output_channel_and_zero_where_masked(
     assert found.training is not None
     example = example_input(1, (16, 16))
     masks = guided_masks(copy.deepcopy(model), example) if binary else {}
-    training = found.training(Job(model, data, example, options, 1, list), own)
-    run_epochs(model, data, training.hooks)
+    training = found.training(Job(model, task, example, options, 1, list), own)
+    run_epochs(model, task, training.hooks)
     clipped = model.conv2.parametrizations.weight.original
     assert float(clipped.detach().abs().max()) <= 1
-    images = torch.from_numpy(data.normalise(data.test.images[:16]))
+    images = torch.from_numpy(task.data.normalise(task.data.test.images[:16]))
     with torch.no_grad():
         expected = model.eval()(images)
         training.finalise()
@@ -148,12 +148,12 @@ def test_the_gradient_passes_a_binarised_layer_as_if_it_were_not_there() -> None
     assert weight.grad.tolist() == [[1.0, 0.0, 3.0], [4.0, 5.0, 6.0]]
 
 
-def one_step(model: nn.Module, data: Dataset, hook: TrainHook) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+def one_step(model: nn.Module, task: Task, hook: TrainHook) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """Weights after the hook's own change alone (learning rate 0), and the images of the step."""
     optimiser = torch.optim.SGD(model.parameters(), lr=0.0)
-    run = TrainRun(model, data, TrainOptions(), optimiser, 1, 1, 0)
-    images = torch.from_numpy(data.normalise(data.train.images[:12]))
-    labels = torch.from_numpy(data.train.labels[:12])
+    run = TrainRun(model, task, TrainOptions(), optimiser, 1, 1, 0)
+    images = torch.from_numpy(task.data.normalise(task.data.train.images[:12]))
+    labels = torch.from_numpy(task.data.train.labels[:12])
     hook.attach(run)
     model.train()
     outputs = model(images)
@@ -168,13 +168,13 @@ def one_step(model: nn.Module, data: Dataset, hook: TrainHook) -> tuple[dict[str
     return {n: p.detach().clone() for n, p in model.named_parameters()}, images
 
 
-def test_lobster_shrinks_by_the_insensitivity_of_the_loss(data: Dataset) -> None:
+def test_lobster_shrinks_by_the_insensitivity_of_the_loss(task: Task) -> None:
     model = lenet()
     before = copy.deepcopy(dict(model.named_parameters()))
     with torch.no_grad():
         model.fc2.weight.mul_(40)  # so that some gradients exceed 1
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
-    after, _ = one_step(model, data, LossSensitivity(0.3))
+    after, _ = one_step(model, task, LossSensitivity(0.3))
     large = 0
     for name, parameter in model.named_parameters():
         gradient = parameter.grad
@@ -186,12 +186,12 @@ def test_lobster_shrinks_by_the_insensitivity_of_the_loss(data: Dataset) -> None
 
 
 @pytest.mark.parametrize("mode", ["full", "lower", "local"])
-def test_serene_measures_each_filter_by_itself(data: Dataset, mode: str) -> None:
+def test_serene_measures_each_filter_by_itself(task: Task, mode: str) -> None:
     model = lenet()
     with torch.no_grad():
         model.fc1.weight.mul_(30)  # so that filters differ in sensitivity, some beyond 1
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
-    after, images = one_step(model, data, NeuronSensitivity(0.25, mode))
+    after, images = one_step(model, task, NeuronSensitivity(0.25, mode))
     # The same by adding a shift to one map at a time: forward-mode, no hooks.
     model.load_state_dict(before)
 
@@ -213,13 +213,13 @@ def test_serene_measures_each_filter_by_itself(data: Dataset, mode: str) -> None
     assert torch.equal(after["conv1.bias"], before["conv1.bias"])
 
 
-def test_the_threshold_on_a_plateau_is_the_largest_that_the_loss_allows(data: Dataset) -> None:
+def test_the_threshold_on_a_plateau_is_the_largest_that_the_loss_allows(task: Task) -> None:
     model = lenet()
-    run_epochs(model, data, [], epochs=6)
+    run_epochs(model, task, [], epochs=6)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     hook = PlateauThreshold(twt=0.2, pwe=2)
-    hook.attach(TrainRun(model, data, TrainOptions(), optimiser, 100, 1, 0))
-    base = evaluate(model, data, data.validation).loss
+    hook.attach(TrainRun(model, task, TrainOptions(), optimiser, 100, 1, 0))
+    base = evaluate(model, task, task.data.validation).loss
     best = {n: p.detach().clone() for n, p in model.named_parameters()}
     hook.end_epoch(EpochEnd(0, 0.0, base, 0.0))
     with torch.no_grad():
@@ -228,7 +228,7 @@ def test_the_threshold_on_a_plateau_is_the_largest_that_the_loss_allows(data: Da
         assert all(bool((p != 0).any()) for p in model.parameters())
         hook.end_epoch(EpochEnd(epoch, 0.0, 2 * base, 0.0))
     parameters = regularised(model)
-    assert evaluate(model, data, data.validation).loss <= 1.2 * base * (1 + 1e-6)
+    assert evaluate(model, task, task.data.validation).loss <= 1.2 * base * (1 + 1e-6)
     kept = torch.cat([p.detach().flatten() for p in parameters.values()])
     original = torch.cat([best[n].flatten() for n in parameters])
     assert torch.equal(kept[kept != 0], original[kept != 0])
@@ -239,37 +239,37 @@ def test_the_threshold_on_a_plateau_is_the_largest_that_the_loss_allows(data: Da
     with torch.no_grad():
         for p in parameters.values():
             p.masked_fill_(p.abs() < more, 0.0)
-    assert evaluate(model, data, data.validation).loss > 1.2 * base
+    assert evaluate(model, task, task.data.validation).loss > 1.2 * base
 
 
-def test_selective_decay_takes_only_what_would_go_and_ends_with_nothing_to_lose(data: Dataset) -> None:
+def test_selective_decay_takes_only_what_would_go_and_ends_with_nothing_to_lose(task: Task) -> None:
     model = lenet()
     target = [("conv1.weight", 0, torch.tensor([1, 4])), ("conv1.bias", 0, torch.tensor([1, 4]))]
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
-    after, _ = one_step(model, data, SelectiveDecay(SwdOptions(a_min=100.0, mu=0.01), lambda: target))
+    after, _ = one_step(model, task, SelectiveDecay(SwdOptions(a_min=100.0, mu=0.01), lambda: target))
     expected = before["conv1.weight"].clone()
     expected[[1, 4]] /= 1 + 0.1 * 100.0 * 0.01
     torch.testing.assert_close(after["conv1.weight"], expected)
     assert torch.equal(after["conv2.weight"], before["conv2.weight"])
-    run_epochs(model, data, [SelectiveDecay(SwdOptions(), lambda: target)], epochs=3)
+    run_epochs(model, task, [SelectiveDecay(SwdOptions(), lambda: target)], epochs=3)
     norms = model.conv1.weight.detach().flatten(1).norm(dim=1)
     assert float(norms[[1, 4]].max()) < 1e-4 * float(norms[[0, 2, 3, 5]].min())
 
 
 @pytest.mark.parametrize("form", ["sum", "group", "abs"])
-def test_taylor_scores_are_first_order_in_the_loss(data: Dataset, form: str) -> None:
+def test_taylor_scores_are_first_order_in_the_loss(task: Task, form: str) -> None:
     model = lenet()
-    run_epochs(model, data, [], epochs=3)
+    run_epochs(model, task, [], epochs=3)
     channels = analyse(model, example_input(1, (16, 16)))
     method, _ = method_named(f"taylor?form={form}")
     assert method.importance is not None
     group = next(g for g in channels.groups if g.name == "conv1")
-    context = Context(dict(model.named_parameters()), np.random.default_rng(0), saliency(model, data, form))
+    context = Context(dict(model.named_parameters()), np.random.default_rng(0), saliency(model, task, form))
     scores = method.importance(group, context)
     assert scores is not None
     total = np.zeros(6)
-    images = torch.from_numpy(data.normalise(data.validation.images))
-    labels = torch.from_numpy(data.validation.labels)
+    images = torch.from_numpy(task.data.normalise(task.data.validation.images))
+    labels = torch.from_numpy(task.data.validation.labels)
     count = 0
     for start in range(0, len(labels), 64):
         loss = nnf.cross_entropy(model(images[start : start + 64]), labels[start : start + 64])
@@ -305,9 +305,9 @@ def test_a_partial_backward_pass_gives_the_same_gradients_for_active_rows(
 
 
 @pytest.mark.parametrize("name", ["lenet5?widths=6,32,64", "resnet8?widths=8,16,32"])
-def test_frozen_neurons_keep_their_bytes_and_cost_no_gradient(data: Dataset, name: str) -> None:
+def test_frozen_neurons_keep_their_bytes_and_cost_no_gradient(task: Task, name: str) -> None:
     model = build_model(name, 1, 10, (16, 16))
-    run_epochs(model, data, [], epochs=2)
+    run_epochs(model, task, [], epochs=2)
     model.get_parameter("conv1.weight").requires_grad_(False)
 
     class Watch(TrainHook):
@@ -322,7 +322,7 @@ def test_frozen_neurons_keep_their_bytes_and_cost_no_gradient(data: Dataset, nam
 
     hook = Equilibrium(NeqOptions(eps=0.02, images=32))
     watch = Watch()
-    run_epochs(model, data, [hook, watch], epochs=6)
+    run_epochs(model, task, [hook, watch], epochs=6)
     report = hook.report()
     assert [e["frozen"] for e in report["epochs"][:2]] == [0.0, 0.0]
     assert max(e["frozen"] for e in report["epochs"]) > 0.2

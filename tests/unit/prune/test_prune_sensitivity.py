@@ -17,6 +17,7 @@ from proprune_cli.prune.models import build_model
 from proprune_cli.prune.sensitivity import GroupCurve, Point, sensitivity
 from proprune_cli.prune.sensitivity_plot import save_plot
 from proprune_cli.prune.surgery import cuts_for, shrink
+from proprune_cli.prune.task import Task
 from proprune_cli.prune.trace import example_input
 
 
@@ -26,7 +27,7 @@ def scanned(request: pytest.FixtureRequest):
     data = load_data("digits?size=16")
     model = build_model("resnet8?width=0.5", 1, 10, (16, 16))
     before = {name: t.clone() for name, t in model.state_dict().items()}
-    scan = sensitivity(model, data, residual=request.param, shares=[0.5, 0.25], images=100)
+    scan = sensitivity(model, Task(data), residual=request.param, shares=[0.5, 0.25], images=100)
     assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
     return model, data, scan
 
@@ -92,9 +93,9 @@ def test_the_picture_is_written(scanned, tmp_path: Path, ending: str) -> None:
 def test_methods_without_scores_and_shares_out_of_range_are_refused(scanned) -> None:
     model, data, _ = scanned
     with pytest.raises(InputError, match="does not score"):
-        sensitivity(model, data, method="guided")
+        sensitivity(model, Task(data), method="guided")
     with pytest.raises(InputError, match="between 0 and 1"):
-        sensitivity(model, data, shares=[1.0])
+        sensitivity(model, Task(data), shares=[1.0])
 
 
 def test_the_command_refuses_what_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

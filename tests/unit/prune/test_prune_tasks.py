@@ -25,7 +25,7 @@ from proprune_cli.prune.outputs import difference, names_of, tensors_of
 from proprune_cli.prune.shrinking import prune_network
 from proprune_cli.prune.spec import parse_spec
 from proprune_cli.prune.surgery import SurgeryError
-from proprune_cli.prune.task import Task, task_of
+from proprune_cli.prune.task import Task, task_for
 from proprune_cli.prune.trace import example_input
 from tests.unit.prune import own_code
 
@@ -147,7 +147,8 @@ def test_pixels_that_do_not_count_change_neither_loss_nor_score() -> None:
     labels[:, 2:] = NOT_COUNTED
     other = logits.clone()
     other[:, :, 2:] = torch.randn(4, 3, 3, 5)
-    task = Task()
+    split = Split(np.zeros((4, 1, 5, 5), np.uint8), labels.numpy())
+    task = Task(Dataset("x", split, split, split, tuple("012"), (0.0,), (1.0,), True, "here"))
     assert task.total_score(logits, labels) == task.total_score(other, labels)
     torch.testing.assert_close(task.loss(logits, labels), task.loss(other, labels))
     right = float((logits.argmax(1)[:, :2] == labels[:, :2]).double().mean()) * 4
@@ -257,7 +258,10 @@ def test_a_loss_is_a_function_or_what_makes_one(spec: str, expected: float) -> N
 
 
 def test_a_losss_buffers_go_to_the_networks_device() -> None:
-    task = task_of("torch.nn:BCEWithLogitsLoss", None, torch.device("meta"))
+    options = TrainOptions(loss="torch.nn:BCEWithLogitsLoss")
+    # Not a device that options may name: one that every machine has, and that is not the host's memory.
+    object.__setattr__(options, "device", "meta")
+    task = task_for(load_data("digits"), options)
     assert isinstance(task.own_loss, nn.Module)
     with pytest.raises(UsageError, match="no import path"):
         TrainOptions(metric="accuracy")
