@@ -13,8 +13,9 @@ from torch import nn
 
 from benchmarks.sweep_networks import INSTALL, build, has_pytorchcv
 from proprune_cli.prune.dependencies import map_channels
+from proprune_cli.prune.probe import example_input
 from proprune_cli.prune.surgery import all_tensors, cuts_for, shrink
-from proprune_cli.prune.trace import example_input, trace
+from proprune_cli.prune.trace import trace
 
 NETWORKS = (
     "resnet:resnet18@224", "resnet:resnet50@224", "densenet:densenet121@224", "mobilenetv2:mobilenetv2_w1@224",

@@ -11,8 +11,8 @@ from torch import nn
 from proprune_cli.errors import InputError
 from proprune_cli.prune.factories import imported, made
 from proprune_cli.prune.outputs import shapes_of
+from proprune_cli.prune.probe import check_runs, example_input
 from proprune_cli.prune.spec import Value, parse_spec
-from proprune_cli.prune.trace import check_runs, example_input
 from proprune_cli.prune.zoo import ZOO
 
 Gives = Literal["classes", "pixels", "anything"]

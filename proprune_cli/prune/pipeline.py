@@ -29,6 +29,7 @@ from proprune_cli.prune.models import build_model
 from proprune_cli.prune.objective import CompiledModel, CostModel
 from proprune_cli.prune.options import PREDICTED, Budget, PruneOptions
 from proprune_cli.prune.phases import Network, Phases, fingerprint, json_bytes, must, removal_key
+from proprune_cli.prune.probe import example_input
 from proprune_cli.prune.progress import Progress, SilentProgress
 from proprune_cli.prune.result import PruneResult
 from proprune_cli.prune.saved import SOURCE_ONNX, Architecture, save_network
@@ -38,7 +39,6 @@ from proprune_cli.prune.shrinking import prune_network, resolved
 from proprune_cli.prune.spec import parse_spec
 from proprune_cli.prune.task import task_for, try_task
 from proprune_cli.prune.tensors import read_weights, restore
-from proprune_cli.prune.trace import example_input
 from proprune_cli.prune.workspace import Workspace
 from proprune_cli.prune.zoo.layers import initialise
 

@@ -23,11 +23,11 @@ from proprune_cli.prune.dependencies import Group, analyse
 from proprune_cli.prune.loop import evaluate
 from proprune_cli.prune.methods import Context, method_named
 from proprune_cli.prune.options import Residual
+from proprune_cli.prune.probe import example_input
 from proprune_cli.prune.progress import Progress, SilentProgress
 from proprune_cli.prune.saliency import saliency
 from proprune_cli.prune.surgery import all_tensors
 from proprune_cli.prune.task import Task
-from proprune_cli.prune.trace import example_input
 
 SHARES = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875)
 VERSION = 2

@@ -20,6 +20,7 @@ from proprune_cli.prune.methods import Context, method_named
 from proprune_cli.prune.methods.base import Tensors
 from proprune_cli.prune.objective import CostModel
 from proprune_cli.prune.options import PREDICTED, Budget, PruneOptions
+from proprune_cli.prune.probe import example_input
 from proprune_cli.prune.result import GroupRow, LayerRow
 from proprune_cli.prune.saliency import saliency_of_gradients
 from proprune_cli.prune.streams import StreamSizes, aligned_branches
@@ -33,7 +34,7 @@ from proprune_cli.prune.surgery import (
     prove,
     shrink,
 )
-from proprune_cli.prune.trace import example_input, trace
+from proprune_cli.prune.trace import trace
 
 
 @dataclass(frozen=True)

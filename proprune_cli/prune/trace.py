@@ -13,8 +13,9 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from proprune_cli.errors import InputError, UnsupportedError
+from proprune_cli.errors import UnsupportedError
 from proprune_cli.prune.outputs import tensors_of
+from proprune_cli.prune.probe import first_line
 from proprune_cli.prune.recorder import Node, Recorder
 
 
@@ -29,39 +30,6 @@ class Traced:
         """Parameters and buffers that no operator reads: of heads that run while training alone, or of nothing."""
         read = {source for node in self.nodes for source in node.sources}
         return [node.tensor for node in self.nodes if node.op == "parameter" and node not in read]
-
-
-def example_input(in_channels: int, size: tuple[int, int], batch: int = 2, seed: int = 0) -> torch.Tensor:
-    """Random input, float32 [batch, in_channels, height, width], from a generator of its own."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(batch, in_channels, *size, generator=generator)
-
-
-def check_runs(model: nn.Module, example: torch.Tensor, where: str) -> list[torch.Tensor]:
-    """Outputs of the network in eval mode for ``example``.
-
-    Raises:
-        InputError: it does not run on this input, or gives something else than tensors.
-    """
-    model.eval()
-    try:
-        with torch.no_grad():
-            result = model(example)
-    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
-        raise InputError(
-            f"the network does not run on an input of shape {list(example.shape)}: {_first_line(error)}",
-            where=where,
-            remedy="check the model's input channels and image size against the data set "
-            "(for instance --data 'NAME?size=32')",
-        ) from error
-    try:
-        return tensors_of(result)
-    except TypeError as error:
-        raise InputError(
-            f"the network gives something else than tensors: {error}",
-            where=where,
-            remedy="let its forward return a tensor, or a tuple, list or dictionary of tensors",
-        ) from error
 
 
 def trace(model: nn.Module, example: torch.Tensor, where: str = "model") -> Traced:
@@ -82,7 +50,7 @@ def trace(model: nn.Module, example: torch.Tensor, where: str = "model") -> Trac
                 return _record(model, example, fake.from_tensor, Recorder())
     except Exception as error:
         raise UnsupportedError(
-            f"the network cannot be traced: {_first_line(error)}",
+            f"the network cannot be traced: {first_line(error)}",
             where=where,
             remedy="avoid Python branches on tensor values in forward, which must also run without values",
         ) from error
@@ -138,8 +106,3 @@ def _replaced(model: nn.Module, stand_ins: dict[int, torch.Tensor]) -> Generator
     finally:
         for tensors, name, tensor in found:
             tensors[name] = tensor
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__

@@ -24,8 +24,8 @@ from proprune_cli.prune.masks import Masks
 from proprune_cli.prune.methods import method_named
 from proprune_cli.prune.methods.base import Job
 from proprune_cli.prune.neq import Equilibrium, NeqOptions
+from proprune_cli.prune.probe import example_input
 from proprune_cli.prune.task import Task
-from proprune_cli.prune.trace import example_input
 from proprune_cli.prune.zoo import resnet8
 
 META = torch.device("meta")

@@ -27,10 +27,10 @@ from proprune_cli.prune.methods.swd import SelectiveDecay, SwdOptions
 from proprune_cli.prune.models import build_model
 from proprune_cli.prune.neq import Equilibrium, NeqOptions
 from proprune_cli.prune.partial import partial_forward, saves_time
+from proprune_cli.prune.probe import example_input
 from proprune_cli.prune.progress import SilentProgress
 from proprune_cli.prune.saliency import saliency
 from proprune_cli.prune.task import Task
-from proprune_cli.prune.trace import example_input
 
 
 class Memory:

@@ -18,8 +18,8 @@ from proprune_cli.prune.compiled_budget import within, without_zeros
 from proprune_cli.prune.count import CostTable
 from proprune_cli.prune.dependencies import analyse
 from proprune_cli.prune.models import build_model
+from proprune_cli.prune.probe import example_input
 from proprune_cli.prune.shrinking import prune_network
-from proprune_cli.prune.trace import example_input
 
 
 @pytest.mark.parametrize(

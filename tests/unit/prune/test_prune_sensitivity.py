@@ -14,11 +14,11 @@ from proprune_cli.errors import InputError
 from proprune_cli.prune.data import load_data
 from proprune_cli.prune.dependencies import analyse
 from proprune_cli.prune.models import build_model
+from proprune_cli.prune.probe import example_input
 from proprune_cli.prune.sensitivity import GroupCurve, Point, sensitivity
 from proprune_cli.prune.sensitivity_plot import save_plot
 from proprune_cli.prune.surgery import cuts_for, shrink
 from proprune_cli.prune.task import Task
-from proprune_cli.prune.trace import example_input
 
 
 @pytest.fixture(scope="module", params=["coupled", "free"])

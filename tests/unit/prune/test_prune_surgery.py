@@ -13,9 +13,9 @@ from proprune_cli.prune import Budget, PruneOptions
 from proprune_cli.prune.dependencies import analyse
 from proprune_cli.prune.methods import METHODS
 from proprune_cli.prune.models import build_model
+from proprune_cli.prune.probe import example_input
 from proprune_cli.prune.shrinking import Shrunk, prune_network
 from proprune_cli.prune.surgery import RELATIVE_TOLERANCE, SurgeryError, cuts_for, masked, shrink, verify
-from proprune_cli.prune.trace import example_input
 
 
 def randomise(model: nn.Module) -> nn.Module:

@@ -22,11 +22,11 @@ from proprune_cli.prune.factories import function_of
 from proprune_cli.prune.methods import METHODS
 from proprune_cli.prune.options import Budget
 from proprune_cli.prune.outputs import difference, names_of, tensors_of
+from proprune_cli.prune.probe import example_input
 from proprune_cli.prune.shrinking import prune_network
 from proprune_cli.prune.spec import parse_spec
 from proprune_cli.prune.surgery import SurgeryError
 from proprune_cli.prune.task import Task, task_for
-from proprune_cli.prune.trace import example_input
 from tests.unit.prune import own_code
 
 OWN = "tests.unit.prune.own_code"

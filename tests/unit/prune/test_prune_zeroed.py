@@ -8,10 +8,10 @@ import torch.nn.functional as nnf
 from torch import nn
 
 from proprune_cli.prune.models import build_model
+from proprune_cli.prune.probe import example_input
 from proprune_cli.prune.saved import Architecture
 from proprune_cli.prune.surgery import shrink
 from proprune_cli.prune.tensors import restore, state
-from proprune_cli.prune.trace import example_input
 from proprune_cli.prune.zeroed import remove_zeroed
 
 
