@@ -13,8 +13,9 @@ import torch
 from benchmarks.sweep_networks import INSTALL, build, has_pytorchcv, liveliness, names
 from proprune_cli.errors import ProPruneError
 from proprune_cli.prune import Budget, PruneOptions
-from proprune_cli.prune.options import Residual
-from proprune_cli.prune.shrinking import Shrunk, prune_network
+from proprune_cli.prune.residual import Residual
+from proprune_cli.prune.shrinking import prune_network
+from proprune_cli.prune.shrunk import Shrunk
 
 MODES: tuple[Residual, ...] = ("coupled", "free")
 METHODS = ("l1", "random")

@@ -33,7 +33,7 @@ def scan_run(
     """
     from proprune_cli.prune import TrainOptions, load_run
     from proprune_cli.prune.data import load_data
-    from proprune_cli.prune.options import checked_residual
+    from proprune_cli.prune.residual import checked_residual
     from proprune_cli.prune.sensitivity import sensitivity
     from proprune_cli.prune.task import task_for
 

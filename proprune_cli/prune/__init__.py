@@ -9,8 +9,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from proprune_cli.prune.options import Budget, PruneOptions, TrainOptions
+from proprune_cli.prune.options import Budget, PruneOptions
 from proprune_cli.prune.result import PruneResult
+from proprune_cli.prune.train_options import TrainOptions
 
 # Before torch loads its OpenMP: threads that wait asleep. Spinning ones made a training step ten times slower
 # whenever another process wanted the same cores.

@@ -12,7 +12,7 @@ import torch.nn.functional as nnf
 from proprune_cli.errors import UsageError
 from proprune_cli.prune.data.dataset import NOT_COUNTED, Dataset, Split
 from proprune_cli.prune.device import CPU
-from proprune_cli.prune.options import Augment
+from proprune_cli.prune.train_options import Augment
 
 
 def derived_seed(seed: int, *labels: object) -> int:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 
 from proprune_cli.prune.channels import LayerRecord
 from proprune_cli.prune.groups import ChannelMap
-from proprune_cli.prune.objective import CostModel, LayerShape
+from proprune_cli.prune.objective import LayerShape
 
 Sizes = npt.NDArray[np.int64]
 """Kept channels, one number per group of the channel map."""
@@ -76,22 +74,3 @@ class CostTable:
             out_size=record.out_size,
             macs=record.positions * out * inside // groups,
         )
-
-
-class OperationCost:
-    """Multiply-accumulates as a cost model."""
-
-    name = "operations"
-    unit = "MAC"
-
-    def cost(self, layers: Sequence[LayerShape]) -> float:
-        """Sum over the layers."""
-        return float(sum(layer.macs for layer in layers))
-
-
-def figure(table: CostTable, kind: str, sizes: Sizes, cost_model: CostModel | None) -> float:
-    """What a budget of this kind counts: parameters, operations, or the figure of the cost model."""
-    if kind == "params":
-        return float(table.params(sizes))
-    counted = cost_model if kind in ("ms", "mj", "cost") else None
-    return (counted or OperationCost()).cost(table.layers(sizes))

@@ -29,7 +29,7 @@ from proprune_cli.prune.groups import (
     WholeGroups,
     is_reshape,
 )
-from proprune_cli.prune.options import Residual
+from proprune_cli.prune.residual import Residual
 from proprune_cli.prune.rules import RULES
 from proprune_cli.prune.rules_parts import join_slices
 from proprune_cli.prune.spread import can_spread

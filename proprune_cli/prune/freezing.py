@@ -8,11 +8,12 @@ from torch import nn
 
 from proprune_cli.errors import UsageError
 from proprune_cli.prune.hooks import TrainHook
-from proprune_cli.prune.methods import Training, read_options
+from proprune_cli.prune.methods import Training
 from proprune_cli.prune.neq import Equilibrium, NeqOptions
 from proprune_cli.prune.options import PruneOptions
 from proprune_cli.prune.phases import Shape
 from proprune_cli.prune.spec import parse_spec
+from proprune_cli.prune.spec_options import read_options
 
 
 def freezing_hooks(options: PruneOptions) -> list[TrainHook]:

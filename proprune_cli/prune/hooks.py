@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from proprune_cli.prune.options import TrainOptions
 from proprune_cli.prune.task import Task
+from proprune_cli.prune.train_options import TrainOptions
 
 
 @dataclass

@@ -15,10 +15,10 @@ from proprune_cli.prune.batches import Batches, derived_seed
 from proprune_cli.prune.data.dataset import Split
 from proprune_cli.prune.device import device_of
 from proprune_cli.prune.hooks import EpochEnd, HookState, Step, TrainHook, TrainRun
-from proprune_cli.prune.options import TrainOptions
 from proprune_cli.prune.progress import Progress
 from proprune_cli.prune.task import Task
 from proprune_cli.prune.tensors import pack, restore, state, unpack
+from proprune_cli.prune.train_options import TrainOptions
 from proprune_cli.prune.workspace import Stage
 
 CHECKPOINT = "checkpoint.safetensors"

@@ -25,9 +25,11 @@ from proprune_cli.prune.methods.base import Slices
 from proprune_cli.prune.objective import CompiledModel, CostModel
 from proprune_cli.prune.options import Budget, PruneOptions
 from proprune_cli.prune.progress import Progress
-from proprune_cli.prune.result import GroupRow, LayerRow, NetworkFigures
+from proprune_cli.prune.result import NetworkFigures
+from proprune_cli.prune.rows import GroupRow, LayerRow
 from proprune_cli.prune.saliency import saliency
-from proprune_cli.prune.shrinking import Shrunk, choose, prune_network
+from proprune_cli.prune.shrinking import choose, prune_network
+from proprune_cli.prune.shrunk import Shrunk
 from proprune_cli.prune.sparsity import idle_macs, nonzero_params
 from proprune_cli.prune.surgery import Cuts, all_tensors, shrink
 from proprune_cli.prune.task import Task

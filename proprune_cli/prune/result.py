@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
+
+from proprune_cli.prune.rows import GroupRow, LayerRow
 
 RESULT_VERSION = 1
 
@@ -24,38 +26,6 @@ class NetworkFigures:
     """Trainable parameters that are not zero; 0 in results of before they were counted."""
     nonzero_macs: int = 0
     """``macs`` without those whose weight is zero."""
-
-
-@dataclass(frozen=True)
-class LayerRow:
-    """Channels of one layer before and after."""
-
-    name: str
-    kind: str
-    in_channels: int
-    out_channels: int
-    kept_in: int
-    kept_out: int
-    macs: int
-    kept_macs: int
-
-
-@dataclass(frozen=True)
-class GroupRow:
-    """One group of coupled channels."""
-
-    name: str
-    channels: int
-    kept: int
-    prunable: bool
-    reason: str
-    """Why it was left alone; empty where it was free."""
-    layers: tuple[str, ...]
-
-    @classmethod
-    def from_json(cls, row: dict[str, Any]) -> GroupRow:
-        """Inverse of `dataclasses.asdict` after a trip through JSON."""
-        return replace(cls(**row), layers=tuple(row["layers"]))
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ from proprune_cli.prune.data.dataset import Split
 from proprune_cli.prune.dependencies import Group, analyse
 from proprune_cli.prune.loop import evaluate
 from proprune_cli.prune.methods import Context, method_named
-from proprune_cli.prune.options import Residual
 from proprune_cli.prune.probe import example_input
 from proprune_cli.prune.progress import Progress, SilentProgress
+from proprune_cli.prune.residual import Residual
 from proprune_cli.prune.saliency import saliency
 from proprune_cli.prune.surgery import all_tensors
 from proprune_cli.prune.task import Task

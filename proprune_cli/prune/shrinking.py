@@ -13,7 +13,8 @@ from torch import nn
 from proprune_cli.errors import InputError
 from proprune_cli.prune.budget import TOLERANCE, Candidate, allocate, allowed_sizes, as_share, normalised
 from proprune_cli.prune.channels import Ids, Reshapes
-from proprune_cli.prune.count import CostTable, Sizes, figure
+from proprune_cli.prune.cost import figure
+from proprune_cli.prune.count import CostTable, Sizes
 from proprune_cli.prune.dependencies import analyse, map_channels
 from proprune_cli.prune.groups import ChannelMap
 from proprune_cli.prune.methods import Context, method_named
@@ -21,11 +22,10 @@ from proprune_cli.prune.methods.base import Tensors
 from proprune_cli.prune.objective import CostModel
 from proprune_cli.prune.options import PREDICTED, Budget, PruneOptions
 from proprune_cli.prune.probe import example_input
-from proprune_cli.prune.result import GroupRow, LayerRow
 from proprune_cli.prune.saliency import saliency_of_gradients
+from proprune_cli.prune.shrunk import Shrunk, group_rows, layer_rows
 from proprune_cli.prune.streams import StreamSizes, aligned_branches
 from proprune_cli.prune.surgery import (
-    Cuts,
     RearrangedError,
     SurgeryError,
     all_tensors,
@@ -35,24 +35,6 @@ from proprune_cli.prune.surgery import (
     shrink,
 )
 from proprune_cli.prune.trace import trace
-
-
-@dataclass(frozen=True)
-class Shrunk:
-    """A smaller network and how it came about."""
-
-    model: nn.Module
-    cuts: Cuts
-    achieved: float
-    error: float
-    """Largest difference to the masked network, relative to its largest output."""
-    dense_macs: int
-    macs: int
-    dense_params: int
-    params: int
-    groups: tuple[GroupRow, ...]
-    layers: tuple[LayerRow, ...]
-    notes: tuple[str, ...]
 
 
 def prune_network(
@@ -278,29 +260,3 @@ def _judge(
         "a smaller --multiple would come closer"
     )
     return remaining, (note,)
-
-
-def group_rows(channels: ChannelMap, sizes: Sizes, unscored: frozenset[int]) -> tuple[GroupRow, ...]:
-    """What became of every group."""
-    rows: list[GroupRow] = []
-    for position, group in enumerate(channels.groups):
-        reason = "; ".join(group.reasons) or ("the method cannot score it" if position in unscored else "")
-        rows.append(GroupRow(group.name, group.channels, int(sizes[position]), not reason, reason, group.layers))
-    return tuple(rows)
-
-
-def layer_rows(table: CostTable, sizes: Sizes) -> tuple[LayerRow, ...]:
-    """What became of every layer."""
-    return tuple(
-        LayerRow(
-            name=before.name,
-            kind=before.kind,
-            in_channels=before.in_channels,
-            out_channels=before.out_channels,
-            kept_in=after.in_channels,
-            kept_out=after.out_channels,
-            macs=before.macs,
-            kept_macs=after.macs,
-        )
-        for before, after in zip(table.layers(table.full), table.layers(sizes), strict=True)
-    )

@@ -16,9 +16,9 @@ from proprune_cli.errors import InputError, UsageError
 from proprune_cli.prune.data.dataset import NOT_COUNTED, Dataset
 from proprune_cli.prune.device import on_device
 from proprune_cli.prune.factories import CALL_ERRORS, function_of
-from proprune_cli.prune.options import TrainOptions
 from proprune_cli.prune.outputs import shapes_of, tensors_of
 from proprune_cli.prune.spec import parse_spec
+from proprune_cli.prune.train_options import TrainOptions
 
 Function = Callable[[Any, torch.Tensor], Any]
 """Outputs as the network gives them, and targets [B, …]."""

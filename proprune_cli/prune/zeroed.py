@@ -22,8 +22,8 @@ from proprune_cli.prune.constants import Constants, Values, constant_channels
 from proprune_cli.prune.count import CostTable
 from proprune_cli.prune.dependencies import map_channels
 from proprune_cli.prune.groups import ChannelMap, Group, Member
-from proprune_cli.prune.options import Residual
-from proprune_cli.prune.shrinking import Shrunk, group_rows, layer_rows
+from proprune_cli.prune.residual import Residual
+from proprune_cli.prune.shrunk import Shrunk, group_rows, layer_rows
 from proprune_cli.prune.spread import FILL, Spread
 from proprune_cli.prune.surgery import BIAS, SPREAD, all_tensors, cuts_for, shrink, verify
 from proprune_cli.prune.trace import trace

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -109,11 +108,6 @@ class Method:
     def schedules(self) -> tuple[Schedule, ...]:
         """Schedules it can follow; the first is its own."""
         return ("one-shot", "iterative") if self.training is None else ("training",)
-
-
-def option(default: Any, doc: str, *, low: float | None = None, high: float | None = None, choices: Any = ()) -> Any:
-    """A field of a method's options: its meaning, and the values it may take (``low`` and ``high`` included)."""
-    return dataclasses.field(default=default, metadata={"doc": doc, "low": low, "high": high, "choices": choices})
 
 
 def filter_norms(group: Group, tensors: Tensors, norm: Callable[[torch.Tensor], torch.Tensor]) -> Scores | None:

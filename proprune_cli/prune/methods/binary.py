@@ -12,8 +12,9 @@ from torch.nn.utils import parametrize
 
 from proprune_cli.errors import InputError
 from proprune_cli.prune.hooks import Step, TrainHook, TrainRun
-from proprune_cli.prune.methods.base import Job, Method, Training, option
+from proprune_cli.prune.methods.base import Job, Method, Training
 from proprune_cli.prune.methods.kernels import layers_in_order, spatial_kernels
+from proprune_cli.prune.spec_options import option
 
 
 @dataclass(frozen=True)

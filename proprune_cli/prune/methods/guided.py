@@ -9,9 +9,10 @@ from torch import nn
 
 from proprune_cli.errors import InputError
 from proprune_cli.prune.masks import Masks
-from proprune_cli.prune.methods.base import Job, Method, Training, option
+from proprune_cli.prune.methods.base import Job, Method, Training
 from proprune_cli.prune.methods.binary import binarise
 from proprune_cli.prune.methods.kernels import spatial_kernels
+from proprune_cli.prune.spec_options import option
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from proprune_cli.prune.hooks import Step, TrainHook, TrainRun
-from proprune_cli.prune.methods.base import Job, Method, Training, option
+from proprune_cli.prune.methods.base import Job, Method, Training
 from proprune_cli.prune.methods.plateau import PlateauThreshold, regularised
+from proprune_cli.prune.spec_options import option
 
 
 @dataclass(frozen=True)

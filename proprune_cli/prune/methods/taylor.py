@@ -9,7 +9,8 @@ import torch
 
 from proprune_cli.errors import InputError
 from proprune_cli.prune.dependencies import Group
-from proprune_cli.prune.methods.base import Context, Method, Scores, option
+from proprune_cli.prune.methods.base import Context, Method, Scores
+from proprune_cli.prune.spec_options import option
 
 
 @dataclass(frozen=True)

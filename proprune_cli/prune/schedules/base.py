@@ -9,7 +9,7 @@ from torch import nn
 
 from proprune_cli.prune.phases import Network
 from proprune_cli.prune.result import NetworkFigures
-from proprune_cli.prune.shrinking import Shrunk
+from proprune_cli.prune.shrunk import Shrunk
 
 DEFAULT_ROUNDS = 3
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from torch import nn
 
-from proprune_cli.prune.finish import untouched
 from proprune_cli.prune.freezing import freeze_key, freezing_hooks
 from proprune_cli.prune.methods import Training, method_named
 from proprune_cli.prune.phases import Network, Phases, removal_key
 from proprune_cli.prune.schedules.base import Fresh, Outcome
+from proprune_cli.prune.shrunk import untouched
 from proprune_cli.prune.zeroed import remove_zeroed
 
 

@@ -20,7 +20,8 @@ from proprune_cli.prune.export import to_onnx
 from proprune_cli.prune.models import build_model
 from proprune_cli.prune.probe import example_input
 from proprune_cli.prune.saved import Architecture, load_network, save_network
-from proprune_cli.prune.shrinking import Shrunk, prune_network
+from proprune_cli.prune.shrinking import prune_network
+from proprune_cli.prune.shrunk import Shrunk
 from proprune_cli.prune.spread import Spread
 from proprune_cli.prune.streams import clusters
 

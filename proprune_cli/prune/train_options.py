@@ -1,0 +1,81 @@
+"""How networks are trained: a frozen dataclass whose fields are options of the command line and keys of run files."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from proprune_cli.prune.checks import require, require_choice
+
+Optimiser = Literal["sgd", "adamw"]
+Schedule = Literal["onecycle", "cosine", "constant"]
+Augment = Literal["auto", "none", "crop", "crop+flip"]
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """One way to train, shared by the dense, the fine-tuned and the thin network."""
+
+    batch: int = 128
+    optimiser: Optimiser = "sgd"
+    lr: float | None = None
+    """Peak learning rate; None: SGD 0.1 for a network with batch norm and 0.02 without, AdamW 0.002."""
+    finetune_lr: float | None = None
+    """Peak learning rate of fine-tuning; None: half of ``lr``."""
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: Schedule = "onecycle"
+    label_smoothing: float = 0.0
+    loss: str | None = None
+    """``package.module:name?key=value``: a function of outputs and targets, or what gives one; None: cross-entropy."""
+    metric: str | None = None
+    """As ``loss``: one number, or one per image, usually from 0 to 1, larger is better; None: accuracy."""
+    augment: Augment = "auto"
+    """``auto``: pad-and-crop, and flips where the data set's objects have no handedness; with targets other than
+    classes of images or of their pixels, nothing."""
+    threads: int = 2
+    device: str = "cpu"
+    """Where networks are trained and measured: ``cpu``, ``cuda``, ``cuda:1``."""
+
+    def __post_init__(self) -> None:
+        require_choice(self.optimiser, Optimiser, "--optimiser")
+        require_choice(self.schedule, Schedule, "--schedule")
+        require_choice(self.augment, Augment, "--augment")
+        require(self.batch >= 2, f"a batch of {self.batch} is too small", "--batch", "give 2 or more")
+        require(
+            re.fullmatch(r"cpu|cuda(:\d+)?", self.device) is not None,
+            f"{self.device!r} is not a device",
+            "--device",
+            "give cpu, cuda or cuda:1",
+        )
+        require(self.threads >= 1, f"{self.threads} threads cannot compute", "--threads", "give 1 or more")
+        for option, rate in (("--lr", self.lr), ("--finetune-lr", self.finetune_lr)):
+            require(
+                rate is None or (math.isfinite(rate) and rate > 0),
+                f"a learning rate of {rate} cannot train",
+                option,
+                "give a positive number, or leave it out",
+            )
+        require(
+            0 <= self.label_smoothing < 1,
+            f"label smoothing {self.label_smoothing:g} is outside 0 to 1",
+            "--label-smoothing",
+            "give a number such as 0.1",
+        )
+        require(
+            self.label_smoothing == 0 or self.loss is None,
+            "label smoothing is part of cross-entropy",
+            "--label-smoothing",
+            "let your own loss smooth the labels",
+        )
+        for option, spec in (("--loss", self.loss), ("--metric", self.metric)):
+            require(
+                spec is None or ":" in spec,
+                f"{spec!r} is no import path",
+                option,
+                "write package.module:name, for example torch.nn:SmoothL1Loss",
+            )
+        require(self.weight_decay >= 0, "weight decay is negative", "--weight-decay", "give 0 or more")
+        require(0 <= self.momentum < 1, "momentum is outside 0 to 1", "--momentum", "give a number such as 0.9")
