@@ -23,42 +23,14 @@ from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from proprune_cli.errors import InputError
-
-if TYPE_CHECKING:
-    from proprune_cli.prune import PruneOptions, PruneResult
-    from proprune_cli.prune.objective import CostModel
-    from proprune_cli.prune.progress import Progress
 
 RUN_VERSION = 1
 _PACKAGES = ("proprune", "torch", "numpy", "onnx", "onnxruntime", "safetensors", "scikit-learn")
 _NOT_COMPARED = frozenset({"data_dir"})
 """Options that do not decide the outcome: the data's own hash is recorded."""
-
-
-def prune_into(
-    options: PruneOptions,
-    out: Path,
-    progress: Progress | None = None,
-    *,
-    force: bool = False,
-    cost_model: CostModel | None = None,
-) -> PruneResult:
-    """Run `proprune_cli.prune.run` in the run directory ``out``, from where an earlier process stopped.
-
-    Args:
-        force: go on although the run was started with other options, keeping the stages they do not change.
-
-    Raises:
-        InputError: the directory is in use, not a run, of another run, or cannot be written.
-        ProPruneError: whatever pruning itself raises.
-    """
-    from proprune_cli.prune import run as run_pruning
-
-    with RunDir(out, "prune", options.to_json(), force=force) as run:
-        return run_pruning(options, run, progress, cost_model)
 
 
 def read_options(run: Path) -> dict[str, Any]:
@@ -83,8 +55,12 @@ def content_key(value: Any) -> str:
 class RunDir:
     """A locked run directory; use as a context manager. Satisfies `proprune_cli.prune.workspace.Workspace`.
 
+    Args:
+        command: that works in it. options: what it was asked for, JSON values.
+        force: go on although the run was started with other options, keeping the stages they do not change.
+
     Raises:
-        InputError: see `prune_into`.
+        InputError: the directory is in use, not a run, of another run, or cannot be written.
     """
 
     def __init__(self, path: Path, command: str, options: dict[str, Any], *, force: bool = False) -> None:

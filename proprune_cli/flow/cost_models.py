@@ -25,7 +25,8 @@ from proprune_cli.accel.energy import Work, predict_energy
 from proprune_cli.accel.estimate import DENSE, DIAGONAL, MODEL, Shapes, estimate_cycles
 from proprune_cli.accel.timing import Memory
 from proprune_cli.errors import DoesNotFitError
-from proprune_cli.prune.objective import EngineTaps, LayerShape
+from proprune_cli.prune.objective import EngineTaps
+from proprune_cli.work.layer import LayerWork
 
 if TYPE_CHECKING:
     from proprune_cli.measure.records import BenchRecord
@@ -69,7 +70,7 @@ class _OnBoard:
         artifact = build(source, CompileOptions(board=self.board.name, array=self.array.name, calibration=where))
         return predict(artifact, str(source), self.board, self.array)
 
-    def cycles(self, layers: Sequence[LayerShape]) -> float:
+    def cycles(self, layers: Sequence[LayerWork]) -> float:
         """Predicted engine cycles of one image."""
         return float(estimate_cycles(shapes_of(layers), self.array, self._memory).sum()) if layers else 0.0
 
@@ -85,7 +86,7 @@ class LatencyModel(_OnBoard):
         """See `CostModel`."""
         return f"latency on {self.board.name} with {self.array.name}, predicted by {MODEL}"
 
-    def cost(self, layers: Sequence[LayerShape]) -> float:
+    def cost(self, layers: Sequence[LayerWork]) -> float:
         """See `CostModel`."""
         return self.cycles(layers) / (self.array.clock_mhz * 1e3)
 
@@ -105,7 +106,7 @@ class EnergyModel(_OnBoard):
         """See `CostModel`."""
         return f"energy on {self.board.name} with {self.array.name}, predicted by {ENERGY_MODEL} on {MODEL}"
 
-    def cost(self, layers: Sequence[LayerShape]) -> float:
+    def cost(self, layers: Sequence[LayerWork]) -> float:
         """See `CostModel`. Memory traffic is every layer's weights and tensors once."""
         cycles, macs = self.cycles(layers), float(sum(layer.macs for layer in layers))
         return predict_energy(self.board, self.array, Work(cycles, macs, _ddr_bytes(layers))).energy_mj
@@ -117,7 +118,7 @@ class EnergyModel(_OnBoard):
         return record.energy_mj
 
 
-def shapes_of(layers: Sequence[LayerShape]) -> Shapes:
+def shapes_of(layers: Sequence[LayerWork]) -> Shapes:
     """Layer shapes as the columns of the shape model."""
     rows: list[tuple[int, ...]] = []
     for layer in layers:
@@ -173,7 +174,7 @@ def _square(size: tuple[int, ...]) -> tuple[int, int]:
     return (size[0], size[1]) if len(size) == 2 else (1, int(np.prod(size, dtype=np.int64)))
 
 
-def _ddr_bytes(layers: Sequence[LayerShape]) -> float:
+def _ddr_bytes(layers: Sequence[LayerWork]) -> float:
     total = 0.0
     for layer in layers:
         weights = layer.out_channels * layer.in_channels / layer.groups * float(np.prod(layer.kernel, dtype=np.int64))

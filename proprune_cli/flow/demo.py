@@ -19,6 +19,7 @@ from proprune_cli.config import CompileOptions
 from proprune_cli.errors import GateError, UsageError
 from proprune_cli.flow.build import CALIBRATION, build
 from proprune_cli.flow.execute import open_executor, run_codes
+from proprune_cli.flow.prune import prune_into
 from proprune_cli.measure.cpu import CpuExecutor
 from proprune_cli.measure.predicted import predict
 from proprune_cli.measure.records import BenchRecord
@@ -26,7 +27,6 @@ from proprune_cli.prune import Budget, PruneOptions, PruneResult, TrainOptions
 from proprune_cli.prune.data import load_data
 from proprune_cli.prune.progress import Progress
 from proprune_cli.prune.result import NetworkFigures
-from proprune_cli.rundir import prune_into
 
 BOARD = "pynq-z2"
 EMULATED = f"emulated:{BOARD}"

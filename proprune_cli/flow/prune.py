@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from proprune_cli.flow.cost_models import EnergyModel, LatencyModel, cost_model
+from proprune_cli.prune import run as run_pruning
 from proprune_cli.prune.options import PREDICTED, PruneOptions
-from proprune_cli.rundir import prune_into
+from proprune_cli.rundir import RunDir
 
 if TYPE_CHECKING:
     from proprune_cli.prune import PruneResult
+    from proprune_cli.prune.objective import CostModel
     from proprune_cli.prune.progress import Progress
 
 PREDICTION = "predicted.json"
@@ -73,6 +75,27 @@ def prune(
     document: dict[str, Any] = {"version": 1, "kind": "budget-check", **asdict(check), "met": check.met}
     (out / PREDICTION).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return result, check
+
+
+def prune_into(
+    options: PruneOptions,
+    out: Path,
+    progress: Progress | None = None,
+    *,
+    force: bool = False,
+    cost_model: CostModel | None = None,
+) -> PruneResult:
+    """Run `proprune_cli.prune.run` in the run directory ``out``, from where an earlier process stopped.
+
+    Args:
+        force: go on although the run was started with other options, keeping the stages they do not change.
+
+    Raises:
+        InputError: the directory is in use, not a run, of another run, or cannot be written.
+        ProPruneError: whatever pruning itself raises.
+    """
+    with RunDir(out, "prune", options.to_json(), force=force) as run:
+        return run_pruning(options, run, progress, cost_model)
 
 
 def module_options(given: dict[str, Any]) -> tuple[PruneOptions, LatencyModel | EnergyModel]:

@@ -35,7 +35,7 @@ def run(
 ) -> PruneResult:
     """Train, prune, fine-tune and export, as ``options`` say, into the workspace ``out``.
 
-    `proprune_cli.rundir.prune_into` opens the run directory and calls this.
+    `proprune_cli.flow.prune.prune_into` opens the run directory and calls this.
 
     Raises:
         ProPruneError: anything a user can meet; see `proprune_cli.prune.pipeline`.
@@ -56,7 +56,7 @@ def check(options: PruneOptions) -> None:
     from proprune_cli.prune.schedules import schedule_of
 
     schedule_of(options)
-    freezing_hooks(options)
+    freezing_hooks(options.freeze)
 
 
 def load_run(run: Path, network: str = "pruned") -> nn.Module:

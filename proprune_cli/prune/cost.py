@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from proprune_cli.prune.count import CostTable, Sizes
-from proprune_cli.prune.objective import CostModel, LayerShape
+from proprune_cli.prune.objective import CostModel
+from proprune_cli.work.layer import LayerWork
 
 
 class OperationCost:
@@ -14,7 +15,7 @@ class OperationCost:
     name = "operations"
     unit = "MAC"
 
-    def cost(self, layers: Sequence[LayerShape]) -> float:
+    def cost(self, layers: Sequence[LayerWork]) -> float:
         """Sum over the layers."""
         return float(sum(layer.macs for layer in layers))
 

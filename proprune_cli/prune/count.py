@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from proprune_cli.prune.channels import LayerRecord
 from proprune_cli.prune.groups import ChannelMap
-from proprune_cli.prune.objective import LayerShape
+from proprune_cli.work.layer import LayerWork
 
 Sizes = npt.NDArray[np.int64]
 """Kept channels, one number per group of the channel map."""
@@ -41,7 +41,7 @@ class CostTable:
             total += int(np.prod(numbers, dtype=np.int64))
         return total
 
-    def layers(self, sizes: Sizes) -> list[LayerShape]:
+    def layers(self, sizes: Sizes) -> list[LayerWork]:
         """Every convolution and fully connected layer at these sizes."""
         return [self._layer(record, sizes) for record in self._layers]
 
@@ -49,7 +49,7 @@ class CostTable:
         """Multiply-accumulates per image."""
         return sum(layer.macs for layer in self.layers(sizes))
 
-    def _layer(self, record: LayerRecord, sizes: Sizes) -> LayerShape:
+    def _layer(self, record: LayerRecord, sizes: Sizes) -> LayerWork:
         groups = record.groups
         if record.whole_groups and record.kind == "conv_transpose":
             inside = self.extent(record.weight, record.in_dim, record.in_channels, sizes)
@@ -62,7 +62,7 @@ class CostTable:
         else:
             out = self.extent(record.weight, record.out_dim, record.out_channels, sizes)
             inside = groups * self.extent(record.weight, record.in_dim, record.in_channels // groups, sizes)
-        return LayerShape(
+        return LayerWork(
             name=record.name,
             kind=record.kind,
             in_channels=inside,

@@ -9,22 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-
-@dataclass(frozen=True)
-class LayerShape:
-    """One convolution or fully connected layer at given channel counts (a fully connected layer is 1×1 on 1×1)."""
-
-    name: str
-    kind: str
-    """``conv``, ``conv_transpose`` or ``linear``."""
-    in_channels: int
-    out_channels: int
-    groups: int
-    kernel: tuple[int, ...]
-    stride: tuple[int, ...]
-    in_size: tuple[int, ...]
-    out_size: tuple[int, ...]
-    macs: int
+from proprune_cli.work.layer import LayerWork
 
 
 class CostModel(Protocol):
@@ -40,7 +25,7 @@ class CostModel(Protocol):
         """Unit of the figure."""
         ...
 
-    def cost(self, layers: Sequence[LayerShape]) -> float:
+    def cost(self, layers: Sequence[LayerWork]) -> float:
         """Figure for the whole network; must not grow when channels are removed by whole groups of the array."""
         ...
 

@@ -55,7 +55,7 @@ def run_pipeline(
         UsageError: method, schedule and their options do not go together.
     """
     schedule_of(options)
-    freezing_hooks(options)
+    freezing_hooks(options.freeze)
     device = require_device(options.train.device)
     threads = torch.get_num_threads()
     torch.set_num_threads(options.train.threads)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from proprune_cli.prune.count import CostTable
 from proprune_cli.prune.dependencies import analyse
-from proprune_cli.prune.objective import LayerShape
 from proprune_cli.prune.probe import example_input
 from proprune_cli.prune.saved import load_network
+from proprune_cli.work.layer import LayerWork
 
 
-def shapes_of_run(run: Path, network: str = "pruned") -> list[LayerShape]:
+def shapes_of_run(run: Path, network: str = "pruned") -> list[LayerWork]:
     """Convolutions and fully connected layers of ``network`` ("pruned", "dense" or "thin") in the run directory.
 
     Raises:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
-from proprune_cli.prune.phases import Network
+from proprune_cli.prune.freezing import freezing_hooks
+from proprune_cli.prune.methods import Training
+from proprune_cli.prune.options import PruneOptions
+from proprune_cli.prune.phases import Network, Shape
 from proprune_cli.prune.result import NetworkFigures
 from proprune_cli.prune.shrunk import Shrunk
 
@@ -36,3 +40,18 @@ class Outcome:
     operations: int
     """Multiply-accumulates that a thin network of the same cost may have."""
     notes: tuple[str, ...] = ()
+
+
+def fine_tuning(options: PruneOptions) -> Shape | None:
+    """How the network is fine-tuned; None: plainly."""
+    hooks = freezing_hooks(options.freeze)
+
+    def shape(_: nn.Module) -> Training:
+        return Training(hooks)
+
+    return shape if hooks else None
+
+
+def freeze_key(options: PruneOptions) -> dict[str, Any]:
+    """What of the options decides the outcome of fine-tuning besides `TrainOptions`."""
+    return {} if options.freeze == "none" else {"freeze": options.freeze}

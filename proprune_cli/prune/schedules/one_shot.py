@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from proprune_cli.prune.freezing import fine_tuning, freeze_key
 from proprune_cli.prune.phases import Phases
-from proprune_cli.prune.schedules.base import Fresh, Outcome
+from proprune_cli.prune.schedules.base import Fresh, Outcome, fine_tuning, freeze_key
 
 
 def one_shot(phases: Phases, start: Fresh) -> Outcome:

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from torch import nn
 
-from proprune_cli.prune.freezing import freeze_key, freezing_hooks
+from proprune_cli.prune.freezing import freezing_hooks
 from proprune_cli.prune.methods import Training, method_named
 from proprune_cli.prune.phases import Network, Phases, removal_key
-from proprune_cli.prune.schedules.base import Fresh, Outcome
+from proprune_cli.prune.schedules.base import Fresh, Outcome, freeze_key
 from proprune_cli.prune.shrunk import untouched
 from proprune_cli.prune.zeroed import remove_zeroed
 
@@ -27,7 +27,7 @@ def during_training(phases: Phases, start: Fresh) -> Outcome:
 
     def shape(copy: nn.Module) -> Training:
         training = phases.by_method(copy, epochs)
-        return replace(training, hooks=[*training.hooks, *freezing_hooks(options)])
+        return replace(training, hooks=[*training.hooks, *freezing_hooks(options.freeze)])
 
     epochs = options.tuning_epochs + (options.dense_epochs if fresh else 0)
     trained = phases.train(

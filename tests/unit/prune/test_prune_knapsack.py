@@ -19,6 +19,7 @@ from proprune_cli.config import CompileOptions
 from proprune_cli.errors import InputError
 from proprune_cli.flow.build import build
 from proprune_cli.flow.cost_models import engine_taps
+from proprune_cli.flow.prune import prune_into
 from proprune_cli.measure.predicted import predict
 from proprune_cli.ops.taps import lane_layout, positions
 from proprune_cli.prune import PruneOptions, TrainOptions
@@ -27,7 +28,6 @@ from proprune_cli.prune.knapsack.solve import best_of_each_layer, solve
 from proprune_cli.prune.knapsack.structures import norms
 from proprune_cli.prune.knapsack.unrolled import consecutive, unrolled_structures
 from proprune_cli.prune.objective import EngineTaps
-from proprune_cli.rundir import prune_into
 
 
 @settings(max_examples=25, deadline=None)

@@ -16,10 +16,10 @@ import pytest
 import torch
 
 from proprune_cli.errors import InputError
+from proprune_cli.flow.prune import prune_into
 from proprune_cli.prune import Budget, PruneOptions, TrainOptions, load_run
 from proprune_cli.prune.data import load_data
 from proprune_cli.prune.loop import rate_at
-from proprune_cli.rundir import prune_into
 
 OPTIONS = PruneOptions(
     model="resnet8?widths=8,16,16",

@@ -16,12 +16,12 @@ import torch
 from torch import nn
 
 from proprune_cli.errors import UsageError
+from proprune_cli.flow.prune import prune_into
 from proprune_cli.prune import Budget, PruneOptions, TrainOptions, load_run
 from proprune_cli.prune.methods import METHODS, page
 from proprune_cli.prune.result import PruneResult
 from proprune_cli.prune.schedules import schedule_of
 from proprune_cli.prune.schedules.iterative import compose
-from proprune_cli.rundir import prune_into
 
 OPTIONS = PruneOptions(
     model="lenet5?widths=8,16,32",
