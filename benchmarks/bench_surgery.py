@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from benchmarks.sweep_networks import INSTALL, build, has_pytorchcv
+from proprune_cli.modules.probe import example_input
 from proprune_cli.prune.dependencies import map_channels
-from proprune_cli.prune.probe import example_input
 from proprune_cli.prune.surgery import all_tensors, cuts_for, shrink
 from proprune_cli.prune.trace import trace
 

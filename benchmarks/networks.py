@@ -11,8 +11,8 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
+from proprune_cli.modules.probe import example_input
 from proprune_cli.prune.models import build_model
-from proprune_cli.prune.probe import example_input
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+from proprune_cli.modules.outputs import tensors_of
 from proprune_cli.prune.models import build_model
-from proprune_cli.prune.outputs import tensors_of
 
 INSTALL = "make peers, and build/peers on PYTHONPATH"
 

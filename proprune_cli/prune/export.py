@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from proprune_cli.errors import UnsupportedError
-from proprune_cli.prune.outputs import difference, names_of, tensors_of
+from proprune_cli.modules.outputs import difference, names_of, tensors_of
 
 OPSET = 18
 TOLERANCE = 1e-3
@@ -25,7 +25,7 @@ TOLERANCE = 1e-3
 def to_onnx(model: nn.Module, example: torch.Tensor, where: str = "model") -> bytes:
     """ONNX bytes of ``model`` in eval mode: input ``input`` [batch, C, H, W], output ``output``.
 
-    Several outputs are named by `proprune_cli.prune.outputs.names_of`. The batch dimension is dynamic, weights are
+    Several outputs are named by `proprune_cli.modules.outputs.names_of`. The batch dimension is dynamic, weights are
     inside the file.
 
     Raises:

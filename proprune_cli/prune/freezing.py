@@ -5,8 +5,8 @@ from __future__ import annotations
 from proprune_cli.errors import UsageError
 from proprune_cli.prune.hooks import TrainHook
 from proprune_cli.prune.neq import Equilibrium, NeqOptions
-from proprune_cli.prune.spec import parse_spec
-from proprune_cli.prune.spec_options import read_options
+from proprune_cli.spec.options import read_options
+from proprune_cli.spec.parse import parse_spec
 
 
 def freezing_hooks(freeze: str) -> list[TrainHook]:

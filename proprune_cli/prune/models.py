@@ -9,11 +9,11 @@ from typing import Literal
 from torch import nn
 
 from proprune_cli.errors import InputError
-from proprune_cli.prune.factories import imported, made
-from proprune_cli.prune.outputs import shapes_of
-from proprune_cli.prune.probe import check_runs, example_input
-from proprune_cli.prune.spec import Value, parse_spec
+from proprune_cli.modules.outputs import shapes_of
+from proprune_cli.modules.probe import check_runs, example_input
 from proprune_cli.prune.zoo import ZOO
+from proprune_cli.spec.factories import imported, made
+from proprune_cli.spec.parse import Value, parse_spec
 
 Gives = Literal["classes", "pixels", "anything"]
 """A network's result: [N, classes]; [N, classes, rows, columns]; or whatever its own loss makes of it."""

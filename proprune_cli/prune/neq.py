@@ -19,7 +19,7 @@ from proprune_cli.prune.batches import Batches
 from proprune_cli.prune.device import CPU, device_of, wait_for
 from proprune_cli.prune.hooks import EpochEnd, HookState, Step, TrainHook, TrainRun
 from proprune_cli.prune.partial import partial_forward, saves_time
-from proprune_cli.prune.spec_options import option
+from proprune_cli.spec.options import option
 
 Layer = nn.Conv2d | nn.Linear | nn.BatchNorm2d
 """Its output channels are neurons; the published code counts those of norms too (EIDOSLAB/NEq)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from proprune_cli.prune.checks import require_choice
+from proprune_cli.spec.checks import require_choice
 
 Residual = Literal["coupled", "free"]
 """``coupled``: the same channels go from all of them; ``free``: each drops its own."""

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from proprune_cli.errors import InputError
+from proprune_cli.modules.probe import example_input
 from proprune_cli.prune.budget import TOLERANCE, Candidate, allocate, allowed_sizes, as_share, normalised
 from proprune_cli.prune.channels import Ids, Reshapes
 from proprune_cli.prune.cost import figure
@@ -21,7 +22,6 @@ from proprune_cli.prune.methods import Context, method_named
 from proprune_cli.prune.methods.base import Tensors
 from proprune_cli.prune.objective import CostModel
 from proprune_cli.prune.options import PREDICTED, Budget, PruneOptions
-from proprune_cli.prune.probe import example_input
 from proprune_cli.prune.saliency import saliency_of_gradients
 from proprune_cli.prune.shrunk import Shrunk, group_rows, layer_rows
 from proprune_cli.prune.streams import StreamSizes, aligned_branches

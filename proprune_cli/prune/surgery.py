@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from proprune_cli.errors import UnsupportedError
+from proprune_cli.modules.outputs import difference, shapes_of, tensors_of
 from proprune_cli.prune.channels import Ids
 from proprune_cli.prune.groups import RESHAPES, ChannelMap, Kept, Reshape, is_reshape
-from proprune_cli.prune.outputs import difference, shapes_of, tensors_of
 from proprune_cli.prune.spread import FILL, spread, unspread
 from proprune_cli.prune.trace import replay
 

@@ -13,12 +13,12 @@ import torch.nn.functional as nnf
 from torch import nn
 
 from proprune_cli.errors import InputError, UsageError
+from proprune_cli.modules.outputs import shapes_of, tensors_of
 from proprune_cli.prune.data.dataset import NOT_COUNTED, Dataset
 from proprune_cli.prune.device import on_device
-from proprune_cli.prune.factories import CALL_ERRORS, function_of
-from proprune_cli.prune.outputs import shapes_of, tensors_of
-from proprune_cli.prune.spec import parse_spec
 from proprune_cli.prune.train_options import TrainOptions
+from proprune_cli.spec.factories import CALL_ERRORS, function_of
+from proprune_cli.spec.parse import parse_spec
 
 Function = Callable[[Any, torch.Tensor], Any]
 """Outputs as the network gives them, and targets [B, …]."""

@@ -14,8 +14,8 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from proprune_cli.errors import UnsupportedError
-from proprune_cli.prune.outputs import tensors_of
-from proprune_cli.prune.probe import first_line
+from proprune_cli.modules.outputs import tensors_of
+from proprune_cli.modules.probe import first_line
 from proprune_cli.prune.recorder import Node, Recorder
 
 

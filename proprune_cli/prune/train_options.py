@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from proprune_cli.prune.checks import require, require_choice
+from proprune_cli.spec.checks import require, require_choice
 
 Optimiser = Literal["sgd", "adamw"]
 Schedule = Literal["onecycle", "cosine", "constant"]

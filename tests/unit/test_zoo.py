@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from proprune_cli.errors import InputError
+from proprune_cli.modules.probe import example_input
 from proprune_cli.prune.models import build_model
-from proprune_cli.prune.probe import example_input
 from proprune_cli.prune.zoo import ZOO
 
 PAPERS = {

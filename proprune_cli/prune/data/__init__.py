@@ -14,7 +14,7 @@ from proprune_cli.prune.data.folder import load_folder
 from proprune_cli.prune.data.idx import load_fashion_mnist, load_mnist
 from proprune_cli.prune.data.npz import load_npz
 from proprune_cli.prune.data.svhn import load_svhn
-from proprune_cli.prune.spec import Spec, parse_spec
+from proprune_cli.spec.parse import Spec, parse_spec
 
 __all__ = ["SOURCES", "Dataset", "Split", "load_data"]
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from proprune_cli.errors import InputError
 from proprune_cli.prune.data.dataset import Source
 from proprune_cli.prune.data.npz import Pair, source_of
-from proprune_cli.prune.factories import CALL_ERRORS, imported, made
-from proprune_cli.prune.spec import Spec
+from proprune_cli.spec.factories import CALL_ERRORS, imported, made
+from proprune_cli.spec.parse import Spec
 
 _REMEDY = (
     "return (x_train, y_train, x_test, y_test), or (train, test) of objects with __len__ and __getitem__ that give an "

@@ -7,8 +7,8 @@ from typing import Any
 from proprune_cli.errors import UsageError
 from proprune_cli.prune.methods import binary, bn, decay, guided, knapsack, l1, l2, lobster, random, serene, swd, taylor
 from proprune_cli.prune.methods.base import Context, Importance, Job, Method, Training
-from proprune_cli.prune.spec import parse_spec
-from proprune_cli.prune.spec_options import read_options
+from proprune_cli.spec.options import read_options
+from proprune_cli.spec.parse import parse_spec
 
 __all__ = ["METHODS", "Context", "Importance", "Job", "Method", "Training", "method_named"]
 

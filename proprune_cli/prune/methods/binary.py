@@ -14,7 +14,7 @@ from proprune_cli.errors import InputError
 from proprune_cli.prune.hooks import Step, TrainHook, TrainRun
 from proprune_cli.prune.methods.base import Job, Method, Training
 from proprune_cli.prune.methods.kernels import layers_in_order, spatial_kernels
-from proprune_cli.prune.spec_options import option
+from proprune_cli.spec.options import option
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from proprune_cli.prune.masks import Masks
 from proprune_cli.prune.methods.base import Job, Method, Training
 from proprune_cli.prune.methods.binary import binarise
 from proprune_cli.prune.methods.kernels import spatial_kernels
-from proprune_cli.prune.spec_options import option
+from proprune_cli.spec.options import option
 
 
 @dataclass(frozen=True)

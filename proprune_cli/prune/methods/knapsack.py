@@ -22,8 +22,8 @@ from proprune_cli.prune.knapsack.unrolled import DSP_BITS, unrolled_structures
 from proprune_cli.prune.methods.base import Job, Method, Training
 from proprune_cli.prune.methods.kernels import is_depthwise, layers_in_order
 from proprune_cli.prune.objective import EngineTaps, TapModel
-from proprune_cli.prune.spec_options import option
 from proprune_cli.prune.task import Task
+from proprune_cli.spec.options import option
 
 _BATCH = 64
 

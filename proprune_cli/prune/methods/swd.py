@@ -11,7 +11,7 @@ from torch import nn
 from proprune_cli.prune.hooks import Step, TrainHook, TrainRun
 from proprune_cli.prune.methods.base import Job, Method, Slices, Training
 from proprune_cli.prune.methods.l1 import l1
-from proprune_cli.prune.spec_options import option
+from proprune_cli.spec.options import option
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from proprune_cli.errors import InputError
 from proprune_cli.prune.dependencies import Group
 from proprune_cli.prune.methods.base import Context, Method, Scores
-from proprune_cli.prune.spec_options import option
+from proprune_cli.spec.options import option
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from proprune_cli.errors import UsageError
+from proprune_cli.modules.probe import example_input
 from proprune_cli.prune import PruneOptions, TrainOptions
 from proprune_cli.prune.batches import Batches
 from proprune_cli.prune.data import load_data
@@ -24,7 +25,6 @@ from proprune_cli.prune.masks import Masks
 from proprune_cli.prune.methods import method_named
 from proprune_cli.prune.methods.base import Job
 from proprune_cli.prune.neq import Equilibrium, NeqOptions
-from proprune_cli.prune.probe import example_input
 from proprune_cli.prune.task import Task
 from proprune_cli.prune.zoo import resnet8
 

@@ -12,6 +12,7 @@ import torch.nn.functional as nnf
 from torch import nn
 
 from proprune_cli.errors import InputError, UsageError
+from proprune_cli.modules.probe import example_input
 from proprune_cli.prune import PruneOptions, TrainOptions
 from proprune_cli.prune.data import load_data
 from proprune_cli.prune.dependencies import analyse
@@ -27,7 +28,6 @@ from proprune_cli.prune.methods.swd import SelectiveDecay, SwdOptions
 from proprune_cli.prune.models import build_model
 from proprune_cli.prune.neq import Equilibrium, NeqOptions
 from proprune_cli.prune.partial import partial_forward, saves_time
-from proprune_cli.prune.probe import example_input
 from proprune_cli.prune.progress import SilentProgress
 from proprune_cli.prune.saliency import saliency
 from proprune_cli.prune.task import Task

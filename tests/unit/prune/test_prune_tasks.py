@@ -13,20 +13,20 @@ from torch import nn
 
 import proprune_cli
 from proprune_cli.errors import InputError, ProPruneError, UnsupportedError, UsageError
+from proprune_cli.modules.outputs import difference, names_of, tensors_of
+from proprune_cli.modules.probe import example_input
 from proprune_cli.prune import PruneOptions, TrainOptions
 from proprune_cli.prune.batches import Batches
 from proprune_cli.prune.data import load_data
 from proprune_cli.prune.data.dataset import NOT_COUNTED, Dataset, Split
 from proprune_cli.prune.export import to_onnx
-from proprune_cli.prune.factories import function_of
 from proprune_cli.prune.methods import METHODS
 from proprune_cli.prune.options import Budget
-from proprune_cli.prune.outputs import difference, names_of, tensors_of
-from proprune_cli.prune.probe import example_input
 from proprune_cli.prune.shrinking import prune_network
-from proprune_cli.prune.spec import parse_spec
 from proprune_cli.prune.surgery import SurgeryError
 from proprune_cli.prune.task import Task, task_for
+from proprune_cli.spec.factories import function_of
+from proprune_cli.spec.parse import parse_spec
 from tests.unit.prune import own_code
 
 OWN = "tests.unit.prune.own_code"

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from proprune_cli.errors import UsageError
-from proprune_cli.prune.spec import Spec
+from proprune_cli.spec.parse import Spec
 
 
 def option(default: Any, doc: str, *, low: float | None = None, high: float | None = None, choices: Any = ()) -> Any:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from proprune_cli.errors import InputError
-from proprune_cli.prune.outputs import tensors_of
+from proprune_cli.modules.outputs import tensors_of
 
 
 def example_input(in_channels: int, size: tuple[int, int], batch: int = 2, seed: int = 0) -> torch.Tensor:

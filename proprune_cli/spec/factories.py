@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from proprune_cli.errors import InputError
-from proprune_cli.prune.spec import Spec, Value
+from proprune_cli.spec.parse import Spec, Value
 
 CALL_ERRORS = (
     TypeError,
