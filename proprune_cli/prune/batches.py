@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as nnf
 
 from proprune_cli.errors import UsageError
-from proprune_cli.prune.data.dataset import NOT_COUNTED, Dataset, Split
-from proprune_cli.prune.device import CPU
-from proprune_cli.prune.train_options import Augment
+from proprune_cli.prune.data.dataset import NOT_COUNTED, Augment, Dataset, Split
+
+_HOST = torch.device("cpu")
 
 
 def derived_seed(seed: int, *labels: object) -> int:
@@ -30,7 +30,7 @@ class Batches:
         split: Split,
         batch: int,
         augment: Augment = "none",
-        device: torch.device = CPU,
+        device: torch.device = _HOST,
     ) -> None:
         # Files are read into memory that cannot be written; torch wants its own.
         self._images = torch.from_numpy(np.require(split.images, requirements="W"))

@@ -7,11 +7,11 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from proprune_cli.prune.data.dataset import Augment
 from proprune_cli.spec.checks import require, require_choice
 
 Optimiser = Literal["sgd", "adamw"]
 Schedule = Literal["onecycle", "cosine", "constant"]
-Augment = Literal["auto", "none", "crop", "crop+flip"]
 
 
 @dataclass(frozen=True)
