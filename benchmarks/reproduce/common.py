@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from proprune_cli.data import load_data
 from proprune_cli.flow.prune import prune
 from proprune_cli.prune import PruneOptions
-from proprune_cli.prune.data import load_data
 from proprune_cli.prune.progress import SilentProgress
 
 Extra = Callable[[Path], dict[str, Any]]

@@ -15,10 +15,10 @@ from torch import nn
 
 import proprune_cli
 from benchmarks.reproduce.common import Bench, spread
+from proprune_cli.data import load_data
+from proprune_cli.data.batches import Batches
+from proprune_cli.data.dataset import Dataset
 from proprune_cli.prune import PruneOptions, TrainOptions
-from proprune_cli.prune.batches import Batches
-from proprune_cli.prune.data import load_data
-from proprune_cli.prune.data.dataset import Dataset
 from proprune_cli.prune.hooks import TrainRun
 from proprune_cli.prune.loop import train_step
 from proprune_cli.prune.methods.serene import NeuronSensitivity

@@ -16,6 +16,7 @@ from proprune_cli.accel.boards import load_board
 from proprune_cli.artifact import Artifact
 from proprune_cli.artifact.codes import quantise_images
 from proprune_cli.config import CompileOptions
+from proprune_cli.data import load_data
 from proprune_cli.errors import GateError, UsageError
 from proprune_cli.flow.build import CALIBRATION, build
 from proprune_cli.flow.execute import open_executor, run_codes
@@ -24,7 +25,6 @@ from proprune_cli.measure.cpu import CpuExecutor
 from proprune_cli.measure.predicted import predict
 from proprune_cli.measure.records import BenchRecord
 from proprune_cli.prune import Budget, PruneOptions, PruneResult, TrainOptions
-from proprune_cli.prune.data import load_data
 from proprune_cli.prune.progress import Progress
 from proprune_cli.prune.result import NetworkFigures
 

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from proprune_cli.data.batches import Batches, derived_seed
+from proprune_cli.data.dataset import Split
 from proprune_cli.errors import InputError
-from proprune_cli.prune.batches import Batches, derived_seed
-from proprune_cli.prune.data.dataset import Split
 from proprune_cli.prune.device import device_of
 from proprune_cli.prune.hooks import EpochEnd, HookState, Step, TrainHook, TrainRun
 from proprune_cli.prune.progress import Progress

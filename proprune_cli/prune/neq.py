@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from proprune_cli.prune.batches import Batches
+from proprune_cli.data.batches import Batches
 from proprune_cli.prune.device import CPU, device_of, wait_for
 from proprune_cli.prune.hooks import EpochEnd, HookState, Step, TrainHook, TrainRun
 from proprune_cli.prune.partial import partial_forward, saves_time

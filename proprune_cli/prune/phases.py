@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from proprune_cli.data import Dataset
 from proprune_cli.errors import InputError, UsageError
 from proprune_cli.prune.compiled_budget import within
-from proprune_cli.prune.data import Dataset
 from proprune_cli.prune.dependencies import analyse
 from proprune_cli.prune.device import on_device
 from proprune_cli.prune.export import to_onnx

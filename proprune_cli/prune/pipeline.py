@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from proprune_cli.data import Dataset, load_data
+from proprune_cli.data.batches import derived_seed
 from proprune_cli.errors import InputError
 from proprune_cli.modules.probe import example_input
-from proprune_cli.prune.batches import derived_seed
 from proprune_cli.prune.budget import as_share
 from proprune_cli.prune.compiled_budget import without_zeros
-from proprune_cli.prune.data import Dataset, load_data
 from proprune_cli.prune.device import reproducible, require_device
 from proprune_cli.prune.export import to_onnx
 from proprune_cli.prune.freezing import freezing_hooks

@@ -8,8 +8,8 @@ from typing import cast
 import torch
 from torch import nn
 
+from proprune_cli.data.batches import Batches
 from proprune_cli.errors import InputError
-from proprune_cli.prune.batches import Batches
 from proprune_cli.prune.device import device_of
 from proprune_cli.prune.task import Task
 

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from proprune_cli.data.dataset import Split
 from proprune_cli.errors import InputError
 from proprune_cli.modules.probe import example_input
 from proprune_cli.prune.count import CostTable
-from proprune_cli.prune.data.dataset import Split
 from proprune_cli.prune.dependencies import Group, analyse
 from proprune_cli.prune.loop import evaluate
 from proprune_cli.prune.methods import Context, method_named

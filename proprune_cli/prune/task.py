@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as nnf
 from torch import nn
 
+from proprune_cli.data.dataset import NOT_COUNTED, Dataset
 from proprune_cli.errors import InputError, UsageError
 from proprune_cli.modules.outputs import shapes_of, tensors_of
-from proprune_cli.prune.data.dataset import NOT_COUNTED, Dataset
 from proprune_cli.prune.device import on_device
 from proprune_cli.prune.train_options import TrainOptions
 from proprune_cli.spec.factories import CALL_ERRORS, function_of

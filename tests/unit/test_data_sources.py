@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
+from proprune_cli.data import load_data
 from proprune_cli.errors import InputError
-from proprune_cli.prune.data import load_data
 
 RNG = np.random.default_rng(0)
 

@@ -13,11 +13,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from proprune_cli.data import load_data
+from proprune_cli.data.batches import Batches
 from proprune_cli.errors import UsageError
 from proprune_cli.modules.probe import example_input
 from proprune_cli.prune import PruneOptions, TrainOptions
-from proprune_cli.prune.batches import Batches
-from proprune_cli.prune.data import load_data
 from proprune_cli.prune.device import device_of, on_device, require_device
 from proprune_cli.prune.hooks import TrainHook, TrainRun
 from proprune_cli.prune.loop import train_step

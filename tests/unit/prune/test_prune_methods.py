@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as nnf
 from torch import nn
 
+from proprune_cli.data import load_data
 from proprune_cli.errors import InputError, UsageError
 from proprune_cli.modules.probe import example_input
 from proprune_cli.prune import PruneOptions, TrainOptions
-from proprune_cli.prune.data import load_data
 from proprune_cli.prune.dependencies import analyse
 from proprune_cli.prune.hooks import EpochEnd, Step, TrainHook, TrainRun
 from proprune_cli.prune.loop import evaluate, train

@@ -12,13 +12,13 @@ import torch
 from torch import nn
 
 import proprune_cli
+from proprune_cli.data import load_data
+from proprune_cli.data.batches import Batches
+from proprune_cli.data.dataset import NOT_COUNTED, Dataset, Split
 from proprune_cli.errors import InputError, ProPruneError, UnsupportedError, UsageError
 from proprune_cli.modules.outputs import difference, names_of, tensors_of
 from proprune_cli.modules.probe import example_input
 from proprune_cli.prune import PruneOptions, TrainOptions
-from proprune_cli.prune.batches import Batches
-from proprune_cli.prune.data import load_data
-from proprune_cli.prune.data.dataset import NOT_COUNTED, Dataset, Split
 from proprune_cli.prune.export import to_onnx
 from proprune_cli.prune.methods import METHODS
 from proprune_cli.prune.options import Budget

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from proprune_cli.data.dataset import Source, checked
+from proprune_cli.data.files import find_directory, read_bytes
 from proprune_cli.errors import InputError
-from proprune_cli.prune.data.dataset import Source, checked
-from proprune_cli.prune.data.files import find_directory, read_bytes
 
 _FASHION = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",

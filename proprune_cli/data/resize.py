@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as nnf
 
-from proprune_cli.prune.data.dataset import Images
+from proprune_cli.data.dataset import Images
 
 
 def resize(images: Images, size: int, block: int = 2048) -> Images:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from proprune_cli.data.dataset import Source, Split, checked
+from proprune_cli.data.files import find_directory
 from proprune_cli.errors import InputError
-from proprune_cli.prune.data.dataset import Source, Split, checked
-from proprune_cli.prune.data.files import find_directory
 
 
 def _read(path: Path) -> Split:

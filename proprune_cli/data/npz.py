@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from proprune_cli.data.dataset import NOT_COUNTED, Labels, Source, checked, hold_out
 from proprune_cli.errors import InputError
-from proprune_cli.prune.data.dataset import NOT_COUNTED, Labels, Source, checked, hold_out
 
 _LAYOUT = (
     "give uint8 or float images [N, C, H, W], [N, H, W, C] or [N, H, W], and as labels whole numbers [N], "

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from proprune_cli.data.dataset import Source, Split, checked, hold_out
 from proprune_cli.errors import InputError
-from proprune_cli.prune.data.dataset import Source, Split, checked, hold_out
 
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from proprune_cli.prune.data.dataset import Source, checked, hold_out
+from proprune_cli.data.dataset import Source, checked, hold_out
 
 
 def load_digits(data_dir: Path | None) -> Source:

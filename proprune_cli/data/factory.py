@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from proprune_cli.data.dataset import Source
+from proprune_cli.data.npz import Pair, source_of
 from proprune_cli.errors import InputError
-from proprune_cli.prune.data.dataset import Source
-from proprune_cli.prune.data.npz import Pair, source_of
 from proprune_cli.spec.factories import CALL_ERRORS, imported, made
 from proprune_cli.spec.parse import Spec
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 import torch.nn.functional as nnf
 
+from proprune_cli.data.dataset import NOT_COUNTED, Augment, Dataset, Split
 from proprune_cli.errors import UsageError
-from proprune_cli.prune.data.dataset import NOT_COUNTED, Augment, Dataset, Split
 
 _HOST = torch.device("cpu")
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from proprune_cli.data.cifar import load_cifar10, load_cifar100
+from proprune_cli.data.dataset import Dataset, Source, Split, hold_out, moments
+from proprune_cli.data.digits import load_digits
+from proprune_cli.data.factory import load_factory
+from proprune_cli.data.folder import load_folder
+from proprune_cli.data.idx import load_fashion_mnist, load_mnist
+from proprune_cli.data.npz import load_npz
+from proprune_cli.data.svhn import load_svhn
 from proprune_cli.errors import InputError
-from proprune_cli.prune.data.cifar import load_cifar10, load_cifar100
-from proprune_cli.prune.data.dataset import Dataset, Source, Split, hold_out, moments
-from proprune_cli.prune.data.digits import load_digits
-from proprune_cli.prune.data.factory import load_factory
-from proprune_cli.prune.data.folder import load_folder
-from proprune_cli.prune.data.idx import load_fashion_mnist, load_mnist
-from proprune_cli.prune.data.npz import load_npz
-from proprune_cli.prune.data.svhn import load_svhn
 from proprune_cli.spec.parse import Spec, parse_spec
 
 __all__ = ["SOURCES", "Dataset", "Split", "load_data"]
@@ -98,7 +98,7 @@ def _whole(spec: Spec, name: str, where: str) -> int | None:
 
 
 def _resized(source: Source, size: int) -> Source:
-    from proprune_cli.prune.data.resize import resize
+    from proprune_cli.data.resize import resize
 
     train, test = (Split(resize(s.images, size), s.labels) for s in (source.train, source.test))
     return Source(source.name, train, test, source.classes, source.flip, source.where)
