@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import nn
 
-from proprune_cli.prune.models import build_model
+from proprune_cli.nets.models import build_model
 from proprune_cli.prune.partial import partial_forward, saves_time
 
 NETWORKS = (("resnet18", 32), ("vgg16", 32), ("resnet20?width=4", 32), ("resnet20", 32))

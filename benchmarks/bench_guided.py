@@ -12,7 +12,7 @@ from proprune_cli.accel.boards import board_names, load_board
 from proprune_cli.accel.isa import WORD_BYTES
 from proprune_cli.accel.timing import Memory, estimate
 from proprune_cli.compile.pipeline import lower
-from proprune_cli.prune.models import build_model
+from proprune_cli.nets.models import build_model
 
 NETWORKS = (("resnet20", 32, 10), ("resnet18", 224, 1000))
 KINDS = {"dense": (False, False), "guided": (True, False), "binary": (False, True), "guided binary": (True, True)}

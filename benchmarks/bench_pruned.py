@@ -21,9 +21,9 @@ from benchmarks.predicted import predict
 from proprune_cli.compile.frontend import canonicalise, import_onnx
 from proprune_cli.compile.quantise import quantise
 from proprune_cli.ir.quantized import QGraph
-from proprune_cli.prune.models import build_model
-from proprune_cli.prune.zoo.densenet import DenseLayer
-from proprune_cli.prune.zoo.layers import BasicBlock
+from proprune_cli.nets.models import build_model
+from proprune_cli.nets.zoo.densenet import DenseLayer
+from proprune_cli.nets.zoo.layers import BasicBlock
 from tests.differential.free_networks import SpreadNorm
 
 ARRAY = "z7020-256"

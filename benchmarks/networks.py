@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from proprune_cli.modules.probe import example_input
-from proprune_cli.prune.models import build_model
+from proprune_cli.nets.models import build_model
 
 
 @dataclass(frozen=True)

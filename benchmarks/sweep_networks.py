@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from proprune_cli.modules.outputs import tensors_of
-from proprune_cli.prune.models import build_model
+from proprune_cli.nets.models import build_model
 
 INSTALL = "make peers, and build/peers on PYTHONPATH"
 

@@ -15,10 +15,10 @@ from torch import nn
 
 from proprune_cli.data import Dataset
 from proprune_cli.errors import InputError, UsageError
+from proprune_cli.nets.export import to_onnx
 from proprune_cli.prune.compiled_budget import within
 from proprune_cli.prune.dependencies import analyse
 from proprune_cli.prune.device import on_device
-from proprune_cli.prune.export import to_onnx
 from proprune_cli.prune.loop import CHECKPOINT, evaluate, train
 from proprune_cli.prune.methods import Job, Method, Training, method_named
 from proprune_cli.prune.methods.base import Slices

@@ -18,14 +18,15 @@ from proprune_cli.data import Dataset, load_data
 from proprune_cli.data.batches import derived_seed
 from proprune_cli.errors import InputError
 from proprune_cli.modules.probe import example_input
+from proprune_cli.nets.export import to_onnx
+from proprune_cli.nets.models import build_model
+from proprune_cli.nets.zoo.layers import initialise
 from proprune_cli.prune.budget import as_share
 from proprune_cli.prune.compiled_budget import without_zeros
 from proprune_cli.prune.device import reproducible, require_device
-from proprune_cli.prune.export import to_onnx
 from proprune_cli.prune.freezing import freezing_hooks
 from proprune_cli.prune.loop import default_rate
 from proprune_cli.prune.methods import method_named
-from proprune_cli.prune.models import build_model
 from proprune_cli.prune.objective import CompiledModel, CostModel
 from proprune_cli.prune.options import PREDICTED, Budget, PruneOptions
 from proprune_cli.prune.phases import Network, Phases, fingerprint, json_bytes, must, removal_key
@@ -38,7 +39,6 @@ from proprune_cli.prune.shrinking import prune_network, resolved
 from proprune_cli.prune.task import task_for, try_task
 from proprune_cli.prune.tensors import read_weights, restore
 from proprune_cli.prune.workspace import Workspace
-from proprune_cli.prune.zoo.layers import initialise
 from proprune_cli.spec.factories import source_digest
 from proprune_cli.spec.parse import parse_spec
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from proprune_cli.errors import InputError
-from proprune_cli.prune.models import build_model
+from proprune_cli.nets.models import build_model
 from proprune_cli.prune.surgery import Cuts, shrink
 from proprune_cli.prune.tensors import pack, restore, state, unpack
 

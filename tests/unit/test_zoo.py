@@ -7,8 +7,8 @@ import torch
 
 from proprune_cli.errors import InputError
 from proprune_cli.modules.probe import example_input
-from proprune_cli.prune.models import build_model
-from proprune_cli.prune.zoo import ZOO
+from proprune_cli.nets.models import build_model
+from proprune_cli.nets.zoo import ZOO
 
 PAPERS = {
     # Millions of parameters for 1000 classes at 224 pixels, batch norm included.

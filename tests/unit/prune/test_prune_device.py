@@ -17,6 +17,7 @@ from proprune_cli.data import load_data
 from proprune_cli.data.batches import Batches
 from proprune_cli.errors import UsageError
 from proprune_cli.modules.probe import example_input
+from proprune_cli.nets.zoo import resnet8
 from proprune_cli.prune import PruneOptions, TrainOptions
 from proprune_cli.prune.device import device_of, on_device, require_device
 from proprune_cli.prune.hooks import TrainHook, TrainRun
@@ -26,7 +27,6 @@ from proprune_cli.prune.methods import method_named
 from proprune_cli.prune.methods.base import Job
 from proprune_cli.prune.neq import Equilibrium, NeqOptions
 from proprune_cli.prune.task import Task
-from proprune_cli.prune.zoo import resnet8
 
 META = torch.device("meta")
 TRAINED = ("lobster", "serene?mode=full", "serene?mode=lower", "serene?mode=local", "decay", "guided", "swd", "binary")

@@ -14,6 +14,7 @@ from torch import nn
 from proprune_cli.data import load_data
 from proprune_cli.errors import InputError, UsageError
 from proprune_cli.modules.probe import example_input
+from proprune_cli.nets.models import build_model
 from proprune_cli.prune import PruneOptions, TrainOptions
 from proprune_cli.prune.dependencies import analyse
 from proprune_cli.prune.hooks import EpochEnd, Step, TrainHook, TrainRun
@@ -25,7 +26,6 @@ from proprune_cli.prune.methods.lobster import LossSensitivity
 from proprune_cli.prune.methods.plateau import PlateauThreshold, regularised
 from proprune_cli.prune.methods.serene import NeuronSensitivity
 from proprune_cli.prune.methods.swd import SelectiveDecay, SwdOptions
-from proprune_cli.prune.models import build_model
 from proprune_cli.prune.neq import Equilibrium, NeqOptions
 from proprune_cli.prune.partial import partial_forward, saves_time
 from proprune_cli.prune.progress import SilentProgress

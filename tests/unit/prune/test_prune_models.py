@@ -13,8 +13,8 @@ from onnx import TensorProto, helper
 from torch import nn
 
 from proprune_cli.errors import InputError, ProPruneError, UnsupportedError
+from proprune_cli.nets.models import build_model
 from proprune_cli.prune import Budget, PruneOptions
-from proprune_cli.prune.models import build_model
 from proprune_cli.prune.shrinking import prune_network
 
 

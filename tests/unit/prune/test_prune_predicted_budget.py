@@ -14,11 +14,11 @@ from proprune_cli.errors import InputError, UsageError
 from proprune_cli.flow.cost_models import cost_model
 from proprune_cli.flow.prune import prune
 from proprune_cli.modules.probe import example_input
+from proprune_cli.nets.models import build_model
 from proprune_cli.prune import Budget, PruneOptions, TrainOptions
 from proprune_cli.prune.compiled_budget import within, without_zeros
 from proprune_cli.prune.count import CostTable
 from proprune_cli.prune.dependencies import analyse
-from proprune_cli.prune.models import build_model
 from proprune_cli.prune.shrinking import prune_network
 
 

@@ -18,8 +18,8 @@ from proprune_cli.data.dataset import NOT_COUNTED, Dataset, Split
 from proprune_cli.errors import InputError, ProPruneError, UnsupportedError, UsageError
 from proprune_cli.modules.outputs import difference, names_of, tensors_of
 from proprune_cli.modules.probe import example_input
+from proprune_cli.nets.export import to_onnx
 from proprune_cli.prune import PruneOptions, TrainOptions
-from proprune_cli.prune.export import to_onnx
 from proprune_cli.prune.methods import METHODS
 from proprune_cli.prune.options import Budget
 from proprune_cli.prune.shrinking import prune_network
@@ -63,7 +63,7 @@ def test_a_network_with_several_results_is_pruned_and_exported_whole(residual: s
 
 def test_an_onnx_file_with_several_outputs_is_imported(tmp_path: Path) -> None:
     (tmp_path / "net.onnx").write_bytes(to_onnx(own_code.Detector().eval(), example_input(1, (16, 16))))
-    from proprune_cli.prune.models import build_model
+    from proprune_cli.nets.models import build_model
 
     model = build_model(str(tmp_path / "net.onnx"), 1, 2, 16, gives="anything")
     assert [tuple(t.shape) for t in tensors_of(model(torch.zeros(3, 1, 16, 16)))] == [(3, 2), (3, 1, 8, 8)]

@@ -8,7 +8,7 @@ import torch.nn.functional as nnf
 from torch import nn
 
 from proprune_cli.modules.probe import example_input
-from proprune_cli.prune.models import build_model
+from proprune_cli.nets.models import build_model
 from proprune_cli.prune.saved import Architecture
 from proprune_cli.prune.surgery import shrink
 from proprune_cli.prune.tensors import restore, state

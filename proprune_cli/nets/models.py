@@ -11,7 +11,7 @@ from torch import nn
 from proprune_cli.errors import InputError
 from proprune_cli.modules.outputs import shapes_of
 from proprune_cli.modules.probe import check_runs, example_input
-from proprune_cli.prune.zoo import ZOO
+from proprune_cli.nets.zoo import ZOO
 from proprune_cli.spec.factories import imported, made
 from proprune_cli.spec.parse import Value, parse_spec
 
@@ -39,7 +39,7 @@ def build_model(
     parsed = parse_spec(spec, "--model")
     where = f"--model {spec}"
     if parsed.name.endswith(".onnx"):
-        from proprune_cli.prune.onnx_import import import_onnx
+        from proprune_cli.nets.onnx_import import import_onnx
 
         if parsed.arguments:
             raise InputError("an ONNX file takes no arguments", where=where, remedy="leave out what follows '?'")

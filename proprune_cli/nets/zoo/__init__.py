@@ -6,18 +6,18 @@ from collections.abc import Callable
 
 from torch import nn
 
-from proprune_cli.prune.zoo.densenet import densenet40, densenet121
-from proprune_cli.prune.zoo.efficientnet_lite import efficientnet_lite0
-from proprune_cli.prune.zoo.lenet import lenet5
-from proprune_cli.prune.zoo.mobilenetv1 import mobilenetv1
-from proprune_cli.prune.zoo.mobilenetv2 import mobilenetv2
-from proprune_cli.prune.zoo.resnet import resnet18, resnet34, resnet50
-from proprune_cli.prune.zoo.resnet_cifar import resnet8, resnet20
-from proprune_cli.prune.zoo.segnet import segnet
-from proprune_cli.prune.zoo.shufflenetv2 import shufflenetv2
-from proprune_cli.prune.zoo.squeezenet import squeezenet
-from proprune_cli.prune.zoo.unet import unet
-from proprune_cli.prune.zoo.vgg import vgg16, vgg19
+from proprune_cli.nets.zoo.densenet import densenet40, densenet121
+from proprune_cli.nets.zoo.efficientnet_lite import efficientnet_lite0
+from proprune_cli.nets.zoo.lenet import lenet5
+from proprune_cli.nets.zoo.mobilenetv1 import mobilenetv1
+from proprune_cli.nets.zoo.mobilenetv2 import mobilenetv2
+from proprune_cli.nets.zoo.resnet import resnet18, resnet34, resnet50
+from proprune_cli.nets.zoo.resnet_cifar import resnet8, resnet20
+from proprune_cli.nets.zoo.segnet import segnet
+from proprune_cli.nets.zoo.shufflenetv2 import shufflenetv2
+from proprune_cli.nets.zoo.squeezenet import squeezenet
+from proprune_cli.nets.zoo.unet import unet
+from proprune_cli.nets.zoo.vgg import vgg16, vgg19
 
 ZOO: dict[str, Callable[..., nn.Module]] = {
     "lenet5": lenet5,

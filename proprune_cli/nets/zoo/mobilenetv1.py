@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from proprune_cli.prune.zoo.layers import conv_relu, initialise, is_small, parse_widths
+from proprune_cli.nets.zoo.layers import conv_relu, initialise, is_small, parse_widths
 
 _WIDTHS = (32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
 _STRIDES = (2, 1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)

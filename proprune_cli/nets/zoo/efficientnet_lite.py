@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from proprune_cli.prune.zoo.layers import InvertedResidual, conv_relu6, divisible, initialise, is_small, scaled
+from proprune_cli.nets.zoo.layers import InvertedResidual, conv_relu6, divisible, initialise, is_small, scaled
 
 _STAGES = (
     (1, 16, 1, 1, 3),

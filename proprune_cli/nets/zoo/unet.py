@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from proprune_cli.prune.zoo.layers import conv_relu, initialise, parse_widths, require_size
+from proprune_cli.nets.zoo.layers import conv_relu, initialise, parse_widths, require_size
 
 _WIDTHS = (64, 128, 256, 512, 1024)
 

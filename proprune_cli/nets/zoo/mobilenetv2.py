@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from proprune_cli.prune.zoo.layers import InvertedResidual, conv_relu6, divisible, initialise, is_small, scaled
+from proprune_cli.nets.zoo.layers import InvertedResidual, conv_relu6, divisible, initialise, is_small, scaled
 
 _STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 """Expansion, channels, blocks, stride of the first block."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from proprune_cli.prune.zoo.layers import conv_relu, initialise, parse_widths, require_size
-from proprune_cli.prune.zoo.vgg import STAGES_16, conv_widths
+from proprune_cli.nets.zoo.layers import conv_relu, initialise, parse_widths, require_size
+from proprune_cli.nets.zoo.vgg import STAGES_16, conv_widths
 
 
 class SegNet(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from proprune_cli.prune.zoo.layers import initialise, is_small, require_size, scaled
+from proprune_cli.nets.zoo.layers import initialise, is_small, require_size, scaled
 
 _SQUEEZE = (16, 16, 32, 32, 48, 48, 64, 64)
 _EXPAND = (64, 64, 128, 128, 192, 192, 256, 256)

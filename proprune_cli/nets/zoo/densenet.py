@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import nn
 
-from proprune_cli.prune.zoo.layers import initialise, is_small, require_size, scaled
+from proprune_cli.nets.zoo.layers import initialise, is_small, require_size, scaled
 
 BOTTLENECK = 4
 """Channels of a bottleneck's 1×1 convolution for each channel of growth (Section 3, "Bottleneck layers")."""

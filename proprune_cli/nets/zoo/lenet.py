@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import nn
 
-from proprune_cli.prune.zoo.layers import initialise, parse_widths, require_size
+from proprune_cli.nets.zoo.layers import initialise, parse_widths, require_size
 
 
 class LeNet5(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from proprune_cli.prune.zoo.layers import BasicBlock, initialise, parse_widths
+from proprune_cli.nets.zoo.layers import BasicBlock, initialise, parse_widths
 
 
 class ResNetCifar(nn.Module):

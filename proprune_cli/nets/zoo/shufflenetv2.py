@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from proprune_cli.errors import InputError
-from proprune_cli.prune.zoo.layers import conv_bn, conv_relu, initialise, is_small
+from proprune_cli.nets.zoo.layers import conv_bn, conv_relu, initialise, is_small
 
 _WIDTHS = {
     0.5: (48, 96, 192, 1024),

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from proprune_cli.errors import InputError
-from proprune_cli.prune.zoo.layers import SMALL_IMAGE, BasicBlock, conv_bn, initialise, parse_widths
+from proprune_cli.nets.zoo.layers import SMALL_IMAGE, BasicBlock, conv_bn, initialise, parse_widths
 
 _WIDTHS = (64, 128, 256, 512)
 

@@ -15,9 +15,9 @@ from torch import fx, nn
 
 from proprune_cli.errors import InputError, UnsupportedError
 from proprune_cli.modules.outputs import difference, tensors_of
-from proprune_cli.prune.export import TOLERANCE
-from proprune_cli.prune.onnx_rules import RULES
-from proprune_cli.prune.onnx_state import ImportState, refuse
+from proprune_cli.nets.export import TOLERANCE
+from proprune_cli.nets.onnx_rules import RULES
+from proprune_cli.nets.onnx_state import ImportState, refuse
 
 _SHAPE_ARITHMETIC = frozenset({"Gather", "Slice", "Squeeze", "Unsqueeze", "Concat", "Cast", "Identity", "Mul", "Add"})
 

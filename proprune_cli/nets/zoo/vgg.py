@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from proprune_cli.prune.zoo.layers import conv_relu, initialise, parse_widths, require_size
+from proprune_cli.nets.zoo.layers import conv_relu, initialise, parse_widths, require_size
 
 STAGES_16 = (2, 2, 3, 3, 3)
 STAGES_19 = (2, 2, 4, 4, 4)

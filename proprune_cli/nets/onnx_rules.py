@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import fx, nn
 
-from proprune_cli.prune.onnx_state import ImportState, as_parameter, attributes, refuse
+from proprune_cli.nets.onnx_state import ImportState, as_parameter, attributes, refuse
 
 Rule = Callable[[onnx.NodeProto, ImportState], fx.Node]
 
