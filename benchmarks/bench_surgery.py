@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from benchmarks.sweep_networks import INSTALL, build, has_pytorchcv
+from proprune_cli.channels.dependencies import map_channels
+from proprune_cli.channels.surgery import all_tensors, cuts_for, shrink
+from proprune_cli.channels.trace import trace
 from proprune_cli.modules.probe import example_input
-from proprune_cli.prune.dependencies import map_channels
-from proprune_cli.prune.surgery import all_tensors, cuts_for, shrink
-from proprune_cli.prune.trace import trace
 
 NETWORKS = (
     "resnet:resnet18@224", "resnet:resnet50@224", "densenet:densenet121@224", "mobilenetv2:mobilenetv2_w1@224",

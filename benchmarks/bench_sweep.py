@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 
 from benchmarks.sweep_networks import INSTALL, build, has_pytorchcv, liveliness, names
+from proprune_cli.channels.residual import Residual
+from proprune_cli.channels.shrunk import Shrunk
 from proprune_cli.errors import ProPruneError
 from proprune_cli.prune import Budget, PruneOptions
-from proprune_cli.prune.residual import Residual
 from proprune_cli.prune.shrinking import prune_network
-from proprune_cli.prune.shrunk import Shrunk
 
 MODES: tuple[Residual, ...] = ("coupled", "free")
 METHODS = ("l1", "random")

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from torch import nn
 
     from proprune_cli.artifact import Artifact
+    from proprune_cli.channels.shrunk import Shrunk
     from proprune_cli.measure.records import BenchRecord
     from proprune_cli.prune import PruneResult
     from proprune_cli.prune.sensitivity import Sensitivity
-    from proprune_cli.prune.shrunk import Shrunk
 
 __all__ = ["load", "prune_module", "run_bench", "run_compile", "run_prune", "run_sensitivity"]
 

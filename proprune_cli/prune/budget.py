@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from proprune_cli.channels.count import Sizes
 from proprune_cli.errors import InputError
-from proprune_cli.prune.count import Sizes
 from proprune_cli.prune.options import Budget, Scope
 
 TOLERANCE = 0.02

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from proprune_cli.prune.count import CostTable, Sizes
+from proprune_cli.channels.count import CostTable, Sizes
 from proprune_cli.prune.objective import CostModel
 from proprune_cli.work.layer import LayerWork
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from proprune_cli.channels.residual import Residual
 from proprune_cli.errors import UsageError
-from proprune_cli.prune.residual import Residual
 from proprune_cli.prune.train_options import TrainOptions
 from proprune_cli.spec.checks import require, require_choice
 

@@ -13,11 +13,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from proprune_cli.channels.dependencies import analyse
+from proprune_cli.channels.rows import GroupRow, LayerRow
+from proprune_cli.channels.shrunk import Shrunk
+from proprune_cli.channels.surgery import Cuts, all_tensors, shrink
 from proprune_cli.data import Dataset
 from proprune_cli.errors import InputError, UsageError
 from proprune_cli.nets.export import to_onnx
 from proprune_cli.prune.compiled_budget import within
-from proprune_cli.prune.dependencies import analyse
 from proprune_cli.prune.device import on_device
 from proprune_cli.prune.loop import CHECKPOINT, evaluate, train
 from proprune_cli.prune.methods import Job, Method, Training, method_named
@@ -26,12 +29,9 @@ from proprune_cli.prune.objective import CompiledModel, CostModel
 from proprune_cli.prune.options import Budget, PruneOptions
 from proprune_cli.prune.progress import Progress
 from proprune_cli.prune.result import NetworkFigures
-from proprune_cli.prune.rows import GroupRow, LayerRow
 from proprune_cli.prune.saliency import saliency
 from proprune_cli.prune.shrinking import choose, prune_network
-from proprune_cli.prune.shrunk import Shrunk
 from proprune_cli.prune.sparsity import idle_macs, nonzero_params
-from proprune_cli.prune.surgery import Cuts, all_tensors, shrink
 from proprune_cli.prune.task import Task
 from proprune_cli.prune.tensors import pack, restore, state, unpack
 from proprune_cli.prune.workspace import Stage, Workspace

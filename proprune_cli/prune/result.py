@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from proprune_cli.prune.rows import GroupRow, LayerRow
+from proprune_cli.channels.rows import GroupRow, LayerRow
 
 RESULT_VERSION = 1
 

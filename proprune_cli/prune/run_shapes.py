@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from proprune_cli.channels.count import CostTable
+from proprune_cli.channels.dependencies import analyse
 from proprune_cli.modules.probe import example_input
-from proprune_cli.prune.count import CostTable
-from proprune_cli.prune.dependencies import analyse
 from proprune_cli.prune.saved import load_network
 from proprune_cli.work.layer import LayerWork
 

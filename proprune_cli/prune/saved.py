@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from proprune_cli.channels.surgery import Cuts, shrink
 from proprune_cli.errors import InputError
 from proprune_cli.nets.models import build_model
-from proprune_cli.prune.surgery import Cuts, shrink
 from proprune_cli.prune.tensors import pack, restore, state, unpack
 
 ARCHITECTURE_VERSION = 1

@@ -16,17 +16,17 @@ import numpy as np
 import torch
 from torch import nn
 
+from proprune_cli.channels.count import CostTable
+from proprune_cli.channels.dependencies import Group, analyse
+from proprune_cli.channels.residual import Residual
+from proprune_cli.channels.surgery import all_tensors
 from proprune_cli.data.dataset import Split
 from proprune_cli.errors import InputError
 from proprune_cli.modules.probe import example_input
-from proprune_cli.prune.count import CostTable
-from proprune_cli.prune.dependencies import Group, analyse
 from proprune_cli.prune.loop import evaluate
 from proprune_cli.prune.methods import Context, method_named
 from proprune_cli.prune.progress import Progress, SilentProgress
-from proprune_cli.prune.residual import Residual
 from proprune_cli.prune.saliency import saliency
-from proprune_cli.prune.surgery import all_tensors
 from proprune_cli.prune.task import Task
 
 SHARES = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875)

@@ -10,22 +10,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from proprune_cli.errors import InputError
-from proprune_cli.modules.probe import example_input
-from proprune_cli.prune.budget import TOLERANCE, Candidate, allocate, allowed_sizes, as_share, normalised
-from proprune_cli.prune.channels import Ids, Reshapes
-from proprune_cli.prune.cost import figure
-from proprune_cli.prune.count import CostTable, Sizes
-from proprune_cli.prune.dependencies import analyse, map_channels
-from proprune_cli.prune.groups import ChannelMap
-from proprune_cli.prune.methods import Context, method_named
-from proprune_cli.prune.methods.base import Tensors
-from proprune_cli.prune.objective import CostModel
-from proprune_cli.prune.options import PREDICTED, Budget, PruneOptions
-from proprune_cli.prune.saliency import saliency_of_gradients
-from proprune_cli.prune.shrunk import Shrunk, group_rows, layer_rows
-from proprune_cli.prune.streams import StreamSizes, aligned_branches
-from proprune_cli.prune.surgery import (
+from proprune_cli.channels.count import CostTable, Sizes
+from proprune_cli.channels.dependencies import analyse, map_channels
+from proprune_cli.channels.groups import ChannelMap
+from proprune_cli.channels.labels import Ids, Reshapes
+from proprune_cli.channels.shrunk import Shrunk, group_rows, layer_rows
+from proprune_cli.channels.surgery import (
     RearrangedError,
     SurgeryError,
     all_tensors,
@@ -34,7 +24,17 @@ from proprune_cli.prune.surgery import (
     prove,
     shrink,
 )
-from proprune_cli.prune.trace import trace
+from proprune_cli.channels.trace import trace
+from proprune_cli.errors import InputError
+from proprune_cli.modules.probe import example_input
+from proprune_cli.prune.budget import TOLERANCE, Candidate, allocate, allowed_sizes, as_share, normalised
+from proprune_cli.prune.cost import figure
+from proprune_cli.prune.methods import Context, method_named
+from proprune_cli.prune.methods.base import Tensors
+from proprune_cli.prune.objective import CostModel
+from proprune_cli.prune.options import PREDICTED, Budget, PruneOptions
+from proprune_cli.prune.saliency import saliency_of_gradients
+from proprune_cli.prune.streams import StreamSizes, aligned_branches
 
 
 def prune_network(

@@ -13,10 +13,10 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from proprune_cli.channels.count import Sizes
+from proprune_cli.channels.groups import ChannelMap
+from proprune_cli.channels.labels import Ids
 from proprune_cli.prune.budget import Candidate
-from proprune_cli.prune.channels import Ids
-from proprune_cli.prune.count import Sizes
-from proprune_cli.prune.groups import ChannelMap
 
 Scores = npt.NDArray[np.float64]
 

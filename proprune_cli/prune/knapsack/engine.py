@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from proprune_cli.prune.channels import LayerRecord
-from proprune_cli.prune.dependencies import ChannelMap
+from proprune_cli.channels.dependencies import ChannelMap
+from proprune_cli.channels.labels import LayerRecord
 from proprune_cli.prune.knapsack.structures import Ints, Layer, LayerStructures, Structures, compact
 from proprune_cli.prune.objective import EngineTaps
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from proprune_cli.prune.dependencies import Group
+from proprune_cli.channels.dependencies import Group
 from proprune_cli.prune.hooks import TrainHook
 from proprune_cli.prune.objective import CostModel
 from proprune_cli.prune.task import Task

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from proprune_cli.prune.dependencies import Group
+from proprune_cli.channels.dependencies import Group
 from proprune_cli.prune.methods.base import Context, Method, Scores
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from proprune_cli.channels.dependencies import analyse
 from proprune_cli.data.batches import Batches
 from proprune_cli.errors import InputError
-from proprune_cli.prune.dependencies import analyse
 from proprune_cli.prune.device import device_of
 from proprune_cli.prune.knapsack.engine import engine_structures
 from proprune_cli.prune.knapsack.solve import Solution, best_of_each_layer, solve

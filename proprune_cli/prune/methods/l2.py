@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proprune_cli.prune.dependencies import Group
+from proprune_cli.channels.dependencies import Group
 from proprune_cli.prune.methods.base import Context, Method, Scores, filter_norms
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from proprune_cli.channels.dependencies import Group
 from proprune_cli.errors import InputError
-from proprune_cli.prune.dependencies import Group
 from proprune_cli.prune.methods.base import Context, Method, Scores
 from proprune_cli.spec.options import option
 

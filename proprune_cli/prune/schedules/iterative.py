@@ -9,13 +9,13 @@ from dataclasses import replace
 
 from torch import nn
 
+from proprune_cli.channels.rows import GroupRow, LayerRow
+from proprune_cli.channels.shrunk import Shrunk
+from proprune_cli.channels.surgery import Cuts
 from proprune_cli.prune.options import Budget
 from proprune_cli.prune.phases import Network, Phases
 from proprune_cli.prune.result import NetworkFigures
-from proprune_cli.prune.rows import GroupRow, LayerRow
 from proprune_cli.prune.schedules.base import DEFAULT_ROUNDS, Fresh, Outcome, fine_tuning, freeze_key
-from proprune_cli.prune.shrunk import Shrunk
-from proprune_cli.prune.surgery import Cuts
 
 
 def iterative(phases: Phases, start: Fresh) -> Outcome:

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from proprune_cli.channels.count import Sizes
 from proprune_cli.errors import UsageError
 from proprune_cli.prune.budget import Candidate, allocate, allowed_sizes
-from proprune_cli.prune.count import Sizes
 from proprune_cli.prune.options import Budget
 
 

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from proprune_cli.channels.dependencies import analyse
+from proprune_cli.channels.shrunk import Shrunk
+from proprune_cli.channels.trace import trace
 from proprune_cli.errors import UnsupportedError
 from proprune_cli.modules.probe import example_input
 from proprune_cli.prune import Budget, PruneOptions
-from proprune_cli.prune.dependencies import analyse
 from proprune_cli.prune.shrinking import prune_network
-from proprune_cli.prune.shrunk import Shrunk
-from proprune_cli.prune.trace import trace
 
 Body = Callable[[nn.Module, torch.Tensor], torch.Tensor]
 

@@ -14,15 +14,15 @@ import torch
 import torch.nn.functional as nnf
 from torch import nn
 
+from proprune_cli.channels.dependencies import analyse
+from proprune_cli.channels.shrunk import Shrunk
+from proprune_cli.channels.spread import Spread
 from proprune_cli.modules.probe import example_input
 from proprune_cli.nets.export import to_onnx
 from proprune_cli.nets.models import build_model
 from proprune_cli.prune import Budget, PruneOptions
-from proprune_cli.prune.dependencies import analyse
 from proprune_cli.prune.saved import Architecture, load_network, save_network
 from proprune_cli.prune.shrinking import prune_network
-from proprune_cli.prune.shrunk import Shrunk
-from proprune_cli.prune.spread import Spread
 from proprune_cli.prune.streams import clusters
 
 SIZE = (16, 16)

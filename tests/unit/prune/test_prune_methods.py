@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as nnf
 from torch import nn
 
+from proprune_cli.channels.dependencies import analyse
 from proprune_cli.data import load_data
 from proprune_cli.errors import InputError, UsageError
 from proprune_cli.modules.probe import example_input
 from proprune_cli.nets.models import build_model
 from proprune_cli.prune import PruneOptions, TrainOptions
-from proprune_cli.prune.dependencies import analyse
 from proprune_cli.prune.hooks import EpochEnd, Step, TrainHook, TrainRun
 from proprune_cli.prune.loop import evaluate, train
 from proprune_cli.prune.masks import Masks

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from torch import nn
 
+from proprune_cli.channels.count import CostTable
+from proprune_cli.channels.dependencies import analyse
 from proprune_cli.errors import InputError, UsageError
 from proprune_cli.flow.cost_models import cost_model
 from proprune_cli.flow.prune import prune
@@ -17,8 +19,6 @@ from proprune_cli.modules.probe import example_input
 from proprune_cli.nets.models import build_model
 from proprune_cli.prune import Budget, PruneOptions, TrainOptions
 from proprune_cli.prune.compiled_budget import within, without_zeros
-from proprune_cli.prune.count import CostTable
-from proprune_cli.prune.dependencies import analyse
 from proprune_cli.prune.shrinking import prune_network
 
 

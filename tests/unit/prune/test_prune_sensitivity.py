@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
+from proprune_cli.channels.dependencies import analyse
+from proprune_cli.channels.surgery import cuts_for, shrink
 from proprune_cli.cli.app import run_cli
 from proprune_cli.data import load_data
 from proprune_cli.errors import InputError
 from proprune_cli.modules.probe import example_input
 from proprune_cli.nets.models import build_model
-from proprune_cli.prune.dependencies import analyse
 from proprune_cli.prune.sensitivity import GroupCurve, Point, sensitivity
 from proprune_cli.prune.sensitivity_plot import save_plot
-from proprune_cli.prune.surgery import cuts_for, shrink
 from proprune_cli.prune.task import Task
 
 

@@ -8,15 +8,15 @@ import torch
 import torch.nn.functional as nnf
 from torch import nn
 
+from proprune_cli.channels.dependencies import analyse
+from proprune_cli.channels.shrunk import Shrunk
+from proprune_cli.channels.surgery import RELATIVE_TOLERANCE, SurgeryError, cuts_for, masked, shrink, verify
 from proprune_cli.errors import InputError
 from proprune_cli.modules.probe import example_input
 from proprune_cli.nets.models import build_model
 from proprune_cli.prune import Budget, PruneOptions
-from proprune_cli.prune.dependencies import analyse
 from proprune_cli.prune.methods import METHODS
 from proprune_cli.prune.shrinking import prune_network
-from proprune_cli.prune.shrunk import Shrunk
-from proprune_cli.prune.surgery import RELATIVE_TOLERANCE, SurgeryError, cuts_for, masked, shrink, verify
 
 
 def randomise(model: nn.Module) -> nn.Module:

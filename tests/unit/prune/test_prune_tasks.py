@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 import proprune_cli
+from proprune_cli.channels.surgery import SurgeryError
 from proprune_cli.data import load_data
 from proprune_cli.data.batches import Batches
 from proprune_cli.data.dataset import NOT_COUNTED, Dataset, Split
@@ -23,7 +24,6 @@ from proprune_cli.prune import PruneOptions, TrainOptions
 from proprune_cli.prune.methods import METHODS
 from proprune_cli.prune.options import Budget
 from proprune_cli.prune.shrinking import prune_network
-from proprune_cli.prune.surgery import SurgeryError
 from proprune_cli.prune.task import Task, task_for
 from proprune_cli.spec.factories import function_of
 from proprune_cli.spec.parse import parse_spec

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from proprune_cli.prune.channels import Ids, LayerRecord, Role, owner_of
-from proprune_cli.prune.recorder import Node
+from proprune_cli.channels.labels import Ids, LayerRecord, Role, owner_of
+from proprune_cli.channels.recorder import Node
 
 Kept = Mapping[int, Ids]
 """Place of a group → its channels that stay, rising; groups that are not named stay whole."""

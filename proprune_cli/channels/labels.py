@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from proprune_cli.prune.recorder import Node
-from proprune_cli.prune.spread import Spread
+from proprune_cli.channels.recorder import Node
+from proprune_cli.channels.spread import Spread
 
 Ids = npt.NDArray[np.int64]
 Role = Literal["out", "in", "stat"]

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from proprune_cli.prune import rules_layers as layers
-from proprune_cli.prune import rules_parts as parts
-from proprune_cli.prune import rules_pointwise as pointwise
-from proprune_cli.prune import rules_shape as shape
-from proprune_cli.prune.channels import Labels, Walker
-from proprune_cli.prune.recorder import Node
+from proprune_cli.channels.labels import Labels, Walker
+from proprune_cli.channels.recorder import Node
+from proprune_cli.channels.rules import layers, parts, pointwise, shape
 
 Rule = Callable[[Walker, Node], "Labels | list[Labels | None] | None"]
 

@@ -6,7 +6,7 @@ axes in the same way form a `Group`. This is the dependency graph of Fang et al.
 
 An addition joins channels to a *stream*. With coupled branches it couples them like any other operator. With free
 branches each branch has groups of its own: it may drop a channel that the stream keeps, because its last layer is
-spread (`proprune_cli.prune.spread`), and a channel of the stream goes when every branch has dropped it.
+spread (`proprune_cli.channels.spread`), and a channel of the stream goes when every branch has dropped it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from proprune_cli.prune.channels import Ids, Labels, Reshapes, Walker, owner_of
-from proprune_cli.prune.groups import (
+from proprune_cli.channels.groups import (
     ChannelMap,
     Group,
     Member,
@@ -29,11 +28,12 @@ from proprune_cli.prune.groups import (
     WholeGroups,
     is_reshape,
 )
-from proprune_cli.prune.residual import Residual
-from proprune_cli.prune.rules import RULES
-from proprune_cli.prune.rules_parts import join_slices
-from proprune_cli.prune.spread import can_spread
-from proprune_cli.prune.trace import Traced, trace
+from proprune_cli.channels.labels import Ids, Labels, Reshapes, Walker, owner_of
+from proprune_cli.channels.residual import Residual
+from proprune_cli.channels.rules import RULES
+from proprune_cli.channels.rules.parts import join_slices
+from proprune_cli.channels.spread import can_spread
+from proprune_cli.channels.trace import Traced, trace
 
 Mask = npt.NDArray[np.bool_]
 

@@ -11,12 +11,12 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from proprune_cli.channels.groups import RESHAPES, ChannelMap, Kept, Reshape, is_reshape
+from proprune_cli.channels.labels import Ids
+from proprune_cli.channels.spread import FILL, spread, unspread
+from proprune_cli.channels.trace import replay
 from proprune_cli.errors import UnsupportedError
 from proprune_cli.modules.outputs import difference, shapes_of, tensors_of
-from proprune_cli.prune.channels import Ids
-from proprune_cli.prune.groups import RESHAPES, ChannelMap, Kept, Reshape, is_reshape
-from proprune_cli.prune.spread import FILL, spread, unspread
-from proprune_cli.prune.trace import replay
 
 Cuts = dict[str, dict[int, list[int]]]
 """Parameter or buffer → axis → indices that stay, rising. Plain numbers: this is what a run stores.

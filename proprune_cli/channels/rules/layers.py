@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from proprune_cli.prune.channels import Ids, Labels, LayerRecord, Role, Walker, owner_of, pair
-from proprune_cli.prune.recorder import Node
+from proprune_cli.channels.labels import Ids, Labels, LayerRecord, Role, Walker, owner_of, pair
+from proprune_cli.channels.recorder import Node
 
 _RESHAPES = frozenset({"view", "reshape", "_unsafe_view", "unsqueeze", "squeeze"})
 _COPIES = frozenset({"clone", "contiguous", "detach", "alias", "_to_copy"})

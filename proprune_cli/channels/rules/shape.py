@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from proprune_cli.prune.channels import Ids, Labels, Walker
-from proprune_cli.prune.recorder import Node
+from proprune_cli.channels.labels import Ids, Labels, Walker
+from proprune_cli.channels.recorder import Node
 
 
 def view(walker: Walker, node: Node) -> Labels | None:

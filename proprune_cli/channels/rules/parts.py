@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from proprune_cli.prune.channels import Exit, Ids, Labels, Walker, owner_of
-from proprune_cli.prune.recorder import Node
-from proprune_cli.prune.spread import INDEX
+from proprune_cli.channels.labels import Exit, Ids, Labels, Walker, owner_of
+from proprune_cli.channels.recorder import Node
+from proprune_cli.channels.spread import INDEX
 
 
 def cat(walker: Walker, node: Node) -> Labels | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from proprune_cli.prune.channels import LayerRecord
-from proprune_cli.prune.groups import ChannelMap
+from proprune_cli.channels.groups import ChannelMap
+from proprune_cli.channels.labels import LayerRecord
 from proprune_cli.work.layer import LayerWork
 
 Sizes = npt.NDArray[np.int64]

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from proprune_cli.prune.channels import owner_of
-from proprune_cli.prune.groups import ChannelMap, Group
+from proprune_cli.channels.groups import ChannelMap, Group
+from proprune_cli.channels.labels import owner_of
 
 Values = npt.NDArray[np.float64]
 FLAT = 1e-6

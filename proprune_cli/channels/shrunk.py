@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from proprune_cli.prune.count import CostTable, Sizes
-from proprune_cli.prune.dependencies import analyse
-from proprune_cli.prune.groups import ChannelMap
-from proprune_cli.prune.rows import GroupRow, LayerRow
-from proprune_cli.prune.surgery import Cuts
+from proprune_cli.channels.count import CostTable, Sizes
+from proprune_cli.channels.dependencies import analyse
+from proprune_cli.channels.groups import ChannelMap
+from proprune_cli.channels.rows import GroupRow, LayerRow
+from proprune_cli.channels.surgery import Cuts
 
 
 @dataclass(frozen=True)

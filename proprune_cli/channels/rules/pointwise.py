@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from proprune_cli.prune.channels import Labels, Walker
-from proprune_cli.prune.recorder import Node
-from proprune_cli.prune.rules_layers import parameter_of
+from proprune_cli.channels.labels import Labels, Walker
+from proprune_cli.channels.recorder import Node
+from proprune_cli.channels.rules.layers import parameter_of
 
 
 def keeps_zero(walker: Walker, node: Node) -> Labels | None:

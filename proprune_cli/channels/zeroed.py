@@ -17,16 +17,16 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from proprune_cli.prune.channels import Ids, owner_of
-from proprune_cli.prune.constants import Constants, Values, constant_channels
-from proprune_cli.prune.count import CostTable
-from proprune_cli.prune.dependencies import map_channels
-from proprune_cli.prune.groups import ChannelMap, Group, Member
-from proprune_cli.prune.residual import Residual
-from proprune_cli.prune.shrunk import Shrunk, group_rows, layer_rows
-from proprune_cli.prune.spread import FILL, Spread
-from proprune_cli.prune.surgery import BIAS, SPREAD, all_tensors, cuts_for, shrink, verify
-from proprune_cli.prune.trace import trace
+from proprune_cli.channels.constants import Constants, Values, constant_channels
+from proprune_cli.channels.count import CostTable
+from proprune_cli.channels.dependencies import map_channels
+from proprune_cli.channels.groups import ChannelMap, Group, Member
+from proprune_cli.channels.labels import Ids, owner_of
+from proprune_cli.channels.residual import Residual
+from proprune_cli.channels.shrunk import Shrunk, group_rows, layer_rows
+from proprune_cli.channels.spread import FILL, Spread
+from proprune_cli.channels.surgery import BIAS, SPREAD, all_tensors, cuts_for, shrink, verify
+from proprune_cli.channels.trace import trace
 
 _Mask = npt.NDArray[np.bool_]
 

@@ -13,10 +13,10 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from proprune_cli.channels.recorder import Node, Recorder
 from proprune_cli.errors import UnsupportedError
 from proprune_cli.modules.outputs import tensors_of
 from proprune_cli.modules.probe import first_line
-from proprune_cli.prune.recorder import Node, Recorder
 
 
 @dataclass(frozen=True)
