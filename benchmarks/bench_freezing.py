@@ -9,7 +9,7 @@ import torch.nn.functional as nnf
 from torch import nn
 
 from proprune_cli.nets.models import build_model
-from proprune_cli.prune.partial import partial_forward, saves_time
+from proprune_cli.train.partial_backward import partial_forward, saves_time
 
 NETWORKS = (("resnet18", 32), ("vgg16", 32), ("resnet20?width=4", 32), ("resnet20", 32))
 SHARES = (0.0, 0.3, 0.6, 0.9)

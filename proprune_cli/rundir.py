@@ -53,7 +53,7 @@ def content_key(value: Any) -> str:
 
 
 class RunDir:
-    """A locked run directory; use as a context manager. Satisfies `proprune_cli.prune.workspace.Workspace`.
+    """A locked run directory; use as a context manager. Satisfies `proprune_cli.train.workspace.Workspace`.
 
     Args:
         command: that works in it. options: what it was asked for, JSON values.
@@ -224,7 +224,7 @@ class RunDir:
 
 
 class StageDir:
-    """One stage of a run; satisfies `proprune_cli.prune.workspace.Stage`."""
+    """One stage of a run; satisfies `proprune_cli.train.workspace.Stage`."""
 
     def __init__(self, final: Path, partial: Path, key: str, inputs: dict[str, Any]) -> None:
         self._final = final

@@ -13,7 +13,7 @@ import numpy as np
 from proprune_cli.data import load_data
 from proprune_cli.flow.prune import prune
 from proprune_cli.prune import PruneOptions
-from proprune_cli.prune.progress import SilentProgress
+from proprune_cli.train.progress import SilentProgress
 
 Extra = Callable[[Path], dict[str, Any]]
 """Figures to take from a finished run directory."""

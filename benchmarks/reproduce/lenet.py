@@ -19,10 +19,10 @@ from proprune_cli.data import load_data
 from proprune_cli.data.batches import Batches
 from proprune_cli.data.dataset import Dataset
 from proprune_cli.prune import PruneOptions, TrainOptions
-from proprune_cli.prune.hooks import TrainRun
-from proprune_cli.prune.loop import train_step
 from proprune_cli.prune.methods.serene import NeuronSensitivity
-from proprune_cli.prune.task import Task
+from proprune_cli.train.hooks import TrainRun
+from proprune_cli.train.loop import train_step
+from proprune_cli.train.task import Task
 
 LAYERS = ("conv1", "conv2", "fc1", "fc2")
 DENSE = {"conv1": 520, "conv2": 25050, "fc1": 400500, "fc2": 5010}

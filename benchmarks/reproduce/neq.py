@@ -10,7 +10,7 @@ from proprune_cli.prune import PruneOptions, TrainOptions
 
 def main(bench: Bench) -> None:
     """Fine-tune the same pruned network with and without freezing neurons at equilibrium."""
-    # Wide, for narrow layers have no block of channels to leave out (`proprune_cli.prune.partial`).
+    # Wide, for narrow layers have no block of channels to leave out (`proprune_cli.train.partial_backward`).
     model = bench.pick("resnet18", "resnet8?width=4", "resnet8")
     data = bench.fashion(4000)
     # With no neuron within ε, nothing is frozen; the seconds of back-propagation are then the full ones.

@@ -40,7 +40,7 @@ def command(
       proprune demo --data fashion-mnist
     """
     from proprune_cli.flow.demo import demo
-    from proprune_cli.prune.progress import SilentProgress, TerminalProgress
+    from proprune_cli.train.progress import SilentProgress, TerminalProgress
 
     directory = out / data
     with TerminalProgress() if sys.stderr.isatty() else nullcontext(SilentProgress()) as progress:

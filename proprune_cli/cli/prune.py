@@ -155,7 +155,7 @@ def command(
     from proprune_cli.config import prune_options
     from proprune_cli.flow.prune import prune
     from proprune_cli.prune import check
-    from proprune_cli.prune.progress import SilentProgress, TerminalProgress
+    from proprune_cli.train.progress import SilentProgress, TerminalProgress
 
     given: dict[str, Any] = {
         "model": model,

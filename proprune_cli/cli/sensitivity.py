@@ -54,7 +54,7 @@ def command(
     """
     from proprune_cli.errors import UsageError
     from proprune_cli.flow.sensitivity import scan_run
-    from proprune_cli.prune.progress import SilentProgress, TerminalProgress
+    from proprune_cli.train.progress import SilentProgress, TerminalProgress
 
     try:
         wanted = [float(part) for part in shares.split(",")]

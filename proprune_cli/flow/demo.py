@@ -25,8 +25,8 @@ from proprune_cli.measure.cpu import CpuExecutor
 from proprune_cli.measure.predicted import predict
 from proprune_cli.measure.records import BenchRecord
 from proprune_cli.prune import Budget, PruneOptions, PruneResult, TrainOptions
-from proprune_cli.prune.progress import Progress
 from proprune_cli.prune.result import NetworkFigures
+from proprune_cli.train.progress import Progress
 
 BOARD = "pynq-z2"
 EMULATED = f"emulated:{BOARD}"

@@ -19,7 +19,7 @@ from proprune_cli.rundir import RunDir
 if TYPE_CHECKING:
     from proprune_cli.prune import PruneResult
     from proprune_cli.prune.objective import CostModel
-    from proprune_cli.prune.progress import Progress
+    from proprune_cli.train.progress import Progress
 
 PREDICTION = "predicted.json"
 

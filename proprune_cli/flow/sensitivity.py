@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from proprune_cli.rundir import read_options
 
 if TYPE_CHECKING:
-    from proprune_cli.prune.progress import Progress
     from proprune_cli.prune.sensitivity import Sensitivity
+    from proprune_cli.train.progress import Progress
 
 
 def scan_run(
@@ -35,7 +35,7 @@ def scan_run(
     from proprune_cli.data import load_data
     from proprune_cli.prune import TrainOptions, load_run
     from proprune_cli.prune.sensitivity import sensitivity
-    from proprune_cli.prune.task import task_for
+    from proprune_cli.train.task import task_for
 
     options: dict[str, Any] = read_options(run)
     model = load_run(run, network)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from proprune_cli.prune.options import Budget, PruneOptions
 from proprune_cli.prune.result import PruneResult
-from proprune_cli.prune.train_options import TrainOptions
+from proprune_cli.train.options import TrainOptions
 
 # Before torch loads its OpenMP: threads that wait asleep. Spinning ones made a training step ten times slower
 # whenever another process wanted the same cores.
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from proprune_cli.prune.objective import CostModel
-    from proprune_cli.prune.progress import Progress
-    from proprune_cli.prune.workspace import Workspace
+    from proprune_cli.train.progress import Progress
+    from proprune_cli.train.workspace import Workspace
 
 __all__ = ["Budget", "PruneOptions", "PruneResult", "TrainOptions", "check", "load_run", "run"]
 
@@ -52,8 +52,8 @@ def check(options: PruneOptions) -> None:
         InputError: a method's options are not written as ``key=value``.
         UsageError: they do not, or one is unknown or out of range.
     """
-    from proprune_cli.prune.freezing import freezing_hooks
     from proprune_cli.prune.schedules import schedule_of
+    from proprune_cli.train.freezing import freezing_hooks
 
     schedule_of(options)
     freezing_hooks(options.freeze)

@@ -10,8 +10,8 @@ from typing import Any, Literal, get_args
 
 from proprune_cli.channels.residual import Residual
 from proprune_cli.errors import UsageError
-from proprune_cli.prune.train_options import TrainOptions
 from proprune_cli.spec.checks import require, require_choice
+from proprune_cli.train.options import TrainOptions
 
 BudgetKind = Literal["ratio", "ops", "params", "ms", "mj", "cost"]
 Scope = Literal["layer", "global"]

@@ -21,20 +21,20 @@ from proprune_cli.data import Dataset
 from proprune_cli.errors import InputError, UsageError
 from proprune_cli.nets.export import to_onnx
 from proprune_cli.prune.compiled_budget import within
-from proprune_cli.prune.device import on_device
-from proprune_cli.prune.loop import CHECKPOINT, evaluate, train
 from proprune_cli.prune.methods import Job, Method, Training, method_named
 from proprune_cli.prune.methods.base import Slices
 from proprune_cli.prune.objective import CompiledModel, CostModel
 from proprune_cli.prune.options import Budget, PruneOptions
-from proprune_cli.prune.progress import Progress
 from proprune_cli.prune.result import NetworkFigures
 from proprune_cli.prune.saliency import saliency
 from proprune_cli.prune.shrinking import choose, prune_network
 from proprune_cli.prune.sparsity import idle_macs, nonzero_params
-from proprune_cli.prune.task import Task
-from proprune_cli.prune.tensors import pack, restore, state, unpack
-from proprune_cli.prune.workspace import Stage, Workspace
+from proprune_cli.train.device import on_device
+from proprune_cli.train.loop import CHECKPOINT, evaluate, train
+from proprune_cli.train.progress import Progress
+from proprune_cli.train.task import Task
+from proprune_cli.train.tensors import pack, restore, state, unpack
+from proprune_cli.train.workspace import Stage, Workspace
 
 _WEIGHTS = "weights.safetensors"
 _REPORT = "report.json"

@@ -23,24 +23,24 @@ from proprune_cli.nets.models import build_model
 from proprune_cli.nets.zoo.layers import initialise
 from proprune_cli.prune.budget import as_share
 from proprune_cli.prune.compiled_budget import without_zeros
-from proprune_cli.prune.device import reproducible, require_device
-from proprune_cli.prune.freezing import freezing_hooks
-from proprune_cli.prune.loop import default_rate
 from proprune_cli.prune.methods import method_named
 from proprune_cli.prune.objective import CompiledModel, CostModel
 from proprune_cli.prune.options import PREDICTED, Budget, PruneOptions
 from proprune_cli.prune.phases import Network, Phases, fingerprint, json_bytes, must, removal_key
-from proprune_cli.prune.progress import Progress, SilentProgress
 from proprune_cli.prune.result import PruneResult
 from proprune_cli.prune.saved import SOURCE_ONNX, Architecture, save_network
 from proprune_cli.prune.schedules import SCHEDULES, Outcome, schedule_of
 from proprune_cli.prune.schedules.base import Fresh
 from proprune_cli.prune.shrinking import prune_network, resolved
-from proprune_cli.prune.task import task_for, try_task
-from proprune_cli.prune.tensors import read_weights, restore
-from proprune_cli.prune.workspace import Workspace
 from proprune_cli.spec.factories import source_digest
 from proprune_cli.spec.parse import parse_spec
+from proprune_cli.train.device import reproducible, require_device
+from proprune_cli.train.freezing import freezing_hooks
+from proprune_cli.train.loop import default_rate
+from proprune_cli.train.progress import Progress, SilentProgress
+from proprune_cli.train.task import task_for, try_task
+from proprune_cli.train.tensors import read_weights, restore
+from proprune_cli.train.workspace import Workspace
 
 
 def run_pipeline(

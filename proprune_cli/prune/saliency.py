@@ -10,8 +10,8 @@ from torch import nn
 
 from proprune_cli.data.batches import Batches
 from proprune_cli.errors import InputError
-from proprune_cli.prune.device import device_of
-from proprune_cli.prune.task import Task
+from proprune_cli.train.device import device_of
+from proprune_cli.train.task import Task
 
 BATCH = 64
 

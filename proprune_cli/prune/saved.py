@@ -14,7 +14,7 @@ from torch import nn
 from proprune_cli.channels.surgery import Cuts, shrink
 from proprune_cli.errors import InputError
 from proprune_cli.nets.models import build_model
-from proprune_cli.prune.tensors import pack, restore, state, unpack
+from proprune_cli.train.tensors import pack, restore, state, unpack
 
 ARCHITECTURE_VERSION = 1
 SOURCE_ONNX = "source.onnx"

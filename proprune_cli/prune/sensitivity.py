@@ -23,11 +23,11 @@ from proprune_cli.channels.surgery import all_tensors
 from proprune_cli.data.dataset import Split
 from proprune_cli.errors import InputError
 from proprune_cli.modules.probe import example_input
-from proprune_cli.prune.loop import evaluate
 from proprune_cli.prune.methods import Context, method_named
-from proprune_cli.prune.progress import Progress, SilentProgress
 from proprune_cli.prune.saliency import saliency
-from proprune_cli.prune.task import Task
+from proprune_cli.train.loop import evaluate
+from proprune_cli.train.progress import Progress, SilentProgress
+from proprune_cli.train.task import Task
 
 SHARES = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875)
 VERSION = 2

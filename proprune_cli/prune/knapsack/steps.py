@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from proprune_cli.prune.hooks import EpochEnd, HookState, Step, TrainHook, TrainRun
-from proprune_cli.prune.loop import evaluate
-from proprune_cli.prune.masks import Masks
-from proprune_cli.prune.task import Task
+from proprune_cli.train.hooks import EpochEnd, HookState, Step, TrainHook, TrainRun
+from proprune_cli.train.loop import evaluate
+from proprune_cli.train.masks import Masks
+from proprune_cli.train.task import Task
 
 
 @dataclass(frozen=True)

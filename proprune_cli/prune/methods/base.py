@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from proprune_cli.channels.dependencies import Group
-from proprune_cli.prune.hooks import TrainHook
 from proprune_cli.prune.objective import CostModel
-from proprune_cli.prune.task import Task
+from proprune_cli.train.hooks import TrainHook
+from proprune_cli.train.task import Task
 
 if TYPE_CHECKING:
     from proprune_cli.prune.options import PruneOptions

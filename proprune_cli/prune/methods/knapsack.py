@@ -13,7 +13,6 @@ from torch import nn
 from proprune_cli.channels.dependencies import analyse
 from proprune_cli.data.batches import Batches
 from proprune_cli.errors import InputError
-from proprune_cli.prune.device import device_of
 from proprune_cli.prune.knapsack.engine import engine_structures
 from proprune_cli.prune.knapsack.solve import Solution, best_of_each_layer, solve
 from proprune_cli.prune.knapsack.steps import Chosen, KnapsackSteps
@@ -22,8 +21,9 @@ from proprune_cli.prune.knapsack.unrolled import DSP_BITS, unrolled_structures
 from proprune_cli.prune.methods.base import Job, Method, Training
 from proprune_cli.prune.methods.kernels import is_depthwise, layers_in_order
 from proprune_cli.prune.objective import EngineTaps, TapModel
-from proprune_cli.prune.task import Task
 from proprune_cli.spec.options import option
+from proprune_cli.train.device import device_of
+from proprune_cli.train.task import Task
 
 _BATCH = 64
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from proprune_cli.prune.methods import METHODS
 from proprune_cli.prune.methods.base import Method
-from proprune_cli.prune.neq import NeqOptions
 from proprune_cli.resources import keep_page
+from proprune_cli.train.neq import NeqOptions
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "methods.md"
 
@@ -58,7 +58,7 @@ multiply-accumulates of back-propagation per image, and its seconds, on the wall
 TAIL = """## A method of your own
 
 One file in `proprune_cli/prune/methods/` with a `METHOD`, and its name in `METHODS`. An importance is a function from a
-group to one score per channel. A method that acts during training gives hooks (`proprune_cli.prune.hooks.TrainHook`):
+group to one score per channel. A method that acts during training gives hooks (`proprune_cli.train.hooks.TrainHook`):
 called before and after the backward pass, after the optimiser's step, and at the end of an epoch, with their state in
 the checkpoint, so that a run that was killed ends with the same bytes as one that was not.
 """

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from proprune_cli.prune.hooks import EpochEnd, HookState, Step, TrainHook, TrainRun
-from proprune_cli.prune.loop import Score, evaluate
-from proprune_cli.prune.masks import Masks
+from proprune_cli.train.hooks import EpochEnd, HookState, Step, TrainHook, TrainRun
+from proprune_cli.train.loop import Score, evaluate
+from proprune_cli.train.masks import Masks
 
 PRUNED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d)
 """Modules whose parameters the threshold and the regularisers act on."""

@@ -9,11 +9,11 @@ from typing import Any
 from torch import nn
 
 from proprune_cli.channels.shrunk import Shrunk
-from proprune_cli.prune.freezing import freezing_hooks
 from proprune_cli.prune.methods import Training
 from proprune_cli.prune.options import PruneOptions
 from proprune_cli.prune.phases import Network, Shape
 from proprune_cli.prune.result import NetworkFigures
+from proprune_cli.train.freezing import freezing_hooks
 
 DEFAULT_ROUNDS = 3
 

@@ -8,10 +8,10 @@ from torch import nn
 
 from proprune_cli.channels.shrunk import untouched
 from proprune_cli.channels.zeroed import remove_zeroed
-from proprune_cli.prune.freezing import freezing_hooks
 from proprune_cli.prune.methods import Training, method_named
 from proprune_cli.prune.phases import Network, Phases, removal_key
 from proprune_cli.prune.schedules.base import Fresh, Outcome, freeze_key
+from proprune_cli.train.freezing import freezing_hooks
 
 
 def during_training(phases: Phases, start: Fresh) -> Outcome:

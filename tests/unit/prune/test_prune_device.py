@@ -19,14 +19,14 @@ from proprune_cli.errors import UsageError
 from proprune_cli.modules.probe import example_input
 from proprune_cli.nets.zoo import resnet8
 from proprune_cli.prune import PruneOptions, TrainOptions
-from proprune_cli.prune.device import device_of, on_device, require_device
-from proprune_cli.prune.hooks import TrainHook, TrainRun
-from proprune_cli.prune.loop import train_step
-from proprune_cli.prune.masks import Masks
 from proprune_cli.prune.methods import method_named
 from proprune_cli.prune.methods.base import Job
-from proprune_cli.prune.neq import Equilibrium, NeqOptions
-from proprune_cli.prune.task import Task
+from proprune_cli.train.device import device_of, on_device, require_device
+from proprune_cli.train.hooks import TrainHook, TrainRun
+from proprune_cli.train.loop import train_step
+from proprune_cli.train.masks import Masks
+from proprune_cli.train.neq import Equilibrium, NeqOptions
+from proprune_cli.train.task import Task
 
 META = torch.device("meta")
 TRAINED = ("lobster", "serene?mode=full", "serene?mode=lower", "serene?mode=local", "decay", "guided", "swd", "binary")

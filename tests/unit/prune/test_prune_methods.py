@@ -17,20 +17,20 @@ from proprune_cli.errors import InputError, UsageError
 from proprune_cli.modules.probe import example_input
 from proprune_cli.nets.models import build_model
 from proprune_cli.prune import PruneOptions, TrainOptions
-from proprune_cli.prune.hooks import EpochEnd, Step, TrainHook, TrainRun
-from proprune_cli.prune.loop import evaluate, train
-from proprune_cli.prune.masks import Masks
 from proprune_cli.prune.methods import Context, Job, method_named
 from proprune_cli.prune.methods.guided import guided_mask, guided_masks
 from proprune_cli.prune.methods.lobster import LossSensitivity
 from proprune_cli.prune.methods.plateau import PlateauThreshold, regularised
 from proprune_cli.prune.methods.serene import NeuronSensitivity
 from proprune_cli.prune.methods.swd import SelectiveDecay, SwdOptions
-from proprune_cli.prune.neq import Equilibrium, NeqOptions
-from proprune_cli.prune.partial import partial_forward, saves_time
-from proprune_cli.prune.progress import SilentProgress
 from proprune_cli.prune.saliency import saliency
-from proprune_cli.prune.task import Task
+from proprune_cli.train.hooks import EpochEnd, Step, TrainHook, TrainRun
+from proprune_cli.train.loop import evaluate, train
+from proprune_cli.train.masks import Masks
+from proprune_cli.train.neq import Equilibrium, NeqOptions
+from proprune_cli.train.partial_backward import partial_forward, saves_time
+from proprune_cli.train.progress import SilentProgress
+from proprune_cli.train.task import Task
 
 
 class Memory:

@@ -19,7 +19,7 @@ from proprune_cli.data import load_data
 from proprune_cli.errors import InputError
 from proprune_cli.flow.prune import prune_into
 from proprune_cli.prune import Budget, PruneOptions, TrainOptions, load_run
-from proprune_cli.prune.loop import rate_at
+from proprune_cli.train.loop import rate_at
 
 OPTIONS = PruneOptions(
     model="resnet8?widths=8,16,16",

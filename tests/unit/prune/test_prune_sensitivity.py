@@ -18,7 +18,7 @@ from proprune_cli.modules.probe import example_input
 from proprune_cli.nets.models import build_model
 from proprune_cli.prune.sensitivity import GroupCurve, Point, sensitivity
 from proprune_cli.prune.sensitivity_plot import save_plot
-from proprune_cli.prune.task import Task
+from proprune_cli.train.task import Task
 
 
 @pytest.fixture(scope="module", params=["coupled", "free"])

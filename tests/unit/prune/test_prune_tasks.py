@@ -24,9 +24,9 @@ from proprune_cli.prune import PruneOptions, TrainOptions
 from proprune_cli.prune.methods import METHODS
 from proprune_cli.prune.options import Budget
 from proprune_cli.prune.shrinking import prune_network
-from proprune_cli.prune.task import Task, task_for
 from proprune_cli.spec.factories import function_of
 from proprune_cli.spec.parse import parse_spec
+from proprune_cli.train.task import Task, task_for
 from tests.unit.prune import own_code
 
 OWN = "tests.unit.prune.own_code"

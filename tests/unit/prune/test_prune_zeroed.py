@@ -12,7 +12,7 @@ from proprune_cli.channels.zeroed import remove_zeroed
 from proprune_cli.modules.probe import example_input
 from proprune_cli.nets.models import build_model
 from proprune_cli.prune.saved import Architecture
-from proprune_cli.prune.tensors import restore, state
+from proprune_cli.train.tensors import restore, state
 
 
 def zero_filters(model: nn.Module, share: float = 0.5, least: int = 11) -> nn.Module:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from proprune_cli.errors import UsageError
-from proprune_cli.prune.hooks import TrainHook
-from proprune_cli.prune.neq import Equilibrium, NeqOptions
 from proprune_cli.spec.options import read_options
 from proprune_cli.spec.parse import parse_spec
+from proprune_cli.train.hooks import TrainHook
+from proprune_cli.train.neq import Equilibrium, NeqOptions
 
 
 def freezing_hooks(freeze: str) -> list[TrainHook]:

@@ -13,13 +13,13 @@ from torch import nn
 from proprune_cli.data.batches import Batches, derived_seed
 from proprune_cli.data.dataset import Split
 from proprune_cli.errors import InputError
-from proprune_cli.prune.device import device_of
-from proprune_cli.prune.hooks import EpochEnd, HookState, Step, TrainHook, TrainRun
-from proprune_cli.prune.progress import Progress
-from proprune_cli.prune.task import Task
-from proprune_cli.prune.tensors import pack, restore, state, unpack
-from proprune_cli.prune.train_options import TrainOptions
-from proprune_cli.prune.workspace import Stage
+from proprune_cli.train.device import device_of
+from proprune_cli.train.hooks import EpochEnd, HookState, Step, TrainHook, TrainRun
+from proprune_cli.train.options import TrainOptions
+from proprune_cli.train.progress import Progress
+from proprune_cli.train.task import Task
+from proprune_cli.train.tensors import pack, restore, state, unpack
+from proprune_cli.train.workspace import Stage
 
 CHECKPOINT = "checkpoint.safetensors"
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)

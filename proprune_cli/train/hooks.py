@@ -1,4 +1,4 @@
-"""What may join a training run: regularisers, masks and freezing are hooks of `proprune_cli.prune.loop.train`."""
+"""What may join a training run: regularisers, masks and freezing are hooks of `proprune_cli.train.loop.train`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from proprune_cli.prune.task import Task
-from proprune_cli.prune.train_options import TrainOptions
+from proprune_cli.train.options import TrainOptions
+from proprune_cli.train.task import Task
 
 
 @dataclass

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from proprune_cli.prune.hooks import HookState, Step, TrainHook, TrainRun
+from proprune_cli.train.hooks import HookState, Step, TrainHook, TrainRun
 
 MaskTensors = Mapping[str, torch.Tensor]
 """Qualified name of a parameter → bool of its shape, False where the weight stays zero."""

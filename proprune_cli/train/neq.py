@@ -16,10 +16,10 @@ import torch
 from torch import nn
 
 from proprune_cli.data.batches import Batches
-from proprune_cli.prune.device import CPU, device_of, wait_for
-from proprune_cli.prune.hooks import EpochEnd, HookState, Step, TrainHook, TrainRun
-from proprune_cli.prune.partial import partial_forward, saves_time
 from proprune_cli.spec.options import option
+from proprune_cli.train.device import CPU, device_of, wait_for
+from proprune_cli.train.hooks import EpochEnd, HookState, Step, TrainHook, TrainRun
+from proprune_cli.train.partial_backward import partial_forward, saves_time
 
 Layer = nn.Conv2d | nn.Linear | nn.BatchNorm2d
 """Its output channels are neurons; the published code counts those of norms too (EIDOSLAB/NEq)."""

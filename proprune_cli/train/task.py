@@ -15,10 +15,10 @@ from torch import nn
 from proprune_cli.data.dataset import NOT_COUNTED, Dataset
 from proprune_cli.errors import InputError, UsageError
 from proprune_cli.modules.outputs import shapes_of, tensors_of
-from proprune_cli.prune.device import on_device
-from proprune_cli.prune.train_options import TrainOptions
 from proprune_cli.spec.factories import CALL_ERRORS, function_of
 from proprune_cli.spec.parse import parse_spec
+from proprune_cli.train.device import on_device
+from proprune_cli.train.options import TrainOptions
 
 Function = Callable[[Any, torch.Tensor], Any]
 """Outputs as the network gives them, and targets [B, …]."""
