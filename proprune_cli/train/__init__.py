@@ -1,1 +1,1 @@
-"""How networks learn: tasks, the loop and its hooks, devices, checkpoints. Knows torch and data, and nothing of pruning."""
+"""How networks learn: tasks, the loop, its hooks, devices, checkpoints. Knows torch and data, nothing of pruning."""
