@@ -7,9 +7,9 @@ from math import prod
 
 from benchmarks.networks import NETWORKS
 from proprune_cli.accel.array import load_array
-from proprune_cli.compile.frontend import canonicalise, import_onnx
+from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
 from proprune_cli.compile.pipeline import lower
-from proprune_cli.compile.quantise import quantise
+from proprune_cli.compile.quantise.network import quantise
 from tests.executors import MEMORY, differing_bytes
 
 IMAGES = 2

@@ -12,8 +12,8 @@ from proprune_cli.accel import estimate as shapes
 from proprune_cli.accel.array import load_array
 from proprune_cli.accel.boards import load_board
 from proprune_cli.accel.timing import Memory, estimate
+from proprune_cli.compile.lower.weight_stream import TiledLayer
 from proprune_cli.compile.pipeline import lower
-from proprune_cli.compile.weight_stream import TiledLayer
 
 KINDS = {"dense": shapes.DENSE, "diagonal": shapes.DIAGONAL, "max": shapes.MAX}
 

@@ -17,9 +17,9 @@ from proprune_cli.accel.program import to_codes
 from proprune_cli.accel.segments import run_segments
 from proprune_cli.accel.timing import Memory
 from proprune_cli.board.native import NativeEngine
-from proprune_cli.compile.calibration import open_session
 from proprune_cli.compile.pipeline import lower
-from proprune_cli.compile.qdq import to_qdq
+from proprune_cli.compile.qdq.export import to_qdq
+from proprune_cli.compile.quantise.calibration import open_session
 
 ROUNDS = 5
 MEASURED = (*SMALL, network("resnet18-224"), network("mobilenetv2-224"))

@@ -18,8 +18,8 @@ from torch import nn
 
 from benchmarks.networks import network
 from benchmarks.predicted import predict
-from proprune_cli.compile.frontend import canonicalise, import_onnx
-from proprune_cli.compile.quantise import quantise
+from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
+from proprune_cli.compile.quantise.network import quantise
 from proprune_cli.ir.quantized import QGraph
 from proprune_cli.nets.models import build_model
 from proprune_cli.nets.zoo.densenet import DenseLayer

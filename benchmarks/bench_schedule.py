@@ -13,8 +13,8 @@ from proprune_cli.accel.array import Array, array_names, load_array
 from proprune_cli.accel.boards import board_names, load_board
 from proprune_cli.accel.program import Program
 from proprune_cli.accel.timing import Memory, estimate
+from proprune_cli.compile.lower.weight_stream import TiledLayer
 from proprune_cli.compile.pipeline import lower
-from proprune_cli.compile.weight_stream import TiledLayer
 from proprune_cli.ir.quantized import QGraph
 
 NAMES = ("resnet20-32", "densenet40-32", "mobilenetv2-32", "shufflenetv2-224", "mobilenetv2-224", "resnet18-224")

@@ -13,9 +13,9 @@ from benchmarks.networks import Network
 from proprune_cli.accel.array import array_names, load_array
 from proprune_cli.accel.boards import board_names, load_board
 from proprune_cli.accel.timing import Memory, estimate
-from proprune_cli.compile.frontend import canonicalise, import_onnx
+from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
 from proprune_cli.compile.pipeline import lower
-from proprune_cli.compile.quantise import quantise
+from proprune_cli.compile.quantise.network import quantise
 from proprune_cli.ir.quantized import QGraph
 
 GOLDEN = Path(__file__).parent / "golden_metrics.json"

@@ -13,8 +13,8 @@ from proprune_cli.accel.program import Program, to_codes
 from proprune_cli.accel.segments import Segment, run_segments
 from proprune_cli.accel.timing import Memory
 from proprune_cli.board.native import NativeEngine
-from proprune_cli.compile.calibration import open_session, run_session
-from proprune_cli.compile.qdq import to_qdq
+from proprune_cli.compile.qdq.export import to_qdq
+from proprune_cli.compile.quantise.calibration import open_session, run_session
 from proprune_cli.ir.quantized import QGraph
 
 MEMORY = Memory.planned(bandwidth_gb_s=1.4, latency_ns=300, clock_mhz=100)

@@ -21,9 +21,9 @@ import onnx
 from numpy.typing import NDArray
 
 from proprune_cli.accel.array import load_array
-from proprune_cli.compile.frontend import canonicalise, import_onnx
+from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
 from proprune_cli.compile.pipeline import lower
-from proprune_cli.compile.quantise import quantise
+from proprune_cli.compile.quantise.network import quantise
 from proprune_cli.ir.quantized import QGraph
 from tests.executors import MEMORY, differing_bytes
 

@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from proprune_cli.compile.frontend_read import OPSETS
+from proprune_cli.compile.frontend.read import OPSETS
 from proprune_cli.ops.host import MIDDLE
 
 POINTWISE = frozenset(

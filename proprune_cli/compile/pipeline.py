@@ -17,19 +17,19 @@ from proprune_cli.accel.array import Array
 from proprune_cli.accel.boards import Board
 from proprune_cli.accel.program import Program, stack, to_codes, unstack
 from proprune_cli.accel.timing import Memory, estimate
-from proprune_cli.compile.batch import batched
-from proprune_cli.compile.calibration import open_session, run_session
-from proprune_cli.compile.cluster import cluster
-from proprune_cli.compile.emit import emit
-from proprune_cli.compile.engine_layer import EngineLayer
-from proprune_cli.compile.frontend import canonicalise, import_onnx
-from proprune_cli.compile.fuse import fuse
-from proprune_cli.compile.layer_taps import build_taps
+from proprune_cli.compile.cluster.streams import cluster
+from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
+from proprune_cli.compile.lower.batch import batched
+from proprune_cli.compile.lower.emit import emit
+from proprune_cli.compile.lower.engine_layer import EngineLayer
+from proprune_cli.compile.lower.fuse import fuse
+from proprune_cli.compile.lower.layer_taps import build_taps
+from proprune_cli.compile.lower.tile import Choices, choose_tiling
+from proprune_cli.compile.lower.weight_stream import TiledLayer
 from proprune_cli.compile.plan import make_plan
-from proprune_cli.compile.qdq import to_qdq
-from proprune_cli.compile.quantise import quantise
-from proprune_cli.compile.tile import Choices, choose_tiling
-from proprune_cli.compile.weight_stream import TiledLayer
+from proprune_cli.compile.qdq.export import to_qdq
+from proprune_cli.compile.quantise.calibration import open_session, run_session
+from proprune_cli.compile.quantise.network import quantise
 from proprune_cli.errors import DoesNotFitError, ProPruneError, UnsupportedError
 from proprune_cli.ir.graph import Graph, Host
 from proprune_cli.ir.quantized import QGraph

@@ -11,8 +11,8 @@ from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.program import HostStep, Program
 from proprune_cli.accel.timing import Timing
-from proprune_cli.compile.cluster import Stream
-from proprune_cli.compile.weight_stream import TiledLayer
+from proprune_cli.compile.cluster.streams import Stream
+from proprune_cli.compile.lower.weight_stream import TiledLayer
 
 
 def make_plan(

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from benchmarks.networks import Network, network
 from proprune_cli.accel.array import array_names, load_array
-from proprune_cli.compile.frontend import canonicalise, import_onnx
+from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
 from proprune_cli.compile.pipeline import lower
-from proprune_cli.compile.quantise import quantise
+from proprune_cli.compile.quantise.network import quantise
 from tests.executors import MEMORY, differing_bytes
 from tests.strategies import random_network
 

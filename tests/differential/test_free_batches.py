@@ -10,7 +10,7 @@ import pytest
 from proprune_cli.accel import interpret
 from proprune_cli.accel.array import load_array
 from proprune_cli.accel.program import stack
-from proprune_cli.compile.cluster import cluster
+from proprune_cli.compile.cluster.streams import cluster
 from proprune_cli.compile.pipeline import lower
 from proprune_cli.ir.outputs import Output
 from proprune_cli.ir.quantized import QAdd, QConcat, QConv, QGraph, QTensor

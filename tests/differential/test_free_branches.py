@@ -9,12 +9,12 @@ from torch import nn
 
 from proprune_cli.accel.array import load_array
 from proprune_cli.accel.boards import load_board
-from proprune_cli.compile.cluster import cluster
-from proprune_cli.compile.engine_layer import EngineLayer
-from proprune_cli.compile.frontend import canonicalise, import_onnx
-from proprune_cli.compile.fuse import fuse
+from proprune_cli.compile.cluster.streams import cluster
+from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
+from proprune_cli.compile.lower.engine_layer import EngineLayer
+from proprune_cli.compile.lower.fuse import fuse
 from proprune_cli.compile.pipeline import compile_model, lower
-from proprune_cli.compile.quantise import quantise
+from proprune_cli.compile.quantise.network import quantise
 from proprune_cli.ir.graph import Add, Conv
 from proprune_cli.ir.quantized import QGraph
 from proprune_cli.ops.reference import run_reference

@@ -6,9 +6,9 @@ import onnx
 import pytest
 
 from proprune_cli.accel.array import load_array
-from proprune_cli.compile.frontend import canonicalise, import_onnx
+from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
 from proprune_cli.compile.pipeline import lower
-from proprune_cli.compile.quantise import quantise
+from proprune_cli.compile.quantise.network import quantise
 from proprune_cli.ir.quantized import QHost
 from tests.executors import MEMORY, differing_bytes
 from tests.unit.onnx_nets import model, node, random

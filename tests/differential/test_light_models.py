@@ -8,9 +8,9 @@ import pytest
 
 from proprune_cli.accel.array import load_array
 from proprune_cli.accel.boards import load_board
-from proprune_cli.compile.calibration import calibrate, open_session
-from proprune_cli.compile.frontend import canonicalise, import_onnx
+from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
 from proprune_cli.compile.pipeline import compile_model
+from proprune_cli.compile.quantise.calibration import calibrate, open_session
 from proprune_cli.errors import UnsupportedError
 from proprune_cli.ir.graph import Host
 from tests.foreign_networks import Images, compare

@@ -12,10 +12,10 @@ from onnx.numpy_helper import to_array
 
 from proprune_cli.accel.array import load_array
 from proprune_cli.accel.program import to_codes
-from proprune_cli.compile.calibration import calibrate, open_session
-from proprune_cli.compile.frontend import canonicalise, import_onnx
+from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
 from proprune_cli.compile.pipeline import lower
-from proprune_cli.compile.quantise import quantise
+from proprune_cli.compile.quantise.calibration import calibrate, open_session
+from proprune_cli.compile.quantise.network import quantise
 from proprune_cli.ir.graph import Host
 from proprune_cli.ops.reference import run_reference
 from tests.executors import MEMORY, differing_bytes

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from onnx import version_converter
 
 from proprune_cli.accel.array import load_array
-from proprune_cli.compile.calibration import calibrate, open_session
-from proprune_cli.compile.frontend import canonicalise, import_onnx
+from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
 from proprune_cli.compile.pipeline import lower
-from proprune_cli.compile.quantise import quantise
+from proprune_cli.compile.quantise.calibration import calibrate, open_session
+from proprune_cli.compile.quantise.network import quantise
 from proprune_cli.errors import ProPruneError, UnsupportedError
 from proprune_cli.ops.importing import rule_of
 from proprune_cli.ops.registry import BY_NAME

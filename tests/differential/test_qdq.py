@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from proprune_cli.compile.calibration import open_session, run_session
-from proprune_cli.compile.frontend import canonicalise, import_onnx
-from proprune_cli.compile.qdq import codes_name, to_qdq
-from proprune_cli.compile.quantise import quantise
+from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
+from proprune_cli.compile.qdq.export import codes_name, to_qdq
+from proprune_cli.compile.quantise.calibration import open_session, run_session
+from proprune_cli.compile.quantise.network import quantise
 from proprune_cli.ir.quantized import ACCUMULATOR_LIMIT, MULTIPLIER_LIMIT, QConv, QGraph, QHost
 from proprune_cli.ops.reference import run_reference
 from tests.strategies import random_network
@@ -153,7 +153,7 @@ def test_the_optimised_model_runs_integer_kernels(tmp_path: Path) -> None:
 @pytest.mark.parametrize("opset", [9, 11, 13, 17])
 def test_float_import_matches_onnx_runtime(opset: int) -> None:
     """Import and passes keep the float function: checked through the calibration model."""
-    from proprune_cli.compile.calibration import calibrate
+    from proprune_cli.compile.quantise.calibration import calibrate
 
     rng = np.random.default_rng(3)
     model = network(

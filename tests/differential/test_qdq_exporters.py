@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from proprune_cli.compile.calibration import calibrate
-from proprune_cli.compile.frontend import canonicalise, import_onnx
-from proprune_cli.compile.quantise import quantise
+from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
+from proprune_cli.compile.quantise.calibration import calibrate
+from proprune_cli.compile.quantise.network import quantise
 from proprune_cli.ir.graph import Add, Conv, MaxPool, Relu
 from tests.differential.test_qdq import differing_bytes, stress
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from proprune_cli.compile.calibration import open_session
-from proprune_cli.compile.qdq import codes_name, to_qdq
-from proprune_cli.compile.quantise_tables import fill_table
+from proprune_cli.compile.qdq.export import codes_name, to_qdq
+from proprune_cli.compile.quantise.calibration import open_session
+from proprune_cli.compile.quantise.tables import fill_table
 from proprune_cli.ir.graph import Activation
 from proprune_cli.ir.outputs import Output
 from proprune_cli.ir.quantized import QGraph, QTable, QTensor

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from proprune_cli.accel.array import load_array
-from proprune_cli.compile.calibration import calibrate, open_session
-from proprune_cli.compile.frontend import canonicalise, import_onnx
+from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
 from proprune_cli.compile.pipeline import lower
-from proprune_cli.compile.quantise import quantise
+from proprune_cli.compile.quantise.calibration import calibrate, open_session
+from proprune_cli.compile.quantise.network import quantise
 from proprune_cli.errors import UnsupportedError
 from tests.executors import MEMORY, differing_bytes
 from tests.user_modules import PARTS, SIZE, Around

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from proprune_cli.compile.frontend import canonicalise, import_onnx
+from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
 from proprune_cli.errors import ProPruneError
 
 node = helper.make_node

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proprune_cli.compile.allocate import Lifetime, allocate
+from proprune_cli.compile.lower.allocate import Lifetime, allocate
 
 
 @st.composite

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from proprune_cli.compile.quantise_weights import is_binary, quantise_conv
+from proprune_cli.compile.quantise.weights import is_binary, quantise_conv
 from proprune_cli.ir.graph import Conv
 from proprune_cli.ir.quantized import ACCUMULATOR_LIMIT, MULTIPLIER_LIMIT
 from proprune_cli.ops.taps import signs_alone

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proprune_cli.compile.channel_order import channel_order, touched_groups
+from proprune_cli.compile.cluster.channel_order import channel_order, touched_groups
 
 
 def groups(live: np.ndarray, costs: np.ndarray | None = None) -> list[int]:

@@ -8,9 +8,9 @@ import pytest
 from proprune_cli.accel.array import load_array
 from proprune_cli.accel.estimate import DENSE, DIAGONAL, MAX, Shapes, estimate_cycles
 from proprune_cli.accel.timing import Memory
-from proprune_cli.compile.engine_layer import EngineLayer, View
-from proprune_cli.compile.layer_taps import build_taps
-from proprune_cli.compile.tile import choose_tiling
+from proprune_cli.compile.lower.engine_layer import EngineLayer, View
+from proprune_cli.compile.lower.layer_taps import build_taps
+from proprune_cli.compile.lower.tile import choose_tiling
 from proprune_cli.ir.quantized import QTensor
 
 ARRAY = load_array("z7020-256")

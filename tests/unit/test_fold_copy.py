@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from proprune_cli.compile.frontend import canonicalise, import_onnx
+from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
 from proprune_cli.compile.passes.fold_copy import FOLD_COPY, copied
 from proprune_cli.errors import UnsupportedError
 from proprune_cli.ir.graph import Conv, Graph, Node, Select

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from proprune_cli.compile.frontend import canonicalise, import_onnx
+from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
 from proprune_cli.errors import InputError, UnsupportedError
 from proprune_cli.ir.graph import AveragePool, Gemm, MaxPool
 from tests.unit.onnx_nets import model, node, pool_model, random, refused

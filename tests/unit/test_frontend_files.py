@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from proprune_cli.compile.frontend import canonicalise, import_onnx
+from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
 from proprune_cli.errors import InputError, UnsupportedError
 from proprune_cli.ir.graph import Conv
 from tests.unit.onnx_nets import conv_model, model, node, random, refused

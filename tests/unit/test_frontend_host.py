@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 import pytest
 
-from proprune_cli.compile.calibration import calibrate, open_session, run_session
-from proprune_cli.compile.frontend import canonicalise, import_onnx
+from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
+from proprune_cli.compile.quantise.calibration import calibrate, open_session, run_session
 from proprune_cli.ir.graph import Host
 from tests.unit.onnx_nets import model, node, random
 

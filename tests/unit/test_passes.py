@@ -8,12 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from numpy.typing import NDArray
 
-from proprune_cli.compile.calibration import calibrate, open_session, run_session
-from proprune_cli.compile.frontend import canonicalise, import_onnx
+from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
 from proprune_cli.compile.passes.drop_reshape import DROP_RESHAPE
 from proprune_cli.compile.passes.fold_affine import FOLD_AFFINE
 from proprune_cli.compile.passes.fuse_relu import FUSE_RELU
 from proprune_cli.compile.passes.pipeline import CANONICAL, run_passes
+from proprune_cli.compile.quantise.calibration import calibrate, open_session, run_session
 from proprune_cli.ir.graph import (
     Activation,
     Add,

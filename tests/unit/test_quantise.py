@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from proprune_cli.compile.calibration import calibrate, macs_of
-from proprune_cli.compile.frontend import canonicalise, import_onnx
-from proprune_cli.compile.quantise import quantise
-from proprune_cli.compile.quantise_exponents import choose_exponents, legalise, squared_error
-from proprune_cli.compile.quantise_weights import quantise_conv
+from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
+from proprune_cli.compile.quantise.calibration import calibrate, macs_of
+from proprune_cli.compile.quantise.exponents import choose_exponents, legalise, squared_error
+from proprune_cli.compile.quantise.network import quantise
+from proprune_cli.compile.quantise.weights import quantise_conv
 from proprune_cli.errors import InputError, UnsupportedError
 from proprune_cli.ir.graph import Conv, Graph
 from proprune_cli.ir.quantized import ACCUMULATOR_LIMIT, EXPONENT_SPREAD, MULTIPLIER_LIMIT, PRODUCT_SPREAD, QConv

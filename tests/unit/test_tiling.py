@@ -10,10 +10,10 @@ from hypothesis import assume, given, settings
 
 from proprune_cli.accel.array import Array, load_array
 from proprune_cli.accel.timing import Memory
-from proprune_cli.compile.engine_layer import EngineLayer, View
-from proprune_cli.compile.fuse import fuse
-from proprune_cli.compile.layer_taps import build_taps
-from proprune_cli.compile.tile import Tiling, choose_tiling
+from proprune_cli.compile.lower.engine_layer import EngineLayer, View
+from proprune_cli.compile.lower.fuse import fuse
+from proprune_cli.compile.lower.layer_taps import build_taps
+from proprune_cli.compile.lower.tile import Tiling, choose_tiling
 from proprune_cli.errors import DoesNotFitError
 from proprune_cli.ir.quantized import QGraph, QTensor
 from tests.qnetworks import arrays, quantised_networks

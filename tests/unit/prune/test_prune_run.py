@@ -38,7 +38,7 @@ KILLED = """
 import sys
 from pathlib import Path
 from tests_options import OPTIONS
-from proprune_cli.rundir import prune_into
+from proprune_cli.flow.prune import prune_into
 
 class Slow:
     def start(self, task, total, done=0): pass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 from onnx import TensorProto, helper
 
-from proprune_cli.compile.qdq_nodes import OnnxBody
+from proprune_cli.compile.qdq.nodes import OnnxBody
 from proprune_cli.errors import UnsupportedError
 from proprune_cli.ir.graph import (
     Activation,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
-from proprune_cli.compile.engine_layer import EngineLayer
+from proprune_cli.compile.lower.engine_layer import EngineLayer
 from proprune_cli.errors import DoesNotFitError
 from proprune_cli.ops.lane_taps import Deal, choose_deals, lane_deals, needs, shared_deal
 from proprune_cli.ops.taps import (

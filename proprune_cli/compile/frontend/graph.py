@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from proprune_cli.compile import frontend_read as read
-from proprune_cli.compile.frontend_host import boundary, host_model, host_nodes
-from proprune_cli.compile.frontend_regions import Regions
+from proprune_cli.compile.frontend import read
+from proprune_cli.compile.frontend.host_end import boundary, host_model, host_nodes
+from proprune_cli.compile.frontend.regions import Regions
 from proprune_cli.compile.passes.pipeline import CANONICAL, LAYOUT, run_passes
 from proprune_cli.errors import InputError, UnsupportedError
 from proprune_cli.ir.graph import Graph, Node, Reshape, Shape, Transpose

@@ -11,9 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from proprune_cli.accel import isa
-from proprune_cli.compile.engine_layer import EngineGraph, EngineLayer, HostPass, Phase, View
-from proprune_cli.compile.host_chains import merged
-from proprune_cli.compile.layer_parts import (
+from proprune_cli.compile.lower.copies import (
     asked_products,
     copy_layer,
     dense_weight,
@@ -22,10 +20,12 @@ from proprune_cli.compile.layer_parts import (
     rectangle_copy,
     residual_operand,
 )
-from proprune_cli.compile.partial import nonnegative_codes
-from proprune_cli.compile.partial_layer import live_groups, with_groups
-from proprune_cli.compile.phases import Run, conv_phases, pad_runs
-from proprune_cli.compile.views import concatenated, mixed, selected, window_of
+from proprune_cli.compile.lower.engine_layer import EngineGraph, EngineLayer, HostPass, Phase, View
+from proprune_cli.compile.lower.host_chains import merged
+from proprune_cli.compile.lower.live_channels import live_groups, with_groups
+from proprune_cli.compile.lower.transposed import Run, conv_phases, pad_runs
+from proprune_cli.compile.lower.views import concatenated, mixed, selected, window_of
+from proprune_cli.compile.quantise.pass_through import nonnegative_codes
 from proprune_cli.ir.quantized import (
     QAdd,
     QConcat,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
-from proprune_cli.compile.engine_layer import GroupRef, View
+from proprune_cli.compile.lower.engine_layer import GroupRef, View
 
 
 def concatenated(views: list[View]) -> View:

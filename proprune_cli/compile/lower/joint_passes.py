@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from proprune_cli.accel import isa
-from proprune_cli.compile.engine_layer import EngineLayer, Phase, Residual, View
+from proprune_cli.compile.lower.engine_layer import EngineLayer, Phase, Residual, View
 from proprune_cli.ir.quantized import QTensor
 
 MAX_STRIDE = isa.LayerDescriptor.layout()["stride_y"].bounds[1]

@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from proprune_cli.compile.qdq_nodes import OnnxBody
+from proprune_cli.compile.qdq.nodes import OnnxBody
 from proprune_cli.ir.quantized import (
     REQUANT_SHIFT,
     QAdd,

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proprune_cli.compile.calibration import (
+from proprune_cli.compile.qdq.export import to_qdq
+from proprune_cli.compile.quantise.calibration import (
     FEWEST,
     WORK,
     Calibration,
@@ -19,11 +20,10 @@ from proprune_cli.compile.calibration import (
     run_session,
     threads_for,
 )
-from proprune_cli.compile.partial import nonnegative
-from proprune_cli.compile.qdq import to_qdq
-from proprune_cli.compile.quantise_exponents import choose_exponents, legalise
-from proprune_cli.compile.quantise_tables import fill_table
-from proprune_cli.compile.quantise_weights import QuantisedConv, decibels, quantise_conv, with_bias
+from proprune_cli.compile.quantise.exponents import choose_exponents, legalise
+from proprune_cli.compile.quantise.pass_through import nonnegative
+from proprune_cli.compile.quantise.tables import fill_table
+from proprune_cli.compile.quantise.weights import QuantisedConv, decibels, quantise_conv, with_bias
 from proprune_cli.errors import UnsupportedError
 from proprune_cli.ir.graph import (
     Activation,

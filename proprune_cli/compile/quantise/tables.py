@@ -9,8 +9,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from proprune_cli.compile.calibration import open_session, run_session
-from proprune_cli.compile.qdq_nodes import OnnxBody
+from proprune_cli.compile.qdq.nodes import OnnxBody
+from proprune_cli.compile.quantise.calibration import open_session, run_session
 from proprune_cli.ir.graph import F32, Activation
 from proprune_cli.ops.functions import Function
 

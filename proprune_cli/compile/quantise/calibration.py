@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from proprune_cli.compile.calibration_model import to_float_onnx
+from proprune_cli.compile.quantise.calibration_model import to_float_onnx
 from proprune_cli.errors import InputError
 from proprune_cli.ir.graph import F32, Conv, ConvTranspose, Graph
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
-from proprune_cli.compile.calibration_model import CLAMPED
-from proprune_cli.compile.quantise_tables import function_of_node
+from proprune_cli.compile.quantise.calibration_model import CLAMPED
+from proprune_cli.compile.quantise.tables import function_of_node
 from proprune_cli.ir.graph import (
     Activation,
     Add,

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.bitfield import Words
-from proprune_cli.compile.engine_layer import EngineLayer
-from proprune_cli.compile.layer_taps import LayerTaps, Unit
-from proprune_cli.compile.tile import Segment, Tiling, segment_load
+from proprune_cli.compile.lower.engine_layer import EngineLayer
+from proprune_cli.compile.lower.layer_taps import LayerTaps, Unit
+from proprune_cli.compile.lower.tile import Segment, Tiling, segment_load
 from proprune_cli.errors import DoesNotFitError
 
 

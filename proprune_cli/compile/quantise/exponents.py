@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from proprune_cli.compile.calibration import TensorStatistics
-from proprune_cli.compile.partial import passed_operands
-from proprune_cli.compile.quantise_tables import evaluate, function_of_node
+from proprune_cli.compile.quantise.calibration import TensorStatistics
+from proprune_cli.compile.quantise.pass_through import passed_operands
+from proprune_cli.compile.quantise.tables import evaluate, function_of_node
 from proprune_cli.errors import UnsupportedError
 from proprune_cli.ir.graph import (
     F32,

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from proprune_cli.compile.engine_layer import HostPass
+from proprune_cli.compile.lower.engine_layer import HostPass
 from proprune_cli.ir.quantized import QHost, QTensor
 
 

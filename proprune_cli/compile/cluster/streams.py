@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
-from proprune_cli.compile.channel_order import channel_order, touched_groups
-from proprune_cli.compile.partial import live_filters
+from proprune_cli.compile.cluster.channel_order import channel_order, touched_groups
+from proprune_cli.compile.quantise.pass_through import live_filters
 from proprune_cli.ir.quantized import QConcat, QConv, QConvTranspose, QGraph, QHost, QLayer, QSelect
 
 Orders = dict[str, NDArray[np.int64]]

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
-from proprune_cli.compile.engine_layer import EngineLayer, Phase, Residual, View
-from proprune_cli.compile.partial import live_filters
-from proprune_cli.compile.phases import Run
-from proprune_cli.compile.views import window_of
+from proprune_cli.compile.lower.engine_layer import EngineLayer, Phase, Residual, View
+from proprune_cli.compile.lower.transposed import Run
+from proprune_cli.compile.lower.views import window_of
+from proprune_cli.compile.quantise.pass_through import live_filters
 from proprune_cli.errors import UnsupportedError
 from proprune_cli.ir.quantized import EXPONENT_SPREAD, QAdd, QConv, QGraph, QMul, QTensor
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from proprune_cli.accel.array import Array
-from proprune_cli.compile.allocate import Lifetime, gap_for
-from proprune_cli.compile.engine_layer import EngineGraph
-from proprune_cli.compile.tile import Tiling
+from proprune_cli.compile.lower.allocate import Lifetime, gap_for
+from proprune_cli.compile.lower.engine_layer import EngineGraph
+from proprune_cli.compile.lower.tile import Tiling
 
 
 def choose(graph: EngineGraph, tilings: list[Tiling], lifetimes: list[Lifetime], array: Array) -> dict[str, int]:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
-from proprune_cli.compile.engine_layer import EngineGraph, EngineLayer, View
-from proprune_cli.compile.tile import Tiling
+from proprune_cli.compile.lower.engine_layer import EngineGraph, EngineLayer, View
+from proprune_cli.compile.lower.tile import Tiling
 
 Steps = NDArray[np.int64]
 

@@ -2,7 +2,7 @@
 
 What makes few pixels of an image (fully connected layers above all) runs once for all images, which are more pixels to
 it: its weights are read once per start, and the pixels that the array would compute in vain are another image's. Every
-other layer runs image by image, all with the one weight stream. ``compile/joining.py`` says which layers join.
+other layer runs image by image, all with the one weight stream. ``compile/lower/joint_passes.py`` says which layers join.
 
 The engine knows nothing of it. A tensor that holds all images has image i in rows i·h to (i+1)·h−1 of its planes; a
 layer of one image reads a window of them and fills a part, as layers do after a crop and before an upsampling.
@@ -13,8 +13,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from proprune_cli.accel.array import Array
-from proprune_cli.compile.engine_layer import EngineGraph, EngineLayer, Phase, Residual, View
-from proprune_cli.compile.joining import joined
+from proprune_cli.compile.lower.engine_layer import EngineGraph, EngineLayer, Phase, Residual, View
+from proprune_cli.compile.lower.joint_passes import joined
 from proprune_cli.errors import UnsupportedError, UsageError
 from proprune_cli.ir.quantized import QTensor
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.timing import PIPELINE_DEPTH, LayerTiming, Memory, layer_timing
-from proprune_cli.compile.engine_layer import EngineLayer
-from proprune_cli.compile.layer_taps import LayerTaps
+from proprune_cli.compile.lower.engine_layer import EngineLayer
+from proprune_cli.compile.lower.layer_taps import LayerTaps
 from proprune_cli.errors import DoesNotFitError
 
 MAX_TILES_PER_AXIS = 56

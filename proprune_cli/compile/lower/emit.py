@@ -11,11 +11,11 @@ from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.bitfield import Words
 from proprune_cli.accel.program import HostStep, Plane, Program, ProgramOutput
-from proprune_cli.compile.allocate import Lifetime, allocate
-from proprune_cli.compile.engine_layer import EngineGraph, View
-from proprune_cli.compile.on_chip import choose
-from proprune_cli.compile.order import waits
-from proprune_cli.compile.weight_stream import TapTable, TiledLayer, lane_patterns, segment_stream
+from proprune_cli.compile.lower.allocate import Lifetime, allocate
+from proprune_cli.compile.lower.engine_layer import EngineGraph, View
+from proprune_cli.compile.lower.on_chip import choose
+from proprune_cli.compile.lower.waits import waits
+from proprune_cli.compile.lower.weight_stream import TapTable, TiledLayer, lane_patterns, segment_stream
 from proprune_cli.errors import DoesNotFitError, UnsupportedError
 from proprune_cli.ops.host_step import codes_model
 

@@ -1,0 +1,1 @@
+"""The order of channels in which survivors of free branches fill whole groups."""

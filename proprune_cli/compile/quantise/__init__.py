@@ -1,0 +1,1 @@
+"""From a float graph to integers: calibration, exponents of tensors, scales of weights, tables."""
