@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
 from proprune_cli.compile.cluster.channel_order import channel_order, touched_groups
-from proprune_cli.compile.quantise.pass_through import live_filters
+from proprune_cli.compile.cluster.known_codes import live_filters
 from proprune_cli.ir.quantized import QConcat, QConv, QConvTranspose, QGraph, QHost, QLayer, QSelect
 
 Orders = dict[str, NDArray[np.int64]]

@@ -11,21 +11,15 @@ from dataclasses import replace
 import numpy as np
 
 from proprune_cli.accel import isa
-from proprune_cli.compile.lower.copies import (
-    asked_products,
-    copy_layer,
-    dense_weight,
-    operand_at,
-    over_slots,
-    rectangle_copy,
-    residual_operand,
-)
+from proprune_cli.compile.cluster.known_codes import nonnegative_codes
+from proprune_cli.compile.lower.copies import Run, copy_layer, pad_runs, rectangle_copy
+from proprune_cli.compile.lower.dense import asked_products, dense_weight, over_slots
 from proprune_cli.compile.lower.engine_layer import EngineGraph, EngineLayer, HostPass, Phase, View
 from proprune_cli.compile.lower.host_chains import merged
 from proprune_cli.compile.lower.live_channels import live_groups, with_groups
-from proprune_cli.compile.lower.transposed import Run, conv_phases, pad_runs
+from proprune_cli.compile.lower.operand import operand_at, residual_operand
+from proprune_cli.compile.lower.transposed import conv_phases
 from proprune_cli.compile.lower.views import concatenated, mixed, selected, window_of
-from proprune_cli.compile.quantise.pass_through import nonnegative_codes
 from proprune_cli.ir.quantized import (
     QAdd,
     QConcat,

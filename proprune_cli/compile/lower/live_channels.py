@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from proprune_cli.accel import isa
+from proprune_cli.compile.cluster.known_codes import live_filters
 from proprune_cli.compile.lower.engine_layer import EngineLayer
-from proprune_cli.compile.quantise.pass_through import live_filters
 
 
 def live_groups(passes: list[EngineLayer]) -> list[int] | None:

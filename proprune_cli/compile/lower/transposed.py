@@ -1,4 +1,4 @@
-"""Passes that fill a part of their output: every s-th pixel (transposed convolution), or a rectangle (padding)."""
+"""A transposed convolution as ordinary ones: each fills every s-th pixel of the output."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from math import gcd
 import numpy as np
 from numpy.typing import NDArray
 
-from proprune_cli.ir.graph import PadMode
 from proprune_cli.ir.quantized import QConvTranspose
 
 
@@ -74,24 +73,6 @@ def conv_phases(layer: QConvTranspose, size: tuple[int, int], *, diagonal: bool)
         else:
             part = np.zeros((*weight.shape[:2], 1, 1), dtype=np.int8)
         yield ConvPhase((y.first, x.first), (y.count, x.count), part, (y.pad, x.pad), (y.dilation, x.dilation))
-
-
-@dataclass(frozen=True)
-class Run:
-    """Pixels along one axis that keep their order: ``count`` of them from ``source`` on go to ``first`` and after."""
-
-    source: int
-    first: int
-    count: int
-
-
-def pad_runs(size: int, before: int, after: int, mode: PadMode) -> list[Run]:
-    """What edge or reflect padding of ``size`` pixels copies: first the pixels, then those before, then those after."""
-    mirror = mode == "reflect"
-    runs = [Run(0, before, size)]
-    runs += [Run(before - i if mirror else 0, i, 1) for i in range(before)]
-    runs += [Run(size - 2 - i if mirror else size - 1, before + size + i, 1) for i in range(after)]
-    return runs
 
 
 def _expand(weight: NDArray[np.int8], groups: int) -> NDArray[np.int8]:

@@ -1,0 +1,39 @@
+"""Weights of dense passes: grouped ones spread out, gaps of a view filled with zeros."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proprune_cli.accel import isa
+from proprune_cli.compile.cluster.known_codes import live_filters
+from proprune_cli.compile.lower.engine_layer import View
+from proprune_cli.ir.quantized import QConv, QTensor
+
+
+def asked_products(layer: QConv, y: QTensor) -> int:
+    """Products that the network asks for; filters that a free branch dropped are no part of it."""
+    filters = int(live_filters(layer.weight, layer.bias, layer.multiplier).sum())
+    return filters * int(np.prod(layer.weight.shape[1:])) * y.height * y.width
+
+
+def dense_weight(weight: NDArray[np.int8], groups: int) -> NDArray[np.int8]:
+    """Expand a grouped weight [out, in/groups, kh, kw] to [out, in, kh*kw]; off-group weights are 0."""
+    out_channels, per_group = weight.shape[:2]
+    flat = weight.reshape(out_channels, per_group, -1)
+    if groups == 1:
+        return flat
+    full = np.zeros((out_channels, per_group * groups, flat.shape[2]), dtype=np.int8)
+    share = out_channels // groups
+    for g in range(groups):
+        full[g * share : (g + 1) * share, g * per_group : (g + 1) * per_group] = flat[g * share : (g + 1) * share]
+    return full
+
+
+def over_slots(weight: NDArray[np.int8], view: View) -> NDArray[np.int8]:
+    """Weight [out, channels, positions] over the slots of a view; gaps get weight 0."""
+    if view.canonical:
+        return weight
+    out = np.zeros((len(weight), len(view.groups) * isa.GROUP, weight.shape[2]), dtype=np.int8)
+    out[:, view.slots] = weight
+    return out
