@@ -2,7 +2,7 @@
 
 What makes few pixels of an image (fully connected layers above all) runs once for all images, which are more pixels to
 it: its weights are read once per start, and the pixels that the array would compute in vain are another image's. Every
-other layer runs image by image, all with the one weight stream. ``compile/lower/joint_passes.py`` says which layers join.
+other layer runs image by image, all with the one weight stream; ``joint_passes.py`` says which layers join.
 
 The engine knows nothing of it. A tensor that holds all images has image i in rows i·h to (i+1)·h−1 of its planes; a
 layer of one image reads a window of them and fills a part, as layers do after a crop and before an upsampling.
