@@ -11,8 +11,8 @@ import pytest
 
 from proprune_cli.artifact import load_artifact
 from tests.cli.test_cli_host import folder as host_folder  # noqa: F401 - a fixture
-from tests.unit.onnx_nets import model, random
-from tests.unit.test_frontend_host import DETECTOR, DETECTOR_WEIGHTS
+from tests.unit.compile.onnx_nets import model, random
+from tests.unit.compile.test_frontend_host import DETECTOR, DETECTOR_WEIGHTS
 
 BOARDS = ("emulated:pynq-z2", "interpreter", "cpu")
 

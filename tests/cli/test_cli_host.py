@@ -14,7 +14,7 @@ import pytest
 from proprune_cli.artifact import load_artifact
 from proprune_cli.artifact.seal import seal
 from proprune_cli.errors import InputError
-from tests.unit.onnx_nets import model, node, random
+from tests.unit.compile.onnx_nets import model, node, random
 
 STEPS = [["LRN"], ["Resize"]]
 

@@ -11,8 +11,8 @@ import onnx
 import pytest
 
 from proprune_cli.artifact import load_artifact
-from tests.unit.onnx_nets import model, random
-from tests.unit.test_frontend_host import DETECTOR, DETECTOR_WEIGHTS
+from tests.unit.compile.onnx_nets import model, random
+from tests.unit.compile.test_frontend_host import DETECTOR, DETECTOR_WEIGHTS
 
 NAMES = ("f", "shares", "near", "all")
 SHAPES = {"f": (4, 4, 6, 5), "shares": (4, 36, 5), "near": (4, 5, 6, 5), "all": (4, 36, 5)}

@@ -11,7 +11,7 @@ from proprune_cli.compile.pipeline import lower
 from proprune_cli.compile.quantise.network import quantise
 from proprune_cli.ir.quantized import QHost
 from tests.executors import MEMORY, differing_bytes
-from tests.unit.onnx_nets import model, node, random
+from tests.unit.compile.onnx_nets import model, node, random
 
 CONV = node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1])
 LAST = node("Conv", ["h", "v"], ["y"])

@@ -19,7 +19,7 @@ from proprune_cli.compile.quantise.network import quantise
 from proprune_cli.ir.graph import Host
 from proprune_cli.ops.reference import run_reference
 from tests.executors import MEMORY, differing_bytes
-from tests.unit.onnx_nets import model, node, random
+from tests.unit.compile.onnx_nets import model, node, random
 
 GROWING = [(2, 2), (3, 2), (4, 4), (1, 2), (5, 5), (8, 8)]
 SHRINKING = [(0.5, 0.5), (1 / 3, 0.5), (1, 0.2)]
