@@ -95,7 +95,7 @@ def compile_model(
     stage("import")
     imported = import_onnx(source)
     tail = imported.host_tail
-    operators = [node.op_type for node in tail.graph.node] if tail is not None else []
+    operators = list(tail.operators) if tail is not None else []
     graph = canonicalise(imported)
     if not allow_host:
         _refuse_host(graph, operators)
@@ -122,7 +122,7 @@ def compile_model(
         golden_codes_out=codes_out,
         results=imported.results,
         report=dataclasses.asdict(report),
-        host=tail.SerializeToString() if tail is not None else b"",
+        host=tail.model if tail is not None else b"",
     )
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from proprune_cli.ir.outputs import Output
@@ -360,6 +359,19 @@ Node = (
 NodeKind = type[Node]
 
 
+@dataclass(frozen=True)
+class HostTail:
+    """What remains of a network after the engine's part, for ONNX Runtime on the host.
+
+    Attributes:
+        model: serialised ONNX model; its inputs are some of the graph's outputs, float [N, *shape], by their names.
+        operators: the ONNX operators that it runs, in order.
+    """
+
+    model: bytes
+    operators: tuple[str, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Graph:
     """A float network in topological order with one input.
@@ -367,8 +379,7 @@ class Graph:
     Attributes:
         tensors: shape of every activation tensor (without the batch), the input's included.
         outputs: the ONNX model's, or, before a host tail, also what that reads; no name twice.
-        host_tail: what remains of the ONNX model after ``outputs``, for ONNX Runtime on the host; its inputs are some
-            of them, float [N, *shape], by their names.
+        host_tail: what follows ``outputs`` on the host.
         results: names of the ONNX model's outputs in their order; each is one of ``outputs`` or of the host tail's.
     """
 
@@ -377,7 +388,7 @@ class Graph:
     nodes: tuple[Node, ...]
     input: str
     outputs: tuple[Output, ...]
-    host_tail: onnx.ModelProto | None = None
+    host_tail: HostTail | None = None
     results: tuple[str, ...] = ()
 
     @property

@@ -28,7 +28,7 @@ def save_plot(scan: Sensitivity, path: Path) -> None:
         raise InputError(
             "pictures need matplotlib, which is not installed",
             where=f"--plot {path}",
-            remedy="pip install 'proprune[predict]'",
+            remedy="pip install 'proprune[plot]'",
         ) from error
     curves = [c for c in scan.groups if c.points]
     if not curves:

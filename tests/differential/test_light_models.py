@@ -41,7 +41,7 @@ def test_light_models_agree(name: str) -> None:
     real = calibrate(canonicalise(imported), images[:1]).outputs[0].reshape(1, *imported.outputs[0].shape)
     assert len(np.unique(real)) > 100, "the random weights leave nothing to compare"
     if imported.host_tail is not None:
-        real = run(imported.host_tail, real)
+        real = run(onnx.load_model_from_string(imported.host_tail.model), real)
     expected = run(model, images[:1])
     np.testing.assert_allclose(real.reshape(expected.shape), expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
     assert compare(model, images[:1], images[1:]).differing == AGREE

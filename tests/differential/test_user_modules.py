@@ -85,8 +85,8 @@ def test_parts_of_networks(part: str, exporter: str, opset: int) -> None:
     wanted = np.concatenate([np.asarray(session.run(None, {name: image[None]})[0]) for image in x])
     got = calibrate(graph, x).outputs[0].reshape(2, *graph.outputs[0].shape)
     if graph.host_tail is not None:
-        tail = open_session(graph.host_tail.SerializeToString(), optimise=False)
-        given = {graph.host_tail.graph.input[0].name: got}
+        tail = open_session(graph.host_tail.model, optimise=False)
+        given = {tail.get_inputs()[0].name: got}
         got = np.asarray(tail.run(None, given)[0])
     np.testing.assert_allclose(got, wanted.reshape(got.shape), rtol=1e-3, atol=1e-4)
     quantised, _ = quantise(graph, x)

@@ -13,7 +13,7 @@ from proprune_cli.compile.frontend.host_end import boundary, host_model, host_no
 from proprune_cli.compile.frontend.regions import Regions
 from proprune_cli.compile.passes.pipeline import CANONICAL, LAYOUT, run_passes
 from proprune_cli.errors import InputError, UnsupportedError
-from proprune_cli.ir.graph import Graph, Node, Reshape, Shape, Transpose
+from proprune_cli.ir.graph import Graph, HostTail, Node, Reshape, Shape, Transpose
 from proprune_cli.ir.outputs import Output
 from proprune_cli.ir.shapes import infer
 from proprune_cli.ir.verify import verify
@@ -76,12 +76,13 @@ def _imported(model: onnx.ModelProto, steps: Steps) -> tuple[Graph, Regions]:
         regions = Regions(model, protos, hosted)
         nodes = _import_nodes(views, regions, protos, hosted, dict(steps))
     names = results
-    tail: onnx.ModelProto | None = None
+    tail: HostTail | None = None
     if hosted:
         rest = [protos[i] for i in sorted(hosted)]
         between = boundary(rest, views.shapes, name)
-        tail = host_model(model, rest, {x: views.shapes[x] for x in between}, constants)
-        made = {value.name for value in tail.graph.output}
+        end = host_model(model, rest, {x: views.shapes[x] for x in between}, constants)
+        tail = HostTail(end.SerializeToString(), tuple(node.op_type for node in end.graph.node))
+        made = {value.name for value in end.graph.output}
         names = tuple(dict.fromkeys((*(result for result in results if result not in made), *between)))
     for output in names:
         if output not in views.shapes or output == name:

@@ -39,8 +39,8 @@ def test_engine_part_and_host_part_together_are_the_model(case: str) -> None:
     if case == "class":
         source.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
     graph = canonicalise(import_onnx(source))
-    tail = graph.host_tail
-    assert tail is not None and len(tail.graph.node) == hosted
+    assert graph.host_tail is not None and len(graph.host_tail.operators) == hosted
+    tail = onnx.load_model_from_string(graph.host_tail.model)
     x = random(3, 3, 6, 5)
     wanted = np.asarray(open_session(source.SerializeToString()).run(None, {"x": x})[0])
     real = calibrate(graph, x).outputs[0].reshape(3, *graph.outputs[0].shape)
@@ -85,8 +85,8 @@ def test_the_hosts_part_reads_several_tensors_beside_outputs_of_the_engine() -> 
     names = ("f", "shares", "near", "all")
     source = model(*DETECTOR, weights=DETECTOR_WEIGHTS, outputs=names)
     graph = canonicalise(import_onnx(source))
-    tail = graph.host_tail
-    assert tail is not None and graph.results == names
+    assert graph.host_tail is not None and graph.results == names
+    tail = onnx.load_model_from_string(graph.host_tail.model)
     assert [output.name for output in graph.outputs] == ["f", "near", "far"]
     assert [value.name for value in tail.graph.input] == ["near", "far"]
     x = random(3, 3, 6, 5)

@@ -15,7 +15,6 @@ from proprune_cli.artifact import Artifact, Golden, Source
 from proprune_cli.compile.pipeline import compile_model
 from proprune_cli.errors import InputError, UsageError
 from proprune_cli.measure.cpu import CpuExecutor
-from proprune_cli.measure.power.base import PowerTrace
 from proprune_cli.measure.predicted import predict
 from tests.cli.conftest import tiny_model
 
@@ -62,12 +61,6 @@ def test_the_cpu_answers_with_the_golden_codes(artifact: Artifact) -> None:
 def test_a_model_that_onnx_runtime_refuses_is_an_input_error(artifact: Artifact) -> None:
     with pytest.raises(InputError, match="refuses the artifact's QDQ model"):
         CpuExecutor(dataclasses.replace(artifact, qdq=b"nonsense"))
-
-
-def test_the_energy_of_a_trace_is_the_area_under_it() -> None:
-    trace = PowerTrace(np.array([0.0, 1.0, 3.0]), np.array([2.0, 4.0, 4.0]), "supply", "meter")
-    assert trace.energy_j() == pytest.approx(3.0 + 8.0)
-    assert PowerTrace(np.array([1.0]), np.array([5.0]), "supply", "meter").energy_j() == 0.0
 
 
 def listing(program: Program, layer: str | None = None, limits: Limits | None = None) -> list[str]:
