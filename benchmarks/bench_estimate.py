@@ -25,12 +25,12 @@ def shapes_of(layers: tuple[TiledLayer, ...]) -> shapes.Shapes:
         p = tiled.layer
         constant = p.kind == "diagonal" and p.weight is not None and bool((p.weight == p.weight[0, 0]).all())
         # A depthwise layer whose channels lie scattered over groups is compiled as a sparse dense one.
-        pixels = p.size[0] * p.size[1] * p.kernel[0] * p.kernel[1]
+        pixels = p.size[0] * p.size[1] * p.window.positions
         scattered = p.kind == "dense" and p.view.channels > 1 and p.macs <= pixels * p.channels
         kind = shapes.DIAGONAL if scattered else KINDS[p.kind]
         rows.append(
-            (kind, p.view.channels, p.view.height, p.view.width, p.channels, *p.size, *p.kernel,
-             p.stride[0], int(p.residual is not None), int(constant))
+            (kind, p.view.channels, p.view.height, p.view.width, p.channels, *p.size, *p.window.kernel,
+             p.window.stride[0], int(p.residual is not None), int(constant))
         )  # fmt: skip
     return shapes.Shapes.of(rows)
 

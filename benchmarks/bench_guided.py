@@ -46,7 +46,7 @@ def main() -> None:
             model = changed(build_model(spec, 3, classes, size), guided=guided, binary=binary)
             program, layers = lower(quantised(model, size), array, memory)
             timing = estimate(program, array, memory)
-            wanted = [i for i, t in enumerate(layers) if t.layer.kind == "dense" and t.layer.kernel == (3, 3)]
+            wanted = [i for i, t in enumerate(layers) if t.layer.kind == "dense" and t.layer.window.kernel == (3, 3)]
             cycles = [timing.layers[i].cycles for i in wanted]
             dense = dense or cycles
             slowest = min(d / c for d, c in zip(dense, cycles, strict=True))

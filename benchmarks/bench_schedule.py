@@ -39,7 +39,7 @@ def depthwise(layers: tuple[TiledLayer, ...]) -> tuple[int, int]:
     """Cycles that the array multiplies in depthwise layers: with one kernel position per tap, and as compiled."""
     naive = compiled = 0
     for tiled in layers:
-        kernel = tiled.layer.kernel[0] * tiled.layer.kernel[1]
+        kernel = tiled.layer.window.kernel[0] * tiled.layer.window.kernel[1]
         if tiled.layer.kind == "diagonal" and kernel > 1 and np.prod(tiled.layer.size) > 1:
             iterations = int(np.sum(tiled.tiling.steps.iterations))
             taps = sum(unit.served.taps for row in tiled.taps.units for unit in row)

@@ -11,24 +11,33 @@ from hypothesis.strategies import DrawFn
 from onnx import TensorProto, helper, numpy_helper
 
 from proprune_cli.accel.array import Array, load_array
-from proprune_cli.ir.outputs import Output
-from proprune_cli.ir.quantized import (
-    QAdd,
-    QConcat,
-    QConv,
-    QConvTranspose,
-    QGraph,
-    QHost,
-    QLayer,
-    QMaxPool,
-    QMul,
-    QPad,
-    QRelu,
-    QSelect,
-    QTable,
-    QTensor,
-    QUpsample,
+from proprune_cli.ir.nodes import (
+    Add as Add,
 )
+from proprune_cli.ir.nodes import (
+    Concat as Concat,
+)
+from proprune_cli.ir.nodes import (
+    Host as Host,
+)
+from proprune_cli.ir.nodes import (
+    MaxPool as MaxPool,
+)
+from proprune_cli.ir.nodes import (
+    Mul as Mul,
+)
+from proprune_cli.ir.nodes import (
+    Relu as Relu,
+)
+from proprune_cli.ir.nodes import (
+    Select as Select,
+)
+from proprune_cli.ir.nodes import (
+    Upsample as Upsample,
+)
+from proprune_cli.ir.outputs import Output
+from proprune_cli.ir.quantized import QConv, QConvTranspose, QGraph, QLayer, QPad, QTable, QTensor
+from proprune_cli.ir.window import Window
 
 ARRAYS = ("z7020-256", "z7020-384", "zu-1024")
 CHANNELS = st.sampled_from([1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 24, 33, 40, 70])
@@ -115,22 +124,21 @@ class Builder:
         multiplier = self.rng.integers(1, max(2, 2**16 // spread), out_channels).clip(1, 2**15 - 1).astype(np.int32)
         bias = self.rng.integers(-4000, 4000, out_channels).astype(np.int32)
         relu = self.draw(st.booleans())
-        self.layers.append(
-            QConv(f"conv{len(self.layers)}", x, y, weight, bias, multiplier, stride, pads, dilation, groups, relu)
-        )
+        window = Window.over(weight.shape[2:], stride, pads, dilation)
+        self.layers.append(QConv(f"conv{len(self.layers)}", x, y, weight, bias, multiplier, window, groups, relu=relu))
         return y
 
     def add(self, a: str, b: str, *, subtract: bool = False) -> str:
         t = self.tensors[a]
         y = self.tensor(t.channels, t.height, t.width)
-        self.layers.append(QAdd(f"add{len(self.layers)}", a, b, y, self.draw(st.booleans()), subtract))
+        self.layers.append(Add(f"add{len(self.layers)}", a, b, y, subtract, relu=self.draw(st.booleans())))
         return y
 
     def mul(self, a: str, b: str) -> str:
         t = self.tensors[a]
         exponent = t.exponent + self.tensors[b].exponent + self.draw(st.integers(-2, 8))
         y = self.tensor(t.channels, t.height, t.width, exponent)
-        self.layers.append(QMul(f"mul{len(self.layers)}", a, b, y, self.draw(st.booleans())))
+        self.layers.append(Mul(f"mul{len(self.layers)}", a, b, y, relu=self.draw(st.booleans())))
         return y
 
     def squeeze(self, x: str) -> str:
@@ -149,7 +157,7 @@ class Builder:
     def concat(self, xs: list[str]) -> str:
         t = self.tensors[xs[0]]
         y = self.tensor(sum(self.tensors[x].channels for x in xs), t.height, t.width, t.exponent)
-        self.layers.append(QConcat(f"concat{len(self.layers)}", tuple(xs), y))
+        self.layers.append(Concat(f"concat{len(self.layers)}", tuple(xs), y))
         return y
 
     def select(self, x: str) -> str:
@@ -163,7 +171,7 @@ class Builder:
         else:
             channels = self.rng.integers(0, t.channels, self.draw(st.integers(1, 2 * t.channels)))
         y = self.tensor(len(channels), t.height, t.width, t.exponent)
-        self.layers.append(QSelect(f"select{len(self.layers)}", x, y, channels.astype(np.int64)))
+        self.layers.append(Select(f"select{len(self.layers)}", x, y, channels.astype(np.int64)))
         return y
 
     def pad(self, x: str) -> str:
@@ -185,7 +193,7 @@ class Builder:
         t = self.tensors[x]
         scale = (self.draw(st.integers(1, 3)), self.draw(st.integers(1, 3)))
         y = self.tensor(t.channels, t.height * scale[0], t.width * scale[1], t.exponent)
-        self.layers.append(QUpsample(f"upsample{len(self.layers)}", x, y, scale))
+        self.layers.append(Upsample(f"upsample{len(self.layers)}", x, y, scale))
         return y
 
     def conv_transpose(self, x: str) -> str:
@@ -207,7 +215,8 @@ class Builder:
         pads = (begin[0], begin[1], end[0], end[1])
         relu = d(st.booleans())
         name = f"up{len(self.layers)}"
-        self.layers.append(QConvTranspose(name, x, y, weight, bias, multiplier, stride, pads, dilation, groups, relu))
+        window = Window(kernel, stride, pads, dilation)
+        self.layers.append(QConvTranspose(name, x, y, weight, bias, multiplier, window, groups, relu=relu))
         return y
 
     def host(self, x: str) -> str:
@@ -234,7 +243,7 @@ class Builder:
         model = helper.make_model(body, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
         y = self.tensor(t.channels, *size)
         name = f"host{len(self.layers)}"
-        self.layers.append(QHost(name, tuple(xs), y, model.SerializeToString(), (kind,)))
+        self.layers.append(Host(name, tuple(xs), y, model.SerializeToString(), (kind,), (t.channels, *size)))
         return y
 
     def cover(self, x: str) -> str:
@@ -262,11 +271,13 @@ class Builder:
             kernel, stride, pads, dilation, height, width = self.window(source, 4)
             y = self.tensor(source.channels, height, width, source.exponent)
             relu = self.draw(st.booleans())
-            self.layers.append(QMaxPool(f"pool{len(self.layers)}", x, y, kernel, stride, pads, dilation, relu))
+            self.layers.append(
+                MaxPool(f"pool{len(self.layers)}", x, y, Window(kernel, stride, pads, dilation), relu=relu)
+            )
             return y
         if kind == "relu":
             y = self.tensor(*same, source.exponent)
-            self.layers.append(QRelu(f"relu{len(self.layers)}", x, y))
+            self.layers.append(Relu(f"relu{len(self.layers)}", x, y))
             return y
         if kind == "double":
             return self.add(x, x)
@@ -303,7 +314,7 @@ def quantised_networks(draw: DrawFn, *, host: bool = True) -> tuple[QGraph, np.n
     for _ in range(draw(st.integers(1, 5))):
         if b.tensors[x].channels * b.tensors[x].height * b.tensors[x].width < 20_000:
             x = b.layer(x, host=host)
-    if all(isinstance(layer, QHost | QSelect | QConcat) for layer in b.layers):
+    if all(isinstance(layer, Host | Select | Concat) for layer in b.layers):
         x = b.table(x)
     s = b.tensors[first]
     # Further outputs: any tensor, read by others or not, a view or the input itself, or the same one again.

@@ -31,7 +31,8 @@ from proprune_cli.compile.qdq.export import to_qdq
 from proprune_cli.compile.quantise.calibration import open_session, run_session
 from proprune_cli.compile.quantise.network import quantise
 from proprune_cli.errors import DoesNotFitError, ProPruneError, UnsupportedError
-from proprune_cli.ir.graph import Graph, Host
+from proprune_cli.ir.graph import Graph
+from proprune_cli.ir.nodes import Host
 from proprune_cli.ir.quantized import QGraph
 
 Codes = NDArray[np.int8]

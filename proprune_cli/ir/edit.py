@@ -1,25 +1,13 @@
-"""How passes change a float graph: rename inputs, replace nodes, infer the shapes again."""
+"""How passes change a float graph: replace nodes, infer the shapes again."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from proprune_cli.ir.graph import Add, Concat, Graph, Host, Mul, Node, Shape
+from proprune_cli.ir.graph import Graph, Node, Shape
 from proprune_cli.ir.outputs import Output
 from proprune_cli.ir.shapes import infer
-
-
-def renamed(node: Node, names: Mapping[str, str]) -> Node:
-    """``node`` with its inputs replaced as ``names`` says."""
-    if isinstance(node, Concat | Host):
-        xs = tuple(names.get(x, x) for x in node.xs)
-        return node if xs == node.xs else replace(node, xs=xs)
-    if isinstance(node, Add | Mul):
-        a, b = names.get(node.a, node.a), names.get(node.b, node.b)
-        return node if (a, b) == (node.a, node.b) else replace(node, a=a, b=b)
-    x = names.get(node.x, node.x)
-    return node if x == node.x else replace(node, x=x)
 
 
 def with_nodes(graph: Graph, nodes: Iterable[Node], names: Mapping[str, str] | None = None) -> Graph:

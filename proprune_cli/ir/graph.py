@@ -1,163 +1,152 @@
-"""The float graph: one dataclass per kind of node, with real fields; weights are float32, the batch is unwritten."""
+"""The float graph: weights are float32, the batch is unwritten. `proprune_cli.ir.nodes` says how a node is declared."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from math import prod
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from proprune_cli.ir.nodes import Clamping, Shape, ShapeError, Shared, Unary, Weights, image, windows
 from proprune_cli.ir.outputs import Output
+from proprune_cli.ir.window import Pads, Pair, Window
 
-Shape = tuple[int, ...]
-"""Shape of one image's tensor, without the batch: (channels, height, width), or (features,) after a flatten."""
-
-Pair = tuple[int, int]
-Pads = tuple[int, int, int, int]
 PadMode = Literal["constant", "edge", "reflect"]
 F32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class Conv:
+class Conv(Unary, Clamping):
     """Two-dimensional cross-correlation with zero padding.
 
     Attributes:
         weight: float32 [out_channels, in_channels // groups, kernel_h, kernel_w].
         bias: float32 [out_channels].
-        stride, dilation: (y, x). pads: (top, left, bottom, right).
-        relu: clamp the result at zero from below.
     """
 
-    name: str
-    x: str
-    y: str
     weight: F32
     bias: F32
-    stride: Pair = (1, 1)
-    pads: Pads = (0, 0, 0, 0)
-    dilation: Pair = (1, 1)
+    window: Window
     groups: int = 1
-    relu: bool = False
 
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return (self.x,)
+    def infer(self, shapes: Sequence[Shape]) -> Shape:
+        channels, height, width = image(shapes[0])
+        wanted = self.weight.shape[1] * self.groups
+        if channels != wanted:
+            raise ShapeError(f"its weight wants {wanted} input channels, {channels} arrive")
+        return (self.weight.shape[0], *windows(self.window, (height, width)))
+
+    def weights(self) -> Weights:
+        return (("weight", self.weight, 4), ("bias", self.bias, 1))
+
+    def fault(self) -> str:
+        if self.weight.shape[2:] != self.window.kernel:
+            return "weight and window do not agree on the kernel"
+        if self.weight.shape[0] != self.bias.shape[0] or self.weight.shape[0] % self.groups:
+            return "weight, bias and groups do not agree on the output channels"
+        return ""
 
 
 @dataclass(frozen=True, eq=False)
-class Gemm:
+class ConvTranspose(Unary, Clamping):
+    """Two-dimensional transposed convolution.
+
+    Attributes:
+        weight: float32 [in_channels, out_channels // groups, kernel_h, kernel_w].
+        bias: float32 [out_channels].
+        window: its pads are cut off the full result.
+        extra: rows and columns added at the bottom and the right (ONNX ``output_padding``).
+        keeps_scale: its results are means of its inputs, and are to have their scale: nothing is clipped then.
+    """
+
+    weight: F32
+    bias: F32
+    window: Window
+    extra: Pair = (0, 0)
+    groups: int = 1
+    keeps_scale: bool = False
+
+    @property
+    def ties(self) -> bool:
+        return self.keeps_scale
+
+    def infer(self, shapes: Sequence[Shape]) -> Shape:
+        channels, height, width = image(shapes[0])
+        if channels != self.weight.shape[0]:
+            raise ShapeError(f"its weight wants {self.weight.shape[0]} input channels, {channels} arrive")
+        size = self.window.transposed_shape((height, width), self.extra)
+        if min(size) < 1:
+            raise ShapeError(f"its padding leaves nothing of an input of {height}x{width}")
+        return (self.weight.shape[1] * self.groups, *size)
+
+    def weights(self) -> Weights:
+        return (("weight", self.weight, 4), ("bias", self.bias, 1))
+
+    def fault(self) -> str:
+        if self.weight.shape[2:] != self.window.kernel:
+            return "weight and window do not agree on the kernel"
+        if self.weight.shape[1] * self.groups != self.bias.shape[0] or self.weight.shape[0] % self.groups:
+            return "weight, bias and groups do not agree on the channels"
+        return ""
+
+
+@dataclass(frozen=True, eq=False)
+class Gemm(Unary):
     """Fully connected layer ``y = weight @ x + bias`` over the flattened input; weight is float32 [out, in]."""
 
-    name: str
-    x: str
-    y: str
     weight: F32
     bias: F32
 
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return (self.x,)
+    def infer(self, shapes: Sequence[Shape]) -> Shape:
+        (x,) = shapes
+        if prod(x) != self.weight.shape[1]:
+            raise ShapeError(f"its weight wants {self.weight.shape[1]} input features, {prod(x)} arrive")
+        return (self.weight.shape[0],) if len(x) == 1 else (self.weight.shape[0], 1, 1)
+
+    def weights(self) -> Weights:
+        return (("weight", self.weight, 2), ("bias", self.bias, 1))
+
+    def fault(self) -> str:
+        agree = self.weight.shape[0] == self.bias.shape[0]
+        return "" if agree else "weight and bias do not agree on the output channels"
 
 
 @dataclass(frozen=True, eq=False)
-class Affine:
+class Affine(Unary):
     """``y = scale[c] * x + shift[c]``, float32 [C]: batch normalisation in inference, a constant added per channel."""
 
-    name: str
-    x: str
-    y: str
     scale: F32
     shift: F32
 
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return (self.x,)
+    def infer(self, shapes: Sequence[Shape]) -> Shape:
+        (x,) = shapes
+        if x[0] != self.scale.shape[0]:
+            raise ShapeError(f"it has {self.scale.shape[0]} channels, {x[0]} arrive")
+        return x
+
+    def weights(self) -> Weights:
+        return (("scale", self.scale, 1), ("shift", self.shift, 1))
+
+    def fault(self) -> str:
+        return "" if self.scale.shape == self.shift.shape else "scale and shift differ in length"
 
 
-@dataclass(frozen=True)
-class AveragePool:
-    """Mean over the kernel's window; zeros of the padding count."""
+@dataclass(frozen=True, eq=False)
+class AveragePool(Unary):
+    """Mean over the window; zeros of the padding count."""
 
-    name: str
-    x: str
-    y: str
-    kernel: Pair
-    stride: Pair = (1, 1)
-    pads: Pads = (0, 0, 0, 0)
-    dilation: Pair = (1, 1)
+    window: Window
 
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return (self.x,)
+    def infer(self, shapes: Sequence[Shape]) -> Shape:
+        channels, height, width = image(shapes[0])
+        return (channels, *windows(self.window, (height, width)))
 
 
-@dataclass(frozen=True)
-class MaxPool:
-    """Maximum over the kernel's window; padding never wins."""
-
-    name: str
-    x: str
-    y: str
-    kernel: Pair
-    stride: Pair = (1, 1)
-    pads: Pads = (0, 0, 0, 0)
-    dilation: Pair = (1, 1)
-    relu: bool = False
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return (self.x,)
-
-
-@dataclass(frozen=True)
-class Add:
-    """``a + b`` or ``a - b`` of one shape, or with ``b`` of 1×1 pixels for every pixel of ``a``."""
-
-    name: str
-    a: str
-    b: str
-    y: str
-    relu: bool = False
-    subtract: bool = False
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return (self.a, self.b)
-
-
-@dataclass(frozen=True)
-class Mul:
-    """``a * b`` of one shape, or with ``b`` of 1×1 pixels for every pixel of ``a``."""
-
-    name: str
-    a: str
-    b: str
-    y: str
-    relu: bool = False
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return (self.a, self.b)
-
-
-@dataclass(frozen=True)
-class Relu:
-    """``max(x, 0)``."""
-
-    name: str
-    x: str
-    y: str
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return (self.x,)
-
-
-@dataclass(frozen=True)
-class Activation:
+@dataclass(frozen=True, eq=False)
+class Activation(Unary):
     """A function of each number alone, other than ReLU.
 
     Attributes:
@@ -165,120 +154,42 @@ class Activation:
         attributes: of that operator. parameters: its further inputs, such as Clip's bounds.
     """
 
-    name: str
-    x: str
-    y: str
     op: str
     attributes: tuple[tuple[str, float], ...] = ()
     parameters: tuple[float, ...] = ()
 
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return (self.x,)
-
-
-@dataclass(frozen=True)
-class Concat:
-    """Channels of several tensors one after the other; with ``axis`` 2 their rows, with 3 their columns."""
-
-    name: str
-    xs: tuple[str, ...]
-    y: str
-    axis: int = 1
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return self.xs
+    def infer(self, shapes: Sequence[Shape]) -> Shape:
+        return shapes[0]
 
 
 @dataclass(frozen=True, eq=False)
-class Select:
-    """Channels by number: ``y[c] = x[channels[c]]``; int64 [out_channels]."""
-
-    name: str
-    x: str
-    y: str
-    channels: NDArray[np.int64]
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return (self.x,)
-
-
-@dataclass(frozen=True)
-class Upsample:
-    """Every pixel repeated ``scale`` = (y, x) times."""
-
-    name: str
-    x: str
-    y: str
-    scale: Pair
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return (self.x,)
-
-
-@dataclass(frozen=True, eq=False)
-class ConvTranspose:
-    """Two-dimensional transposed convolution.
-
-    Attributes:
-        weight: float32 [in_channels, out_channels // groups, kernel_h, kernel_w].
-        bias: float32 [out_channels].
-        stride, dilation: (y, x). pads: (top, left, bottom, right) cut off the full result.
-        extra: rows and columns added at the bottom and the right (ONNX ``output_padding``).
-        keeps_scale: its results are means of its inputs, and are to have their scale: nothing is clipped then.
-    """
-
-    name: str
-    x: str
-    y: str
-    weight: F32
-    bias: F32
-    stride: Pair = (1, 1)
-    pads: Pads = (0, 0, 0, 0)
-    extra: Pair = (0, 0)
-    dilation: Pair = (1, 1)
-    groups: int = 1
-    relu: bool = False
-    keeps_scale: bool = False
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return (self.x,)
-
-
-@dataclass(frozen=True)
-class Transpose:
+class Transpose(Unary):
     """Axes of one image in another order; ``perm`` does not count the batch."""
 
-    name: str
-    x: str
-    y: str
     perm: tuple[int, ...]
 
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return (self.x,)
+    def infer(self, shapes: Sequence[Shape]) -> Shape:
+        (x,) = shapes
+        if sorted(self.perm) != list(range(len(x))):
+            raise ShapeError(f"the order {list(self.perm)} of {len(x)} axes")
+        return tuple(x[axis] for axis in self.perm)
 
 
-@dataclass(frozen=True)
-class Reshape:
+@dataclass(frozen=True, eq=False)
+class Reshape(Unary):
     """The same elements in the same order under another shape (flatten included)."""
 
-    name: str
-    x: str
-    y: str
     shape: Shape
 
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return (self.x,)
+    def infer(self, shapes: Sequence[Shape]) -> Shape:
+        (x,) = shapes
+        if prod(x) != prod(self.shape):
+            raise ShapeError(f"{prod(x)} elements of shape {list(x)} cannot take the shape {list(self.shape)}")
+        return self.shape
 
 
-@dataclass(frozen=True)
-class Pad:
+@dataclass(frozen=True, eq=False)
+class Pad(Unary):
     """``value`` around the image; ``pads`` is (top, left, bottom, right), negative ones crop.
 
     Attributes:
@@ -286,74 +197,40 @@ class Pad:
             image is mirrored at its outermost pixels).
     """
 
-    name: str
-    x: str
-    y: str
     pads: Pads
     value: float = 0.0
     mode: PadMode = "constant"
 
     @property
-    def inputs(self) -> tuple[str, ...]:
-        return (self.x,)
+    def ties(self) -> bool:
+        return True
+
+    @property
+    def keeps_signs(self) -> bool:
+        return self.value >= 0
+
+    def infer(self, shapes: Sequence[Shape]) -> Shape:
+        channels, height, width = image(shapes[0])
+        top, left, bottom, right = self.pads
+        size = (height + top + bottom, width + left + right)
+        if min(size) < 1 or min(height + min(top, bottom), width + min(left, right)) < 1:
+            raise ShapeError(f"nothing is left of {height}x{width} after pads of {list(self.pads)}")
+        least = max(top, bottom) < height and max(left, right) < width
+        if self.mode != "constant" and (min(self.pads) < 0 or (self.mode == "reflect" and not least)):
+            raise ShapeError(f"pads of {list(self.pads)} in mode {self.mode} do not fit {height}x{width}")
+        return (channels, *size)
 
 
-@dataclass(frozen=True)
-class Identity:
+@dataclass(frozen=True, eq=False)
+class Identity(Unary):
     """``y = x``; Dropout in inference too."""
 
-    name: str
-    x: str
-    y: str
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return (self.x,)
+    def infer(self, shapes: Sequence[Shape]) -> Shape:
+        return shapes[0]
 
 
-@dataclass(frozen=True)
-class Host:
-    """One operator that is not the engine's, run by ONNX Runtime between the engine's layers.
-
-    Attributes:
-        xs: the activations it reads, all channels x height x width; its other inputs are constants of the model.
-        model: serialised ONNX model of operator set 13 or later, float32 [N, *shape] in (in the order of ``xs``) and
-            out; it keeps the images of a batch apart.
-        operators: the ONNX operators that it runs, in order.
-        shape: of the result, channels x height x width.
-    """
-
-    name: str
-    xs: tuple[str, ...]
-    y: str
-    model: bytes
-    operators: tuple[str, ...]
-    shape: Shape
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return self.xs
-
-
-Node = (
-    Conv
-    | ConvTranspose
-    | Gemm
-    | Affine
-    | AveragePool
-    | MaxPool
-    | Add
-    | Mul
-    | Relu
-    | Activation
-    | Concat
-    | Select
-    | Upsample
-    | Transpose
-    | Reshape
-    | Pad
-    | Identity
-    | Host
+Node: TypeAlias = (
+    Conv | ConvTranspose | Gemm | Affine | AveragePool | Activation | Transpose | Reshape | Pad | Identity | Shared
 )
 
 NodeKind = type[Node]

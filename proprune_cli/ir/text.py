@@ -6,8 +6,10 @@ from dataclasses import fields
 
 import numpy as np
 
-from proprune_cli.ir.graph import Graph, Node, Shape
+from proprune_cli.ir.graph import Graph, Node
+from proprune_cli.ir.nodes import Shape
 from proprune_cli.ir.outputs import Output
+from proprune_cli.ir.window import Pads, Pair, Window
 
 
 def to_text(graph: Graph) -> str:
@@ -34,8 +36,21 @@ def _call(node: Node) -> str:
             continue
         if not isinstance(value, np.ndarray) and value == field.default:
             continue
-        arguments.append(f"{field.name}={_value(value)}")
+        if isinstance(value, Window):
+            arguments += [f"{part}={_shape(size)}" for part, size in _said(value)]
+        else:
+            arguments.append(f"{field.name}={_value(value)}")
     return f"{type(node).__name__}({', '.join(arguments)})  # {node.name}"
+
+
+def _said(window: Window) -> list[tuple[str, Pair | Pads]]:
+    """What a window has beyond one that slides pixel by pixel."""
+    plain = Window(window.kernel)
+    parts = ("stride", "pads", "dilation")
+    return [
+        ("kernel", window.kernel),
+        *((p, getattr(window, p)) for p in parts if getattr(window, p) != getattr(plain, p)),
+    ]
 
 
 def _value(value: object) -> str:

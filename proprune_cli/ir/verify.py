@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 
 from proprune_cli.errors import InputError
-from proprune_cli.ir.graph import F32, Affine, Conv, ConvTranspose, Gemm, Graph, Node, NodeKind
+from proprune_cli.ir.graph import Graph, Node, NodeKind
 from proprune_cli.ir.shapes import infer
 
 
@@ -61,24 +61,9 @@ def verify(graph: Graph, *, absent: Collection[NodeKind] = (), after: str = "") 
 
 
 def _weights(node: Node) -> str:
-    arrays: dict[str, tuple[F32, int]] = {}
-    if isinstance(node, Conv):
-        arrays = {"weight": (node.weight, 4), "bias": (node.bias, 1)}
-        if node.weight.shape[0] != node.bias.shape[0] or node.weight.shape[0] % node.groups:
-            return "weight, bias and groups do not agree on the output channels"
-    elif isinstance(node, ConvTranspose):
-        arrays = {"weight": (node.weight, 4), "bias": (node.bias, 1)}
-        if node.weight.shape[1] * node.groups != node.bias.shape[0] or node.weight.shape[0] % node.groups:
-            return "weight, bias and groups do not agree on the channels"
-    elif isinstance(node, Gemm):
-        arrays = {"weight": (node.weight, 2), "bias": (node.bias, 1)}
-        if node.weight.shape[0] != node.bias.shape[0]:
-            return "weight and bias do not agree on the output channels"
-    elif isinstance(node, Affine):
-        arrays = {"scale": (node.scale, 1), "shift": (node.shift, 1)}
-        if node.scale.shape != node.shift.shape:
-            return "scale and shift differ in length"
-    for what, (array, rank) in arrays.items():
+    if fault := node.fault():
+        return fault
+    for what, array, rank in node.weights():
         if array.dtype != np.float32 or array.ndim != rank:
             return f"{what} is {array.dtype} of rank {array.ndim}, should be float32 of rank {rank}"
         if not np.isfinite(array).all():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from proprune_cli.ir.graph import Activation, Add, Affine, Identity, Node, Relu
+from proprune_cli.ir.graph import Activation, Affine, Identity, Node
+from proprune_cli.ir.nodes import Add, Relu
 from proprune_cli.ops.elementwise import activation_input
 from proprune_cli.ops.functions import GATED, PLAIN
 from proprune_cli.ops.importing import NodeView, Operator

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from proprune_cli.ir.graph import F32, Add, Affine, Identity, Mul, Node, Select, Shape
-from proprune_cli.ir.quantized import EXPONENT_SPREAD, PRODUCT_SPREAD, QAdd, QMul
+from proprune_cli.ir.graph import F32, Affine, Identity, Node
+from proprune_cli.ir.nodes import Add, Mul, Select, Shape
+from proprune_cli.ir.quantized import EXPONENT_SPREAD, PRODUCT_SPREAD
 from proprune_cli.ops.elementwise import activation_input
 from proprune_cli.ops.importing import Array, NodeView, Operator
 from proprune_cli.ops.rounding import shift_half_even
@@ -167,7 +168,7 @@ NEG = Operator("Neg", CONSTANT.removeprefix("with a constant, "), _neg, (activat
 SUM = Operator("Sum", "additions one after the other", _sum, (summands_of_one_shape,))
 
 
-def add_reference(layer: QAdd, a: NDArray[np.int8], b: NDArray[np.int8], shifts: tuple[int, int]) -> NDArray[np.int8]:
+def add_reference(layer: Add, a: NDArray[np.int8], b: NDArray[np.int8], shifts: tuple[int, int]) -> NDArray[np.int8]:
     """Sum or difference of two code arrays, in integers; ``b`` may be of 1×1 pixels.
 
     Args:
@@ -180,7 +181,7 @@ def add_reference(layer: QAdd, a: NDArray[np.int8], b: NDArray[np.int8], shifts:
     return np.maximum(y, np.int8(0)) if layer.relu else y
 
 
-def mul_reference(layer: QMul, a: NDArray[np.int8], b: NDArray[np.int8], shift: int) -> NDArray[np.int8]:
+def mul_reference(layer: Mul, a: NDArray[np.int8], b: NDArray[np.int8], shift: int) -> NDArray[np.int8]:
     """Product of two code arrays, in integers; ``b`` may be of 1×1 pixels.
 
     Args:

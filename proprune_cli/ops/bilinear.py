@@ -21,7 +21,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from proprune_cli.ir.graph import AveragePool, ConvTranspose, Identity, MaxPool, Node, Pad
+from proprune_cli.ir.graph import AveragePool, ConvTranspose, Identity, Node, Pad
+from proprune_cli.ir.nodes import MaxPool
+from proprune_cli.ir.window import Window
 from proprune_cli.ops.pad import moved_pad
 
 F64 = NDArray[np.float64]
@@ -144,8 +146,8 @@ def _grow(name: str, x: str, y: str, channels: int, rows: Line, columns: Line) -
     weight = np.broadcast_to(kernel, (channels, 1, *kernel.shape)).copy()
     bias = np.zeros(channels, np.float32)
     cut = (rows.begin, columns.begin, rows.end, columns.end)
-    stride = (rows.factor, columns.factor)
-    return [*nodes, ConvTranspose(name, x, y, weight, bias, stride, cut, groups=channels)]
+    window = Window.over(kernel.shape, (rows.factor, columns.factor), cut)
+    return [*nodes, ConvTranspose(name, x, y, weight, bias, window, groups=channels)]
 
 
 def _shrink(name: str, x: str, y: str, rows: Line, columns: Line) -> list[Node]:
@@ -156,4 +158,4 @@ def _shrink(name: str, x: str, y: str, rows: Line, columns: Line) -> list[Node]:
         x = y + ".cropped"
     kernel, stride = (len(rows.kernel), len(columns.kernel)), (rows.factor, columns.factor)
     pool = MaxPool if kernel == (1, 1) else AveragePool
-    return [*nodes, pool(name, x, y, kernel, stride)]
+    return [*nodes, pool(name, x, y, Window(kernel, stride))]

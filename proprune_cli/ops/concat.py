@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from proprune_cli.ir.graph import F32, Concat, Conv, Gemm, Identity, Node
-from proprune_cli.ir.quantized import QConcat
+from proprune_cli.ir.graph import F32, Conv, Gemm, Identity, Node
+from proprune_cli.ir.nodes import Concat
+from proprune_cli.ir.window import Window
 from proprune_cli.ops.importing import NodeView, Operator
 
 
@@ -86,7 +87,7 @@ def _with_constants(view: NodeView, known: list[int], names: tuple[str, ...]) ->
     weight, constants = np.concatenate(rows), np.concatenate(bias)
     if not size:
         return [*nodes, Gemm(view.name, x, view.y, weight, constants)]
-    return [*nodes, Conv(view.name, x, view.y, weight[:, :, None, None], constants)]
+    return [*nodes, Conv(view.name, x, view.y, weight[:, :, None, None], constants, Window())]
 
 
 CONCAT = Operator(
@@ -98,6 +99,6 @@ CONCAT = Operator(
 )
 
 
-def concat_reference(layer: QConcat, inputs: tuple[NDArray[np.int8], ...]) -> NDArray[np.int8]:
+def concat_reference(layer: Concat, inputs: tuple[NDArray[np.int8], ...]) -> NDArray[np.int8]:
     """Channels (rows, columns) of all inputs [C, H, W] one after the other; they share one scale."""
     return np.concatenate(inputs, axis=layer.axis - 1)

@@ -10,7 +10,6 @@ from proprune_cli.ir.quantized import ACCUMULATOR_LIMIT, QConv
 from proprune_cli.ops.importing import NodeView, Operator
 from proprune_cli.ops.rounding import requantise
 from proprune_cli.ops.windows import (
-    Window,
     gather,
     image_input,
     kernel_of,
@@ -61,9 +60,7 @@ def _build(view: NodeView) -> list[Node]:
             view.y,
             weight,
             np.zeros(weight.shape[0], np.float32) if bias is None else bias,
-            window.stride,
-            window.pads,
-            window.dilation,
+            window,
             view.int_of("group", 1),
         )
     ]
@@ -89,9 +86,8 @@ def conv_reference(layer: QConv, x: NDArray[np.int8]) -> NDArray[np.int8]:
     Returns:
         int8 codes [O, out_h, out_w].
     """
-    filters, _, kernel_h, kernel_w = layer.weight.shape
-    window = Window((kernel_h, kernel_w), layer.stride, layer.pads, layer.dilation)
-    columns = gather(x, window, 0)
+    filters = len(layer.weight)
+    columns = gather(x, layer.window, 0)
     out_h, out_w = columns.shape[3:]
     reach = 128 * np.abs(layer.weight.astype(np.int64)).reshape(filters, -1).sum(axis=1)
     exact = np.float32 if int(reach.max()) < ACCUMULATOR_LIMIT else np.float64

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from proprune_cli.ir.graph import ConvTranspose, Node
 from proprune_cli.ir.quantized import ACCUMULATOR_LIMIT, QConvTranspose
-from proprune_cli.ir.shapes import transposed_shape
+from proprune_cli.ir.window import Window
 from proprune_cli.ops.importing import NodeView, Operator
 from proprune_cli.ops.rounding import requantise
 from proprune_cli.ops.windows import LARGEST, image_input, kernel_of, two_dimensional
@@ -59,9 +59,8 @@ def something_left(view: NodeView) -> str | None:
     """
     node = _node(view)
     _, height, width = view.shape()
-    kernel = (node.weight.shape[2], node.weight.shape[3])
-    size = transposed_shape((height, width), kernel, node.stride, node.pads, node.extra, node.dilation)
-    return None if min(size) >= 1 and max(size) <= LARGEST else f"pads {node.pads} leave {size[0]}x{size[1]}"
+    size = node.window.transposed_shape((height, width), node.extra)
+    return None if min(size) >= 1 and max(size) <= LARGEST else f"pads {node.window.pads} leave {size[0]}x{size[1]}"
 
 
 def _pair(view: NodeView, name: str, default: int) -> tuple[int, int]:
@@ -73,16 +72,15 @@ def _node(view: NodeView) -> ConvTranspose:
     weight, bias, groups = view.weights(1), view.weights(2), view.int_of("group", 1)
     assert weight is not None
     pads = (view.ints_of("pads") if view.string_of("auto_pad", "NOTSET") == "NOTSET" else None) or (0, 0, 0, 0)
+    cut = (pads[0], pads[1], pads[2], pads[3])
     return ConvTranspose(
         view.name,
         view.x(),
         view.y,
         weight,
         np.zeros(weight.shape[1] * groups, np.float32) if bias is None else bias,
-        _pair(view, "strides", 1),
-        (pads[0], pads[1], pads[2], pads[3]),
+        Window.over(weight.shape[2:], _pair(view, "strides", 1), cut, _pair(view, "dilations", 1)),
         _pair(view, "output_padding", 0),
-        _pair(view, "dilations", 1),
         groups,
     )
 
@@ -130,14 +128,15 @@ def conv_transpose_reference(layer: QConvTranspose, x: NDArray[np.int8], size: t
     weight = layer.weight.reshape(layer.groups, channels // layer.groups, -1).transpose(0, 2, 1).astype(exact)
     products = np.matmul(weight, x.reshape(layer.groups, channels // layer.groups, -1).astype(exact))
     products = products.reshape(filters, kernel_h, kernel_w, height, width).astype(np.int64)
-    top, left = layer.pads[:2]
-    step_y, step_x = layer.stride
-    rows = max((height - 1) * step_y + layer.dilation[0] * (kernel_h - 1) + 1, top + size[0])
-    columns = max((width - 1) * step_x + layer.dilation[1] * (kernel_w - 1) + 1, left + size[1])
+    window = layer.window
+    top, left = window.pads[:2]
+    step_y, step_x = window.stride
+    rows = max((height - 1) * step_y + window.extent[0], top + size[0])
+    columns = max((width - 1) * step_x + window.extent[1], left + size[1])
     full = np.zeros((filters, rows, columns), np.int64)
     for i in range(kernel_h):
         for j in range(kernel_w):
-            y, z = i * layer.dilation[0], j * layer.dilation[1]
+            y, z = i * window.dilation[0], j * window.dilation[1]
             full[:, y : y + (height - 1) * step_y + 1 : step_y, z : z + (width - 1) * step_x + 1 : step_x] += products[
                 :, i, j
             ]

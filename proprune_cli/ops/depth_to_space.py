@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from proprune_cli.ir.graph import ConvTranspose, Node
+from proprune_cli.ir.window import Window
 from proprune_cli.ops.importing import NodeView, Operator
 from proprune_cli.ops.windows import image_input
 
@@ -33,7 +34,11 @@ def _build(view: NodeView) -> list[Node]:
         source = (filter_ * block + row) * block + column
     weight[source, filter_, row, column] = 1.0
     bias = np.zeros(filters, np.float32)
-    return [ConvTranspose(view.name, view.x(), view.y, weight, bias, (block, block), keeps_scale=True)]
+    return [
+        ConvTranspose(
+            view.name, view.x(), view.y, weight, bias, Window.over(weight.shape[2:], (block, block)), keeps_scale=True
+        )
+    ]
 
 
 DEPTH_TO_SPACE = Operator(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from proprune_cli.ir.graph import Identity, Node, Relu
+from proprune_cli.ir.graph import Identity, Node
+from proprune_cli.ir.nodes import Relu
 from proprune_cli.ops.importing import NodeView, Operator
 
 

@@ -13,8 +13,9 @@ from onnx import TensorProto, helper, numpy_helper, version_converter
 
 from proprune_cli.accel.host import run_host_model
 from proprune_cli.errors import UnsupportedError
-from proprune_cli.ir.graph import Host, Node, Reshape, Shape
-from proprune_cli.ir.quantized import QHost, QTensor
+from proprune_cli.ir.graph import Node, Reshape
+from proprune_cli.ir.nodes import Host, Shape
+from proprune_cli.ir.quantized import QTensor
 from proprune_cli.ops.importing import Array, NodeView, remedy_of, rule_of
 from proprune_cli.ops.resize import known_sizes, scales_of
 
@@ -74,7 +75,7 @@ def host_nodes(view: NodeView, before: Sequence[onnx.NodeProto] = ()) -> list[No
     return [*around, Reshape(view.name + ".features", y, view.y, shape[:1])] if features else around
 
 
-def codes_model(layer: QHost, tensors: dict[str, QTensor]) -> bytes:
+def codes_model(layer: Host, tensors: dict[str, QTensor]) -> bytes:
     """The step from int8 codes to int8 codes, [1, C, H, W] each: dequantised before the model, quantised after it.
 
     Args:
@@ -100,7 +101,7 @@ def codes_model(layer: QHost, tensors: dict[str, QTensor]) -> bytes:
     return _packed(body, model.opset_import[0].version).SerializeToString()
 
 
-def host_reference(layer: QHost, inputs: tuple[NDArray[np.int8], ...], tensors: dict[str, QTensor]) -> NDArray[np.int8]:
+def host_reference(layer: Host, inputs: tuple[NDArray[np.int8], ...], tensors: dict[str, QTensor]) -> NDArray[np.int8]:
     """int8 codes [C, H, W] of the result, by ONNX Runtime.
 
     Raises:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from proprune_cli.errors import InputError, UnsupportedError
-from proprune_cli.ir.graph import F32, Node, Shape
+from proprune_cli.ir.graph import F32, Node
+from proprune_cli.ir.nodes import Shape
 
 Array = NDArray[Any]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from math import prod
 
-from proprune_cli.ir.graph import Node, Reshape, Shape, Transpose
+from proprune_cli.ir.graph import Node, Reshape, Transpose
+from proprune_cli.ir.nodes import Shape
 from proprune_cli.ops.elementwise import activation_input
 from proprune_cli.ops.importing import NodeView, Operator
 

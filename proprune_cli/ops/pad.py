@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from proprune_cli.ir.graph import Concat, Conv, Identity, Node, Pad, PadMode, Pads
+from proprune_cli.ir.graph import Conv, Identity, Node, Pad, PadMode
+from proprune_cli.ir.nodes import Concat
 from proprune_cli.ir.quantized import QPad
+from proprune_cli.ir.window import Pads, Window
 from proprune_cli.ops.importing import NodeView, Operator
 from proprune_cli.ops.windows import LARGEST, image_input
 
@@ -100,7 +102,7 @@ def _build(view: NodeView) -> list[Node]:
         weight = np.zeros((channels + sum(more), channels, 1, 1), np.float32)
         weight[more[0] : more[0] + channels, :, 0, 0] = np.eye(channels, dtype=np.float32)
         y = view.y + ".channels" if any(pads) else view.y
-        nodes.append(Conv(view.name + ".channels", x, y, weight, np.zeros(len(weight), np.float32)))
+        nodes.append(Conv(view.name + ".channels", x, y, weight, np.zeros(len(weight), np.float32), Window()))
         x = y
     if any(pads) and _mode(view) == "wrap":
         return _wrapped(view, pads)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from proprune_cli.ir.graph import F32, Affine, AveragePool, Conv, MaxPool, Mul, Node, Reshape, Select
-from proprune_cli.ir.quantized import QMaxPool
-from proprune_cli.ir.shapes import window_count
+from proprune_cli.ir.graph import F32, Affine, AveragePool, Conv, Node, Reshape
+from proprune_cli.ir.nodes import MaxPool, Mul, Select
+from proprune_cli.ir.window import Window
 from proprune_cli.ops.importing import NodeView, Operator
 from proprune_cli.ops.windows import (
-    Window,
     ceil_excess,
     gather,
     image_input,
@@ -41,9 +40,8 @@ def padding_below_kernel(view: NodeView) -> str | None:
 
 def _touches(size: int, window: Window, axis: int) -> bool:
     """Whether every window along one axis reads at least one of ``size`` elements."""
-    before, after, dilation = window.pads[axis], window.pads[axis + 2], window.dilation[axis]
-    count = window_count(size, window.kernel[axis], window.stride[axis], before, after, dilation)
-    start = np.arange(count, dtype=np.int64) * window.stride[axis] - before
+    dilation = window.dilation[axis]
+    start = np.arange(window.count(size, axis), dtype=np.int64) * window.stride[axis] - window.pads[axis]
     first = np.maximum(-(start // dilation), 0)
     last = np.minimum((size - 1 - start) // dilation, window.kernel[axis] - 1)
     return bool((first <= last).all())
@@ -101,9 +99,8 @@ def _axes(view: NodeView) -> list[int] | None:
 
 
 def _max_pool(view: NodeView) -> list[Node]:
-    window = window_of(view)
     return [
-        MaxPool(view.name, view.x(), view.y, window.kernel, window.stride, window.pads, window.dilation),
+        MaxPool(view.name, view.x(), view.y, window_of(view)),
     ]
 
 
@@ -116,9 +113,8 @@ def _border(view: NodeView) -> F32 | None:
     window, sides = window_of(view), []
     for axis in (0, 1):
         size, taps = view.shape()[1 + axis], window.kernel[axis]
-        before, after = window.pads[axis], window.pads[axis + 2]
-        count = window_count(size, taps, window.stride[axis], before, after, window.dilation[axis])
-        place = np.arange(count)[:, None] * window.stride[axis] - before + np.arange(taps) * window.dilation[axis]
+        start = np.arange(window.count(size, axis)) * window.stride[axis] - window.pads[axis]
+        place = start[:, None] + np.arange(taps) * window.dilation[axis]
         inside = np.unique(((place >= 0) & (place < size)).astype(np.float64), axis=0)
         if not inside.any(axis=1).all():
             return None
@@ -132,18 +128,17 @@ def _border(view: NodeView) -> F32 | None:
 
 def _average_pool(view: NodeView) -> list[Node]:
     window, x, y, name = window_of(view), view.x(), view.y, view.name
-    walk = (window.stride, window.pads, window.dilation)
     border = None if view.int_of("count_include_pad", 0) or not any(window.pads) else _border(view)
     if border is None:
-        return [AveragePool(name, x, y, window.kernel, *walk)]
+        return [AveragePool(name, x, y, window)]
     # The mean with zeros, times the share of true pixels' inverse: one plane for all channels.
     one, zero = np.ones(1, np.float32), np.zeros(1, np.float32)
     first, ones, factor, planes, mean = (f"{y}.{part}" for part in ("first", "ones", "factor", "planes", "mean"))
     return [
-        AveragePool(name + ".mean", x, mean, window.kernel, *walk),
+        AveragePool(name + ".mean", x, mean, window),
         Select(name + ".first", x, first, np.zeros(1, np.int64)),
         Affine(name + ".ones", first, ones, zero, one),
-        Conv(name + ".factor", ones, factor, border, zero, *walk),
+        Conv(name + ".factor", ones, factor, border, zero, window),
         Select(name + ".planes", factor, planes, np.zeros(view.shape()[0], np.int64)),
         Mul(name, mean, planes, y),
     ]
@@ -151,12 +146,12 @@ def _average_pool(view: NodeView) -> list[Node]:
 
 def _global_average_pool(view: NodeView) -> list[Node]:
     _, height, width = view.shape()
-    return [AveragePool(view.name, view.x(), view.y, (height, width))]
+    return [AveragePool(view.name, view.x(), view.y, Window((height, width)))]
 
 
 def _global_max_pool(view: NodeView) -> list[Node]:
     _, height, width = view.shape()
-    return [MaxPool(view.name, view.x(), view.y, (height, width))]
+    return [MaxPool(view.name, view.x(), view.y, Window((height, width)))]
 
 
 def _reduce(view: NodeView) -> list[Node]:
@@ -164,14 +159,14 @@ def _reduce(view: NodeView) -> list[Node]:
     axes = _axes(view) or []
     if axes == [1]:
         weight = np.full((1, channels, 1, 1), 1.0 / channels, np.float32)
-        return [Conv(view.name, view.x(), view.y, weight, np.zeros(1, np.float32))]
-    kernel = (height if 2 in axes else 1, width if 3 in axes else 1)
+        return [Conv(view.name, view.x(), view.y, weight, np.zeros(1, np.float32), Window())]
+    window = Window((height if 2 in axes else 1, width if 3 in axes else 1))
     pool = MaxPool if view.op == "ReduceMax" else AveragePool
     if view.int_of("keepdims", 1):
-        return [pool(view.name, view.x(), view.y, kernel)]
+        return [pool(view.name, view.x(), view.y, window)]
     kept = view.y + ".keepdims"
     return [
-        pool(view.name, view.x(), kept, kernel),
+        pool(view.name, view.x(), kept, window),
         Reshape(view.name + ".squeeze", kept, view.y, (channels,)),
     ]
 
@@ -191,8 +186,7 @@ REDUCE_MEAN = Operator("ReduceMean", AVERAGE, _reduce, (image_input, spatial_axe
 REDUCE_MAX = Operator("ReduceMax", MAXIMUM, _reduce, (image_input, spatial_axes))
 
 
-def max_pool_reference(layer: QMaxPool, x: NDArray[np.int8]) -> NDArray[np.int8]:
+def max_pool_reference(layer: MaxPool, x: NDArray[np.int8]) -> NDArray[np.int8]:
     """Maximum of int8 codes [C, H, W] over each window; padding never wins."""
-    window = Window(layer.kernel, layer.stride, layer.pads, layer.dilation)
-    y: NDArray[np.int8] = gather(x, window, -128).max(axis=(1, 2))
+    y: NDArray[np.int8] = gather(x, layer.window, -128).max(axis=(1, 2))
     return np.maximum(y, np.int8(0)) if layer.relu else y

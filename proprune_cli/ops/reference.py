@@ -9,24 +9,32 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import assert_never
 
 from proprune_cli.errors import InputError
-from proprune_cli.ir.quantized import (
-    QAdd,
-    QConcat,
-    QConv,
-    QConvTranspose,
-    QGraph,
-    QHost,
-    QLayer,
-    QMaxPool,
-    QMul,
-    QPad,
-    QSelect,
-    QTable,
-    QTensor,
-    QUpsample,
+from proprune_cli.ir.nodes import (
+    Add as Add,
 )
+from proprune_cli.ir.nodes import (
+    Concat as Concat,
+)
+from proprune_cli.ir.nodes import (
+    Host as Host,
+)
+from proprune_cli.ir.nodes import (
+    MaxPool as MaxPool,
+)
+from proprune_cli.ir.nodes import (
+    Mul as Mul,
+)
+from proprune_cli.ir.nodes import Relu
+from proprune_cli.ir.nodes import (
+    Select as Select,
+)
+from proprune_cli.ir.nodes import (
+    Upsample as Upsample,
+)
+from proprune_cli.ir.quantized import QConv, QConvTranspose, QGraph, QLayer, QPad, QTable, QTensor
 from proprune_cli.ops.arithmetic import add_reference, mul_reference
 from proprune_cli.ops.concat import concat_reference
 from proprune_cli.ops.conv import conv_reference
@@ -44,35 +52,34 @@ Codes = NDArray[np.int8]
 
 def run_layer(layer: QLayer, inputs: tuple[Codes, ...], tensors: Mapping[str, QTensor]) -> Codes:
     """One layer on one image: int8 codes [C, H, W] in, int8 codes out."""
-    if isinstance(layer, QConv):
-        return conv_reference(layer, inputs[0])
-    if isinstance(layer, QMaxPool):
-        return max_pool_reference(layer, inputs[0])
-    if isinstance(layer, QConvTranspose):
-        return conv_transpose_reference(layer, inputs[0], (tensors[layer.y].height, tensors[layer.y].width))
-    if isinstance(layer, QAdd | QMul):
-        ea, eb, ey = (tensors[name].exponent for name in (layer.a, layer.b, layer.y))
-        if isinstance(layer, QMul):
-            return mul_reference(layer, inputs[0], inputs[1], ea + eb - ey)
-        return add_reference(layer, inputs[0], inputs[1], (ea - ey, eb - ey))
-    if isinstance(layer, QHost):
-        return host_reference(layer, inputs, dict(tensors))
-    if isinstance(layer, QTable):
-        return table_reference(layer, inputs[0])
-    return _moved(layer, inputs)
-
-
-def _moved(layer: QLayer, inputs: tuple[Codes, ...]) -> Codes:
-    """Layers that keep the scale: codes are moved, or clamped at 0."""
-    if isinstance(layer, QConcat):
-        return concat_reference(layer, inputs)
-    if isinstance(layer, QSelect):
-        return select_reference(layer, inputs[0])
-    if isinstance(layer, QPad):
-        return pad_reference(layer, inputs[0])
-    if isinstance(layer, QUpsample):
-        return upsample_reference(layer, inputs[0])
-    return relu_reference(inputs[0])
+    match layer:
+        case QConv():
+            return conv_reference(layer, inputs[0])
+        case QConvTranspose():
+            return conv_transpose_reference(layer, inputs[0], (tensors[layer.y].height, tensors[layer.y].width))
+        case MaxPool():
+            return max_pool_reference(layer, inputs[0])
+        case Add() | Mul():
+            ea, eb, ey = (tensors[name].exponent for name in (layer.a, layer.b, layer.y))
+            if isinstance(layer, Mul):
+                return mul_reference(layer, inputs[0], inputs[1], ea + eb - ey)
+            return add_reference(layer, inputs[0], inputs[1], (ea - ey, eb - ey))
+        case Relu():
+            return relu_reference(inputs[0])
+        case QTable():
+            return table_reference(layer, inputs[0])
+        case Concat():
+            return concat_reference(layer, inputs)
+        case Select():
+            return select_reference(layer, inputs[0])
+        case QPad():
+            return pad_reference(layer, inputs[0])
+        case Upsample():
+            return upsample_reference(layer, inputs[0])
+        case Host():
+            return host_reference(layer, inputs, dict(tensors))
+        case _:
+            assert_never(layer)
 
 
 def run_reference(graph: QGraph, x: Codes) -> dict[str, Codes]:

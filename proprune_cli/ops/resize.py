@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from proprune_cli.ir.graph import Identity, MaxPool, Node, Pad, Upsample
-from proprune_cli.ir.quantized import QUpsample
+from proprune_cli.ir.graph import Identity, Node, Pad
+from proprune_cli.ir.nodes import MaxPool, Upsample
 from proprune_cli.ops.bilinear import Line, line, resized
 from proprune_cli.ops.importing import NodeView, Operator
 from proprune_cli.ops.windows import LARGEST, image_input
@@ -196,6 +196,6 @@ UPSAMPLE = Operator("Upsample", REPEATED + MIXED, _resize, (image_input, known_m
 EXPAND = Operator("Expand", REPEATED, _expand, (image_input, same_or_one))
 
 
-def upsample_reference(layer: QUpsample, x: NDArray[np.int8]) -> NDArray[np.int8]:
+def upsample_reference(layer: Upsample, x: NDArray[np.int8]) -> NDArray[np.int8]:
     """Every code of [C, H, W] repeated over rows and columns."""
     return x.repeat(layer.scale[0], axis=1).repeat(layer.scale[1], axis=2)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from proprune_cli.ir.graph import Identity, MaxPool, Node, Pad, Select
-from proprune_cli.ir.quantized import QSelect
+from proprune_cli.ir.graph import Identity, Node, Pad
+from proprune_cli.ir.nodes import MaxPool, Select
+from proprune_cli.ir.window import Window
 from proprune_cli.ops.elementwise import activation_input
 from proprune_cli.ops.importing import Array, NodeView, Operator
 
@@ -128,10 +129,10 @@ def _part(name: str, x: str, y: str, shape: tuple[int, ...], axis: int, bounds: 
     if step == 1:
         return [Pad(name, x, y, pads)]
     # Every step-th pixel is the maximum of windows of one pixel.
-    stride = (step, 1) if axis == 2 else (1, step)
+    window = Window((1, 1), (step, 1) if axis == 2 else (1, step))
     if not any(cut):
-        return [MaxPool(name, x, y, (1, 1), stride)]
-    return [Pad(name + ".crop", x, y + ".cropped", pads), MaxPool(name, y + ".cropped", y, (1, 1), stride)]
+        return [MaxPool(name, x, y, window)]
+    return [Pad(name + ".crop", x, y + ".cropped", pads), MaxPool(name, y + ".cropped", y, window)]
 
 
 def _slice(view: NodeView) -> list[Node]:
@@ -185,6 +186,6 @@ SPLIT = Operator(
 GATHER = Operator("Gather", CHANNELS.removesuffix("; "), _gather, (activation_input, constant_channels))
 
 
-def select_reference(layer: QSelect, x: NDArray[np.int8]) -> NDArray[np.int8]:
+def select_reference(layer: Select, x: NDArray[np.int8]) -> NDArray[np.int8]:
     """The chosen channels of int8 codes [C, H, W]."""
     return x[layer.channels]

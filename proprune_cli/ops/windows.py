@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from proprune_cli.ir.graph import Pads, Pair
-from proprune_cli.ir.shapes import window_shape
+from proprune_cli.ir.window import Pair, Window
 from proprune_cli.ops.importing import NodeView
 
 LARGEST = 4096
 """Kernels, strides, dilations and pads beyond this are taken for damage."""
 
 Scalar = TypeVar("Scalar", bound=np.generic)
-
-
-@dataclass(frozen=True)
-class Window:
-    """Kernel, stride and dilation as (y, x), pads as (top, left, bottom, right)."""
-
-    kernel: Pair
-    stride: Pair
-    pads: Pads
-    dilation: Pair
-
-    @property
-    def extent(self) -> Pair:
-        """Rows and columns that one window spans."""
-        return (self.dilation[0] * (self.kernel[0] - 1) + 1, self.dilation[1] * (self.kernel[1] - 1) + 1)
 
 
 def kernel_of(view: NodeView) -> tuple[int, ...]:
@@ -110,7 +94,7 @@ def window_fits(view: NodeView) -> str | None:
     """
     window = window_of(view)
     _, height, width = view.shape()
-    size = window_shape((height, width), window.kernel, window.stride, window.pads, window.dilation)
+    size = window.shape((height, width))
     if min(size) >= 1:
         return None
     return f"a window of {window.extent[0]}x{window.extent[1]} over an input of {height}x{width}, pads {window.pads}"

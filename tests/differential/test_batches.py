@@ -98,7 +98,7 @@ def test_a_fully_connected_layer_reads_its_weights_once_for_all_images() -> None
 def test_a_padded_convolution_of_a_small_map_reads_each_row_of_its_kernel_where_it_counts() -> None:
     graph, array = quantised(network("vgg16-32")), load_array("z7020-256")
     _, layers = lower(graph, array, MEMORY, 8)
-    rows = [t.layer for t in layers if t.layer.size == (8, 2) and t.layer.kernel != (1, 1)]
+    rows = [t.layer for t in layers if t.layer.size == (8, 2) and t.layer.window.kernel != (1, 1)]
     # 3 × 3 with a padding of 1 on 2 × 2 pixels: the upper row needs the kernel's lower two, the lower its upper two.
-    assert rows and all(layer.kernel == (2, 3) and layer.phase and layer.phase.step == (2, 1) for layer in rows)
+    assert rows and all(layer.window.kernel == (2, 3) and layer.phase and layer.phase.step == (2, 1) for layer in rows)
     assert {layer.phase.first for layer in rows if layer.phase} == {(0, 0), (1, 0)}

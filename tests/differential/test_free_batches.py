@@ -12,8 +12,10 @@ from proprune_cli.accel.array import load_array
 from proprune_cli.accel.program import stack
 from proprune_cli.compile.cluster.streams import cluster
 from proprune_cli.compile.pipeline import lower
+from proprune_cli.ir.nodes import Add as Add
+from proprune_cli.ir.nodes import Concat as Concat
 from proprune_cli.ir.outputs import Output
-from proprune_cli.ir.quantized import QAdd, QConcat, QConv, QGraph, QTensor
+from proprune_cli.ir.quantized import QConv, QGraph, QTensor
 from proprune_cli.ops.reference import run_reference
 from tests.differential.free_networks import FreeResNet, Survivors, arbitrary, clustered
 from tests.differential.test_free_branches import AGREE, images, quantised
@@ -23,7 +25,7 @@ ARRAY = load_array("z7020-256")
 
 
 def additions(graph: QGraph) -> list[str]:
-    return [layer.y for layer in graph.layers if isinstance(layer, QAdd)]
+    return [layer.y for layer in graph.layers if isinstance(layer, Add)]
 
 
 def with_output(graph: QGraph, name: str) -> QGraph:
@@ -76,7 +78,7 @@ def test_rows_and_columns_are_joined_in_the_order_of_the_stream(axis: int) -> No
     y = QTensor("y", made.channels, made.height * factor[0], made.width * factor[1], made.exponent)
     layers = (
         *graph.layers[:ends],
-        QConcat("join", (parts[0], parts[1]), "double", axis),
+        Concat("join", (parts[0], parts[1]), "double", axis),
         dataclasses.replace(reader, x="double", y="y"),
     )
     tensors = {n: graph.tensors[n] for n in (graph.input, *(layer.y for layer in graph.layers[:ends]))}

@@ -15,7 +15,8 @@ from proprune_cli.compile.lower.engine_layer import EngineLayer
 from proprune_cli.compile.lower.fuse import fuse
 from proprune_cli.compile.pipeline import compile_model, lower
 from proprune_cli.compile.quantise.network import quantise
-from proprune_cli.ir.graph import Add, Conv
+from proprune_cli.ir.graph import Conv
+from proprune_cli.ir.nodes import Add
 from proprune_cli.ir.quantized import QGraph
 from proprune_cli.ops.reference import run_reference
 from tests.differential.free_networks import FreeResNet, Survivors, arbitrary, clustered, exported, nested, settled

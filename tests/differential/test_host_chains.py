@@ -9,7 +9,7 @@ from proprune_cli.accel.array import load_array
 from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
 from proprune_cli.compile.pipeline import lower
 from proprune_cli.compile.quantise.network import quantise
-from proprune_cli.ir.quantized import QHost
+from proprune_cli.ir.nodes import Host as Host
 from tests.executors import MEMORY, differing_bytes
 from tests.unit.compile.onnx_nets import model, node, random
 
@@ -45,7 +45,7 @@ def test_chains_are_one_step(case: str) -> None:
     source = model(CONV, *nodes, LAST, weights={"w": random(9, 3, 3, 3), "v": random(2, 9, 1, 1)})
     x = random(3, 3, 6, 5)
     quantised, _ = quantise(canonicalise(import_onnx(source)), x)
-    assert sum(isinstance(layer, QHost) for layer in quantised.layers) == sum(len(names) for names in steps)
+    assert sum(isinstance(layer, Host) for layer in quantised.layers) == sum(len(names) for names in steps)
     program, _ = lower(quantised, load_array("z7020-256"), MEMORY)
     assert sorted(step.operators for step in program.host_steps) == sorted(steps)
     assert not any(differing_bytes(quantised, program, x).values())

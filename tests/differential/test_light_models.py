@@ -12,7 +12,7 @@ from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
 from proprune_cli.compile.pipeline import compile_model
 from proprune_cli.compile.quantise.calibration import calibrate, open_session
 from proprune_cli.errors import UnsupportedError
-from proprune_cli.ir.graph import Host
+from proprune_cli.ir.nodes import Host
 from tests.foreign_networks import Images, compare
 from tests.onnx_light_models import NAMES, light_model, noise
 

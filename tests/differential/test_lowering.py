@@ -15,8 +15,12 @@ from proprune_cli.accel.program import Program
 from proprune_cli.accel.timing import Traffic
 from proprune_cli.compile.pipeline import lower
 from proprune_cli.errors import DoesNotFitError
+from proprune_cli.ir.nodes import Add as Add
+from proprune_cli.ir.nodes import Concat as Concat
+from proprune_cli.ir.nodes import Host as Host
 from proprune_cli.ir.outputs import Output
-from proprune_cli.ir.quantized import ACCUMULATOR_LIMIT, QAdd, QConcat, QConv, QConvTranspose, QGraph, QHost, QTensor
+from proprune_cli.ir.quantized import ACCUMULATOR_LIMIT, QConv, QConvTranspose, QGraph, QTensor
+from proprune_cli.ir.window import Window
 from proprune_cli.ops.reference import run_reference
 from tests.executors import MEMORY, run_native
 from tests.qnetworks import ARRAYS, arrays, quantised_networks
@@ -45,10 +49,10 @@ def test_an_addition_joins_a_transposed_convolution_that_comes_after_its_other_o
     bias, multiplier = np.zeros(8, np.int32), np.full(8, 900, np.int32)
     k, w, v = (rng.integers(-20, 21, (8, 8, 3, 3)).astype(np.int8) for _ in range(3))
     layers = (
-        QConv("c", "x", "skip", k, bias, multiplier, pads=(1, 1, 1, 1)),
-        QConv("d", "skip", "narrow", v, bias, multiplier, stride=(3, 3)),
-        QConvTranspose("t", "narrow", "wide", w, bias, multiplier, stride=(3, 3)),
-        QAdd("a", "wide", "skip", "y"),
+        QConv("c", "x", "skip", k, bias, multiplier, Window((3, 3), pads=(1, 1, 1, 1))),
+        QConv("d", "skip", "narrow", v, bias, multiplier, Window.over(v.shape[2:], (3, 3))),
+        QConvTranspose("t", "narrow", "wide", w, bias, multiplier, Window.over(w.shape[2:], (3, 3))),
+        Add("a", "wide", "skip", "y"),
     )
     graph = QGraph("skip", tensors, layers, "x", (Output("y", "y", (8, 9, 9)),))
     program, lowered = lower(graph, load_array(array), MEMORY)
@@ -110,11 +114,11 @@ def test_a_tensor_read_again_after_the_host_does_not_stay_on_chip() -> None:
     body = helper.make_graph([node], "host", values[:1], values[1:])
     model = helper.make_model(body, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
     layers = (
-        QConv("before", "x", "a", k, bias, multiplier, pads=(1, 1, 1, 1)),
-        QConv("alone", "a", "b", w, bias, multiplier, pads=(1, 1, 1, 1)),
-        QHost("norm", ("b",), "h", model, ("LRN",)),
-        QConv("after", "h", "c", k, bias, multiplier, pads=(1, 1, 1, 1)),
-        QConcat("both", ("a", "c"), "y"),
+        QConv("before", "x", "a", k, bias, multiplier, Window((3, 3), pads=(1, 1, 1, 1))),
+        QConv("alone", "a", "b", w, bias, multiplier, Window((3, 3), pads=(1, 1, 1, 1))),
+        Host("norm", ("b",), "h", model, ("LRN",), (8, 6, 6)),
+        QConv("after", "h", "c", k, bias, multiplier, Window((3, 3), pads=(1, 1, 1, 1))),
+        Concat("both", ("a", "c"), "y"),
     )
     graph = QGraph("again", tensors, layers, "x", (Output("y", "y", (16, 6, 6)),))
     program, _ = lower(graph, load_array("z7020-256"), MEMORY)

@@ -16,7 +16,7 @@ from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
 from proprune_cli.compile.pipeline import lower
 from proprune_cli.compile.quantise.calibration import calibrate, open_session
 from proprune_cli.compile.quantise.network import quantise
-from proprune_cli.ir.graph import Host
+from proprune_cli.ir.nodes import Host
 from proprune_cli.ops.reference import run_reference
 from tests.executors import MEMORY, differing_bytes
 from tests.unit.compile.onnx_nets import model, node, random

@@ -18,7 +18,8 @@ from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
 from proprune_cli.compile.qdq.export import codes_name, to_qdq
 from proprune_cli.compile.quantise.calibration import open_session, run_session
 from proprune_cli.compile.quantise.network import quantise
-from proprune_cli.ir.quantized import ACCUMULATOR_LIMIT, MULTIPLIER_LIMIT, QConv, QGraph, QHost
+from proprune_cli.ir.nodes import Host as Host
+from proprune_cli.ir.quantized import ACCUMULATOR_LIMIT, MULTIPLIER_LIMIT, QConv, QGraph
 from proprune_cli.ops.reference import run_reference
 from tests.strategies import random_network
 
@@ -51,7 +52,7 @@ def _differing(q: QGraph, x: NDArray[np.float32], options: dict[str, bool]) -> d
     session = open_session(to_qdq(q, expose_codes=True).SerializeToString(), threads=1, **options)
     names = [output.name for output in session.get_outputs()]
     # What the host computes is defined for one image at a time.
-    batches = np.split(x, len(x)) if any(isinstance(layer, QHost) for layer in q.layers) else [x]
+    batches = np.split(x, len(x)) if any(isinstance(layer, Host) for layer in q.layers) else [x]
     results = [np.concatenate(parts) for parts in zip(*(session.run(None, {q.input: b}) for b in batches), strict=True)]
     got: dict[str, Any] = dict(zip(names, results, strict=True))
     expected = run_reference(q, got[codes_name(q.input)])

@@ -15,7 +15,8 @@ from torch.nn import functional
 from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
 from proprune_cli.compile.quantise.calibration import calibrate
 from proprune_cli.compile.quantise.network import quantise
-from proprune_cli.ir.graph import Add, Conv, MaxPool, Relu
+from proprune_cli.ir.graph import Conv
+from proprune_cli.ir.nodes import Add, MaxPool, Relu
 from tests.differential.test_qdq import differing_bytes, stress
 
 

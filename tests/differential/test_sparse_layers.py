@@ -16,6 +16,7 @@ from proprune_cli.compile.pipeline import lower
 from proprune_cli.errors import DoesNotFitError, InputError, ProPruneError
 from proprune_cli.ir.outputs import Output
 from proprune_cli.ir.quantized import QConv, QConvTranspose, QGraph, QLayer, QTensor
+from proprune_cli.ir.window import Window
 from proprune_cli.ops.reference import run_reference
 from tests.differential.test_lowering import accumulators_bounded
 from tests.executors import MEMORY, differing_bytes, run_native
@@ -144,7 +145,7 @@ def convolution(
     layer = QConv(
         "conv", "x", "y", rng.integers(-127, 128, (out, channels, *kernel)).astype(np.int8),
         rng.integers(-500, 500, out).astype(np.int32), rng.integers(200, 900, out).astype(np.int32),
-        (stride, stride), (pads[0], pads[1], pads[2], pads[3]), (dilation, dilation),
+        Window(kernel, (stride, stride), (pads[0], pads[1], pads[2], pads[3]), (dilation, dilation)),
     )  # fmt: skip
     reach = [(k - 1) * dilation + 1 for k in kernel]
     height, width = ((size + 2 * p - r) // stride + 1 for p, r in zip(pads, reach, strict=False))

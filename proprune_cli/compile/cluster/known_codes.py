@@ -5,21 +5,28 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from proprune_cli.ir.quantized import (
-    QAdd,
-    QConcat,
-    QConv,
-    QConvTranspose,
-    QGraph,
-    QLayer,
-    QMaxPool,
-    QMul,
-    QPad,
-    QRelu,
-    QSelect,
-    QTable,
-    QUpsample,
+from proprune_cli.ir.nodes import (
+    Add as Add,
 )
+from proprune_cli.ir.nodes import (
+    Concat as Concat,
+)
+from proprune_cli.ir.nodes import (
+    MaxPool as MaxPool,
+)
+from proprune_cli.ir.nodes import (
+    Mul as Mul,
+)
+from proprune_cli.ir.nodes import (
+    Relu as Relu,
+)
+from proprune_cli.ir.nodes import (
+    Select as Select,
+)
+from proprune_cli.ir.nodes import (
+    Upsample as Upsample,
+)
+from proprune_cli.ir.quantized import QGraph
 from proprune_cli.ops.rounding import requantise
 
 
@@ -33,21 +40,6 @@ def nonnegative_codes(graph: QGraph) -> set[str]:
     """Tensors whose codes are never negative."""
     found: set[str] = set()
     for layer in graph.layers:
-        if _clamps(layer) or (_keeps_signs(layer) and found.issuperset(layer.inputs)):
+        if layer.never_negative or (layer.keeps_signs and found.issuperset(layer.inputs)):
             found.add(layer.y)
     return found
-
-
-def _clamps(layer: QLayer) -> bool:
-    if isinstance(layer, QTable):
-        return int(layer.table.min()) >= 0
-    clamped = isinstance(layer, QConv | QConvTranspose | QMaxPool | QAdd | QMul) and layer.relu
-    return isinstance(layer, QRelu) or clamped
-
-
-def _keeps_signs(layer: QLayer) -> bool:
-    if isinstance(layer, QPad):
-        return layer.value >= 0
-    if isinstance(layer, QAdd):
-        return not layer.subtract
-    return isinstance(layer, QMaxPool | QMul | QConcat | QSelect | QUpsample)

@@ -17,7 +17,10 @@ from numpy.typing import NDArray
 from proprune_cli.accel import isa
 from proprune_cli.compile.cluster.channel_order import channel_order, touched_groups
 from proprune_cli.compile.cluster.known_codes import live_filters
-from proprune_cli.ir.quantized import QConcat, QConv, QConvTranspose, QGraph, QHost, QLayer, QSelect
+from proprune_cli.ir.nodes import Concat as Concat
+from proprune_cli.ir.nodes import Host as Host
+from proprune_cli.ir.nodes import Select as Select
+from proprune_cli.ir.quantized import QConv, QConvTranspose, QGraph, QLayer
 
 Orders = dict[str, NDArray[np.int64]]
 """For each tensor whose channels move: the channel that stood before where now each one stands, int64 [channels]."""
@@ -84,14 +87,14 @@ def _free_streams(graph: QGraph) -> list[tuple[list[str], list[QConv]]]:
     fixed = {graph.input, *(output.tensor for output in graph.outputs)}
     writers: list[QConv] = []
     for layer in graph.layers:
-        if isinstance(layer, QHost) or (isinstance(layer, QConcat) and layer.axis == 1):
+        if isinstance(layer, Host) or (isinstance(layer, Concat) and layer.axis == 1):
             fixed.update((*layer.inputs, layer.y))
         elif isinstance(layer, QConv | QConvTranspose) and not _depthwise(layer, graph):
             if layer.groups > 1:
                 fixed.update((layer.x, layer.y))
             elif isinstance(layer, QConv):
                 writers.append(layer)
-        elif not isinstance(layer, QSelect):
+        elif not isinstance(layer, Select):
             for name in layer.inputs:
                 parent[head(layer.y)] = head(name)
     pinned = {head(name) for name in fixed}
@@ -112,7 +115,7 @@ def _moved(layer: QLayer, orders: Orders) -> QLayer:
     x, y = orders.get(layer.inputs[0]), orders.get(layer.y)
     if x is None and y is None:
         return layer
-    if isinstance(layer, QSelect):
+    if isinstance(layer, Select):
         channels = layer.channels if y is None else layer.channels[y]
         return replace(layer, channels=channels if x is None else np.argsort(x)[channels])
     if isinstance(layer, QConv | QConvTranspose):

@@ -13,7 +13,8 @@ from proprune_cli.compile.frontend.host_end import boundary, host_model, host_no
 from proprune_cli.compile.frontend.regions import Regions
 from proprune_cli.compile.passes.pipeline import CANONICAL, LAYOUT, run_passes
 from proprune_cli.errors import InputError, UnsupportedError
-from proprune_cli.ir.graph import Graph, HostTail, Node, Reshape, Shape, Transpose
+from proprune_cli.ir.graph import Graph, HostTail, Node, Reshape, Transpose
+from proprune_cli.ir.nodes import Shape
 from proprune_cli.ir.outputs import Output
 from proprune_cli.ir.shapes import infer
 from proprune_cli.ir.verify import verify

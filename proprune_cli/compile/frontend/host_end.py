@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from proprune_cli.errors import UnsupportedError
-from proprune_cli.ir.graph import Shape
+from proprune_cli.ir.nodes import Shape
 from proprune_cli.ops.host import FOLLOWING, HOST
 from proprune_cli.ops.importing import Array
 

@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto, external_data_helper, inliner
 
 from proprune_cli.errors import InputError, UnsupportedError
-from proprune_cli.ir.graph import Shape
+from proprune_cli.ir.nodes import Shape
 from proprune_cli.ops.importing import Array, tensor_value
 
 OPSETS = range(9, 21)

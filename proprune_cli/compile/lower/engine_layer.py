@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
+from proprune_cli.ir.nodes import Host as Host
 from proprune_cli.ir.outputs import Output
-from proprune_cli.ir.quantized import QHost, QTensor
+from proprune_cli.ir.quantized import QTensor
+from proprune_cli.ir.window import Window
 from proprune_cli.ops.taps import Kind
 
 GroupRef = tuple[str, int]
@@ -111,7 +113,6 @@ class EngineLayer:
         view: the input. y: name of the output tensor. channels, size: what the layer computes of it.
         weight: int8 [out, in slots, positions] (dense), [channels, positions] (diagonal), None (max).
         bias: int32 [out]; multiplier: int32 [out]; None for max.
-        pads: (top, left, bottom, right); negative ones crop.
         macs: multiply-accumulates that the network asks for.
         twin: number of an earlier pass with the same weights and shapes, for another image, whose stream it shares.
     """
@@ -122,10 +123,7 @@ class EngineLayer:
     y: str
     channels: int
     size: tuple[int, int]
-    kernel: tuple[int, int] = (1, 1)
-    stride: tuple[int, int] = (1, 1)
-    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
-    dilation: tuple[int, int] = (1, 1)
+    window: Window = Window()
     pad_value: int = 0
     weight: NDArray[np.int8] | None = None
     bias: NDArray[np.int32] | None = None
@@ -159,7 +157,7 @@ class EngineLayer:
 class HostPass:
     """A computation of the processor after ``after`` of the graph's passes; its tensors lie in memory."""
 
-    layer: QHost
+    layer: Host
     after: int
     xs: tuple[str, ...]
 

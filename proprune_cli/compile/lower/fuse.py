@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from typing_extensions import assert_never
 
 from proprune_cli.accel import isa
 from proprune_cli.compile.cluster.known_codes import nonnegative_codes
@@ -20,22 +21,32 @@ from proprune_cli.compile.lower.live_channels import live_groups, with_groups
 from proprune_cli.compile.lower.operand import operand_at, residual_operand
 from proprune_cli.compile.lower.transposed import conv_phases
 from proprune_cli.compile.lower.views import concatenated, mixed, selected, window_of
-from proprune_cli.ir.quantized import (
-    QAdd,
-    QConcat,
-    QConv,
-    QConvTranspose,
-    QGraph,
-    QHost,
-    QMaxPool,
-    QMul,
-    QPad,
-    QRelu,
-    QSelect,
-    QTable,
-    QTensor,
-    QUpsample,
+from proprune_cli.ir.nodes import (
+    Add as Add,
 )
+from proprune_cli.ir.nodes import (
+    Concat as Concat,
+)
+from proprune_cli.ir.nodes import (
+    Host as Host,
+)
+from proprune_cli.ir.nodes import (
+    MaxPool as MaxPool,
+)
+from proprune_cli.ir.nodes import (
+    Mul as Mul,
+)
+from proprune_cli.ir.nodes import (
+    Relu as Relu,
+)
+from proprune_cli.ir.nodes import (
+    Select as Select,
+)
+from proprune_cli.ir.nodes import (
+    Upsample as Upsample,
+)
+from proprune_cli.ir.quantized import QConv, QConvTranspose, QGraph, QLayer, QPad, QTable, QTensor
+from proprune_cli.ir.window import Window
 
 OUTPUT_STAGE = frozenset({"relu_before", "lookup", "table", "residual", "relu_after"})
 """What an engine layer's output stage does, whatever comes before it."""
@@ -62,32 +73,7 @@ class _Fuser:
 
     def run(self) -> EngineGraph:
         for layer in self._graph.layers:
-            if isinstance(layer, QConcat):
-                self._concat(layer) if layer.axis == 1 else self._join_space(layer)
-            elif isinstance(layer, QSelect):
-                self._views[layer.y] = selected(self._views[layer.x], layer.channels)
-            elif isinstance(layer, QPad):
-                self._pad(layer)
-            elif isinstance(layer, QUpsample):
-                self._upsample(layer)
-            elif isinstance(layer, QConv):
-                self._conv(layer)
-            elif isinstance(layer, QConvTranspose):
-                self._conv_transpose(layer)
-            elif isinstance(layer, QMaxPool):
-                y = self._graph.tensors[layer.y]
-                self._max(
-                    layer.name, layer.x, y, kernel=layer.kernel, stride=layer.stride, pads=layer.pads,
-                    dilation=layer.dilation, pad_value=-128, relu_before=layer.relu,
-                )  # fmt: skip
-            elif isinstance(layer, QRelu):
-                self._max(layer.name, layer.x, self._graph.tensors[layer.y], relu_before=True)
-            elif isinstance(layer, QTable):
-                self._table(layer)
-            elif isinstance(layer, QHost):
-                self._outside(layer)
-            else:
-                self._combine(layer)
+            self._take(layer)
         outputs = tuple(replace(o, tensor=self._stored(o.tensor)) for o in self._graph.outputs)
         layers = tuple(layer for passes in self._passes for layer in passes)
         starts = np.cumsum([0, *(len(passes) for passes in self._passes)])
@@ -98,6 +84,34 @@ class _Fuser:
             if step.layer.y not in kept and step.layer.y not in returned:
                 del self._tensors[step.layer.y]
         return EngineGraph(self._graph.name, self._tensors, layers, self._graph.input, outputs, steps)
+
+    def _take(self, layer: QLayer) -> None:
+        match layer:
+            case Concat():
+                self._concat(layer) if layer.axis == 1 else self._join_space(layer)
+            case Select():
+                self._views[layer.y] = selected(self._views[layer.x], layer.channels)
+            case QPad():
+                self._pad(layer)
+            case Upsample():
+                self._upsample(layer)
+            case QConv():
+                self._conv(layer)
+            case QConvTranspose():
+                self._conv_transpose(layer)
+            case MaxPool():
+                y = self._graph.tensors[layer.y]
+                self._max(layer.name, layer.x, y, window=layer.window, pad_value=-128, relu_before=layer.relu)
+            case Relu():
+                self._max(layer.name, layer.x, self._graph.tensors[layer.y], relu_before=True)
+            case QTable():
+                self._table(layer)
+            case Host():
+                self._outside(layer)
+            case Add() | Mul():
+                self._combine(layer)
+            case _:
+                assert_never(layer)
 
     # Passes.
 
@@ -119,7 +133,7 @@ class _Fuser:
     def _conv(self, layer: QConv) -> None:
         x, y = self._graph.tensors[layer.x], self._graph.tensors[layer.y]
         diagonal = layer.groups > 1 and layer.groups == x.channels == y.channels
-        if layer.weight.shape[2:] == (1, 1) and not self._views[layer.x].canonical:
+        if layer.window.kernel == (1, 1) and not self._views[layer.x].canonical:
             # A dense layer gathers the channels and scales them in one pass.
             diagonal = diagonal and not self._views[layer.x].distinct
         view = self._canonical(layer.x) if diagonal else self._dense_view(layer.x)
@@ -134,10 +148,7 @@ class _Fuser:
                     y.name,
                     y.channels,
                     (y.height, y.width),
-                    (layer.weight.shape[2], layer.weight.shape[3]),
-                    layer.stride,
-                    layer.pads,
-                    layer.dilation,
+                    layer.window,
                     weight=weight if diagonal else over_slots(weight, view),
                     bias=layer.bias,
                     multiplier=layer.multiplier,
@@ -161,23 +172,21 @@ class _Fuser:
                 y.name,
                 y.channels,
                 p.size,
-                (p.weight.shape[2], p.weight.shape[3]),
-                pads=(*p.pads, 0, 0),
-                dilation=p.dilation,
+                Window.over(p.weight.shape[2:], pads=(*p.pads, 0, 0), dilation=p.dilation),
                 weight=p.weight.reshape(len(p.weight), -1)
                 if diagonal
                 else over_slots(p.weight.reshape(*p.weight.shape[:2], -1), view),
                 bias=layer.bias,
                 multiplier=layer.multiplier,
                 relu_before=layer.relu,
-                phase=Phase((y.height, y.width), p.first, layer.stride),
+                phase=Phase((y.height, y.width), p.first, layer.window.stride),
                 macs=total // len(phases) + (total % len(phases) if i == 0 else 0),
             )
             for i, p in enumerate(phases)
         ]
         self._add(y, passes)
 
-    def _upsample(self, layer: QUpsample) -> None:
+    def _upsample(self, layer: Upsample) -> None:
         x, y = self._graph.tensors[layer.x], self._graph.tensors[layer.y]
         view = self._canonical(layer.x)
         firsts = [(py, px) for py in range(layer.scale[0]) for px in range(layer.scale[1])]
@@ -196,7 +205,7 @@ class _Fuser:
             first = (-layer.pads[0], -layer.pads[1])
             self._views[layer.y] = window_of(self._views[layer.x], first, (y.height, y.width))
         elif layer.mode == "constant":
-            self._max(layer.name, layer.x, y, pads=layer.pads, pad_value=layer.value)
+            self._max(layer.name, layer.x, y, window=Window(pads=layer.pads), pad_value=layer.value)
         else:
             x, (top, left, bottom, right) = self._graph.tensors[layer.x], layer.pads
             rows = pad_runs(x.height, top, bottom, layer.mode)
@@ -204,7 +213,7 @@ class _Fuser:
             view = self._canonical(layer.x)
             self._add(y, [rectangle_copy(layer.name, view, y, row, column) for row in rows for column in columns])
 
-    def _join_space(self, layer: QConcat) -> None:
+    def _join_space(self, layer: Concat) -> None:
         y = self._graph.tensors[layer.y]
         passes: list[EngineLayer] = []
         at = 0
@@ -216,7 +225,7 @@ class _Fuser:
             at += x.height if layer.axis == 2 else x.width
         self._add(y, passes)
 
-    def _outside(self, layer: QHost) -> None:
+    def _outside(self, layer: Host) -> None:
         """The processor computes between the passes so far and those to come: a barrier."""
         xs = tuple(self._stored(x) for x in layer.xs)
         y = self._graph.tensors[layer.y]
@@ -226,7 +235,7 @@ class _Fuser:
         # There for every pass to come, and for none before: no earlier one may take it as an operand.
         self._producer[y.name] = len(self._passes) - 1
 
-    def _concat(self, layer: QConcat) -> None:
+    def _concat(self, layer: Concat) -> None:
         views = [self._views[x] for x in layer.xs]
         if not all(v.same_planes(views[0]) for v in views):
             views = [View.of(self._tensors[self._stored(x)]) for x in layer.xs]
@@ -240,7 +249,7 @@ class _Fuser:
         own = index is not None and index >= 0 and any(p.y == name for p in self._passes[index])
         return index if own and self._uses.get(name, 0) == 1 else None
 
-    def _add_in_part(self, layer: QAdd) -> bool:
+    def _add_in_part(self, layer: Add) -> bool:
         """Add only the channel groups in which a convolution has filters; the result is a view of both operands.
 
         The others are the other operand's as they are: on the result's scale, and in no need of a clamp.
@@ -292,14 +301,14 @@ class _Fuser:
         else:
             self._max(layer.name, layer.x, y, lookup=isa.Lookup.BEFORE, table=layer.table)
 
-    def _combine(self, layer: QAdd | QMul) -> None:
-        if isinstance(layer, QAdd) and self._add_in_part(layer):
+    def _combine(self, layer: Add | Mul) -> None:
+        if isinstance(layer, Add) and self._add_in_part(layer):
             return
         y = self._graph.tensors[layer.y]
         a, b = self._graph.tensors[layer.a], self._graph.tensors[layer.b]
         broadcast = (a.height, a.width) != (b.height, b.width)
         own, other = layer.a, layer.b
-        fixed = broadcast or (isinstance(layer, QAdd) and layer.subtract)
+        fixed = broadcast or (isinstance(layer, Add) and layer.subtract)
         if not fixed and self._producer.get(other, -1) > self._producer.get(own, -1):
             own, other = other, own
         view = self._operand(other, y, broadcast=broadcast)

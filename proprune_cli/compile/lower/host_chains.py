@@ -16,7 +16,8 @@ import onnx
 from onnx import helper, numpy_helper
 
 from proprune_cli.compile.lower.engine_layer import HostPass
-from proprune_cli.ir.quantized import QHost, QTensor
+from proprune_cli.ir.nodes import Host as Host
+from proprune_cli.ir.quantized import QTensor
 
 
 def merged(steps: Sequence[HostPass], uses: Mapping[str, int], tensors: Mapping[str, QTensor]) -> tuple[HostPass, ...]:
@@ -44,7 +45,7 @@ def _only_for(before: HostPass, step: HostPass, uses: Mapping[str, int]) -> bool
     return before.after == step.after and read > 0 and uses.get(before.layer.y, 0) == read
 
 
-def _joined(a: QHost, b: QHost, between: QTensor) -> QHost:
+def _joined(a: Host, b: Host, between: QTensor) -> Host:
     """``a`` and then ``b``, which reads ``between``: one model, whose inputs are those of both."""
     first, second = (_named(onnx.load_model_from_string(q.model), part) for q, part in ((a, "a"), (b, "b")))
     xs = tuple(dict.fromkeys((*a.xs, *(x for x in b.xs if x != a.y))))
@@ -76,7 +77,7 @@ def _joined(a: QHost, b: QHost, between: QTensor) -> QHost:
     opset = max(m.opset_import[0].version for m in (first, second))
     opsets = [helper.make_opsetid("", opset)]
     model = helper.make_model(body, opset_imports=opsets, ir_version=first.ir_version, producer_name="proprune")
-    return QHost(b.name, xs, b.y, model.SerializeToString(), a.operators + b.operators)
+    return Host(b.name, xs, b.y, model.SerializeToString(), a.operators + b.operators, b.shape)
 
 
 def _named(model: onnx.ModelProto, part: str) -> onnx.ModelProto:

@@ -39,10 +39,10 @@ def joined(layer: EngineLayer, tensors: Mapping[str, QTensor], images: int, few:
 
 def _one_pass(layer: EngineLayer, images: int) -> list[EngineLayer]:
     """All rows of all images at a stride that goes on from one image to the next."""
-    rows, count = layer.view.height, layer.size[0]
-    stride = rows if count == 1 else layer.stride[0]
-    first = -layer.pads[0]
-    end = first + (count - 1) * layer.stride[0] + (layer.kernel[0] - 1) * layer.dilation[0] + 1
+    rows, count, window = layer.view.height, layer.size[0], layer.window
+    stride = rows if count == 1 else window.stride[0]
+    first = -window.pads[0]
+    end = first + window.reach(count, 0)
     if count * stride != rows or first < 0 or end > rows or stride > MAX_STRIDE:
         return []
     return [
@@ -50,7 +50,7 @@ def _one_pass(layer: EngineLayer, images: int) -> list[EngineLayer]:
             layer,
             view=_taller(layer.view, images),
             size=(count * images, layer.size[1]),
-            stride=(stride, layer.stride[1]),
+            window=replace(window, stride=(stride, window.stride[1])),
             residual=_operand(layer.residual, 0, images),
             macs=layer.macs * images,
         )
@@ -62,12 +62,12 @@ def _pass_for_each_row(layer: EngineLayer, images: int) -> list[EngineLayer]:
 
     For dense layers alone: the others read few, and gain less than the passes cost.
     """
-    rows, (count, width) = layer.view.height, layer.size
+    rows, (count, width), window = layer.view.height, layer.size, layer.window
     kernels = [_kernel_rows(layer, row) for row in range(count)]
     if (
         layer.kind != "dense"
         or any(first >= last for first, last in kernels)
-        or sum(last - first for first, last in kernels) >= images * layer.kernel[0]
+        or sum(last - first for first, last in kernels) >= images * window.kernel[0]
         or layer.pad_value != 0
         or rows > MAX_STRIDE
         or count > MAX_STEP
@@ -82,15 +82,18 @@ def _pass_for_each_row(layer: EngineLayer, images: int) -> list[EngineLayer]:
             name=f"{layer.name}[{row}]",
             view=_taller(layer.view, images),
             size=(images, width),
-            kernel=(last - first, layer.kernel[1]),
-            stride=(rows, layer.stride[1]),
-            pads=(
-                -(row * layer.stride[0] - layer.pads[0] + first * layer.dilation[0]),
-                layer.pads[1],
-                0,
-                layer.pads[3],
+            window=replace(
+                window,
+                kernel=(last - first, window.kernel[1]),
+                stride=(rows, window.stride[1]),
+                pads=(
+                    -(row * window.stride[0] - window.pads[0] + first * window.dilation[0]),
+                    window.pads[1],
+                    0,
+                    window.pads[3],
+                ),
             ),
-            weight=weight[..., first * layer.kernel[1] : last * layer.kernel[1]],
+            weight=weight[..., first * window.kernel[1] : last * window.kernel[1]],
             residual=_operand(layer.residual, row, images),
             phase=Phase((count * images, width), (row, 0), (count, 1)),
             macs=macs // count + (macs % count if row == 0 else 0),
@@ -101,8 +104,9 @@ def _pass_for_each_row(layer: EngineLayer, images: int) -> list[EngineLayer]:
 
 def _kernel_rows(layer: EngineLayer, row: int) -> tuple[int, int]:
     """The kernel's rows [first, last) that read the image, not its padding, for an output row."""
-    start = row * layer.stride[0] - layer.pads[0]
-    inside = [k for k in range(layer.kernel[0]) if 0 <= start + k * layer.dilation[0] < layer.view.height]
+    window = layer.window
+    start = row * window.stride[0] - window.pads[0]
+    inside = [k for k in range(window.kernel[0]) if 0 <= start + k * window.dilation[0] < layer.view.height]
     return (inside[0], inside[-1] + 1) if inside else (0, 0)
 
 

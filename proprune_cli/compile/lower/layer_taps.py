@@ -118,9 +118,9 @@ def kernel_row_ranges(layer: EngineLayer, array: Array) -> tuple[tuple[int, int]
     Raises:
         DoesNotFitError: not even one kernel row fits.
     """
-    height, width = layer.kernel
-    cells = (width - 1) * layer.dilation[1] + 1
-    rows = (array.bank_depth // cells - 1) // layer.dilation[0] + 1
+    height, width = layer.window.kernel
+    cells = (width - 1) * layer.window.dilation[1] + 1
+    rows = (array.bank_depth // cells - 1) // layer.window.dilation[0] + 1
     if cells > array.bank_depth:
         raise DoesNotFitError(
             f"one row of the {height}×{width} kernel spans {cells} cells; a lane bank of array {array.name} "
@@ -149,13 +149,13 @@ def _dense_units(
     layer: EngineLayer, layout: LaneLayout, row_ranges: tuple[tuple[int, int], ...], array: Array
 ) -> tuple[tuple[Unit, ...], ...]:
     """Units of a convolution: lanes share kernel positions, or have their own where that takes fewer taps."""
-    weight, width = layer.weight, layer.kernel[1]
+    weight, width = layer.weight, layer.window.kernel[1]
     assert weight is not None, "a dense layer has weights"
     need = needs(weight, array.oc)
     keys = [(rows, chunk) for rows in row_ranges for chunk in range(layout.chunks)]
     choices = [_deals(layout, chunk, (rows[0] * width, rows[1] * width), need) for rows, chunk in keys]
     if any(len(deals) > 1 for deals in choices):
-        deals = choose_deals(choices, width, layer.dilation, array.max_patterns)
+        deals = choose_deals(choices, width, layer.window.dilation, array.max_patterns)
     else:
         deals = [one for (one,) in choices]
     units = [
@@ -195,7 +195,7 @@ def _dense_unit(
 def _unit(layer: EngineLayer, layout: LaneLayout, chunk: int, rows: tuple[int, int], array: Array) -> Unit:
     """A unit of a layer whose chunks feed blocks of their own."""
     lanes = layout.lanes(chunk)
-    width = layer.kernel[1]
+    width = layer.window.kernel[1]
     served = positions(rows[0] * width, (rows[1] - rows[0]) * width, lanes)
     if layer.weight is None:
         keep = np.ones((1, served.taps), dtype=np.bool_)

@@ -7,16 +7,16 @@ from dataclasses import replace
 from proprune_cli.accel import isa
 from proprune_cli.compile.lower.engine_layer import Phase, Residual, View
 from proprune_cli.errors import UnsupportedError
-from proprune_cli.ir.quantized import EXPONENT_SPREAD, QAdd, QGraph, QMul
+from proprune_cli.ir.nodes import Add as Add
+from proprune_cli.ir.nodes import Mul as Mul
+from proprune_cli.ir.quantized import EXPONENT_SPREAD, QGraph
 
 
-def residual_operand(
-    layer: QAdd | QMul, own: str, other: str, view: View, graph: QGraph, *, broadcast: bool
-) -> Residual:
+def residual_operand(layer: Add | Mul, own: str, other: str, view: View, graph: QGraph, *, broadcast: bool) -> Residual:
     """Shifts that put the operands on one scale and the result on the output's."""
     ey = graph.tensors[layer.y].exponent
     ea, eb = graph.tensors[own].exponent, graph.tensors[other].exponent
-    if isinstance(layer, QMul):
+    if isinstance(layer, Mul):
         shift = ea + eb - ey
         _check_spread(layer, "Mul", abs(shift))
         combine = isa.Combine.MULTIPLY
@@ -36,7 +36,7 @@ def operand_at(residual: Residual, phase: Phase) -> Residual:
     return replace(residual, view=shifted)
 
 
-def _check_spread(layer: QAdd | QMul, op: str, spread: int) -> None:
+def _check_spread(layer: Add | Mul, op: str, spread: int) -> None:
     if spread > EXPONENT_SPREAD:
         raise UnsupportedError(
             f"the operands' scales differ from the result's by 2**{spread}",

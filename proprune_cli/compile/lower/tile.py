@@ -110,7 +110,7 @@ def _shape(layer: EngineLayer, taps: LayerTaps) -> Hashable:
     view, residual = layer.view, layer.residual
     return (
         (layer.kind, layer.channels, layer.in_slots, layer.size, layer.output),
-        (layer.kernel, layer.stride, layer.pads, layer.dilation),
+        layer.window,
         (view.height, view.width, view.pitch),
         (residual is not None, residual is not None and residual.broadcast),
         (taps.kept.tobytes(), taps.fresh_sums.tobytes(), taps.binary_sums.tobytes()),
@@ -120,9 +120,9 @@ def _shape(layer: EngineLayer, taps: LayerTaps) -> Hashable:
 def _extents(layer: EngineLayer, taps: LayerTaps, tile: tuple[int, int]) -> tuple[int, int]:
     """Rows and columns of the input tile for an output tile, the tallest kernel row range assumed."""
     kernel_rows = max(last - first for first, last in taps.row_ranges)
-    rows = (tile[0] - 1) * layer.stride[0] + (kernel_rows - 1) * layer.dilation[0] + 1
-    cols = (tile[1] - 1) * layer.stride[1] + (layer.kernel[1] - 1) * layer.dilation[1] + 1
-    return rows, cols
+    window = layer.window
+    rows = (tile[0] - 1) * window.stride[0] + (kernel_rows - 1) * window.dilation[0] + 1
+    return rows, window.reach(tile[1], 1)
 
 
 def _sizes(extent: int) -> list[int]:
@@ -232,8 +232,8 @@ def _floor(
     steps = pixels.size * len(segments)
     compute = int(np.maximum(-(-pixels // array.px), array.min_beats).sum()) * total_taps + PIPELINE_DEPTH * steps
     store = int(pixels.sum()) * -(-layer.channels // isa.GROUP)
-    rows = (int(heights.sum()) - len(heights)) * layer.stride[0] + len(heights)
-    cols = int(((widths - 1) * layer.stride[1] + (layer.kernel[1] - 1) * layer.dilation[1] + 1).sum())
+    rows = (int(heights.sum()) - len(heights)) * layer.window.stride[0] + len(heights)
+    cols = int(((widths - 1) * layer.window.stride[1] + layer.window.extent[1]).sum())
     per_chunk = taps.layout.groups_per_chunk
     groups = sum(min(s.chunks[1] * per_chunk, taps.layout.in_groups) - s.chunks[0] * per_chunk for s in segments)
     # The first load may happen before the layer's turn.
@@ -255,7 +255,7 @@ def _build(
     out_groups = -(-layer.channels // isa.GROUP)
     in_groups = taps.layout.in_groups
 
-    (height, width), output = layer.size, layer.output
+    (height, width), output, window = layer.size, layer.output, layer.window
     rows_at, cols_at = np.arange(0, height, tile[0]), np.arange(0, width, tile[1])
     oy0, ox0 = np.repeat(rows_at, len(cols_at)), np.tile(cols_at, len(rows_at))
     tile_h, tile_w = np.minimum(tile[0], height - oy0), np.minimum(tile[1], width - ox0)
@@ -268,8 +268,8 @@ def _build(
                 min(s.chunks[1] * per_chunk, in_groups) - s.chunks[0] * per_chunk,
                 s.blocks[1] - s.blocks[0],
                 load.taps,
-                taps.row_ranges[s.row_range][0] * layer.dilation[0],
-                (taps.row_ranges[s.row_range][1] - taps.row_ranges[s.row_range][0] - 1) * layer.dilation[0] + 1,
+                taps.row_ranges[s.row_range][0] * window.dilation[0],
+                (taps.row_ranges[s.row_range][1] - taps.row_ranges[s.row_range][0] - 1) * window.dilation[0] + 1,
                 s.emit,
                 (min(s.blocks[1] * array.oc_groups, out_groups) - s.blocks[0] * array.oc_groups) * s.emit,
                 load.words,
@@ -287,10 +287,10 @@ def _build(
         return np.tile(column, len(oy0))
 
     steps = isa.StepDescriptor(
-        y0=per_step(oy0 * layer.stride[0] - layer.pads[0]) + per_segment(row_offset),
-        x0=per_step(ox0 * layer.stride[1] - layer.pads[1]),
-        rows=per_step((tile_h - 1) * layer.stride[0]) + per_segment(row_extent),
-        cols=per_step((tile_w - 1) * layer.stride[1] + (layer.kernel[1] - 1) * layer.dilation[1] + 1),
+        y0=per_step(oy0 * window.stride[0] - window.pads[0]) + per_segment(row_offset),
+        x0=per_step(ox0 * window.stride[1] - window.pads[1]),
+        rows=per_step((tile_h - 1) * window.stride[0]) + per_segment(row_extent),
+        cols=per_step((tile_w - 1) * window.stride[1] + window.extent[1]),
         oy0=per_step(oy0),
         ox0=per_step(ox0),
         tile_height=per_step(tile_h),
@@ -320,8 +320,8 @@ def _build(
         shift_b=residual.shift_b if residual else 0,
         shift_y=residual.shift_y if residual else 0,
         pad_value=layer.pad_value,
-        stride_y=layer.stride[0],
-        stride_x=layer.stride[1],
+        stride_y=window.stride[0],
+        stride_x=window.stride[1],
         groups_per_chunk=per_chunk,
         step_count=len(oy0) * len(segments),
         in_width=layer.view.width,

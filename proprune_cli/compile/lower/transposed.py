@@ -63,8 +63,9 @@ def conv_phases(layer: QConvTranspose, size: tuple[int, int], *, diagonal: bool)
         diagonal: the layer is depthwise, and its weights stay as they are: int8 [channels, 1, kernel_h, kernel_w].
     """
     weight = layer.weight if diagonal else _expand(layer.weight, layer.groups)
+    window = layer.window
     axes = [
-        list(axis_phases(weight.shape[2 + a], layer.stride[a], layer.dilation[a], layer.pads[a], size[a]))
+        list(axis_phases(window.kernel[a], window.stride[a], window.dilation[a], window.pads[a], size[a]))
         for a in range(2)
     ]
     for y, x in product(*axes):

@@ -32,7 +32,7 @@ TapTable = dict[tuple[int, int], NDArray[np.int64]]
 def lane_patterns(tiled: TiledLayer, array: Array) -> tuple[NDArray[np.int64], TapTable]:
     """Lane patterns, int64 [patterns, IC], and the tap table that refers to them."""
     layer, tiling = tiled.layer, tiled.tiling
-    width, (dil_y, dil_x) = layer.kernel[1], layer.dilation
+    width, (dil_y, dil_x) = layer.window.kernel[1], layer.window.dilation
     offsets: list[NDArray[np.int64]] = []
     bases: list[NDArray[np.int64]] = []
     keys: list[tuple[int, int]] = []

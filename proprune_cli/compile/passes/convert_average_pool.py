@@ -13,9 +13,9 @@ from proprune_cli.ir.graph import AveragePool, Conv, Graph
 
 
 def _convert(node: AveragePool, channels: int) -> Conv:
-    weight = np.full((channels, 1, *node.kernel), 1.0 / (node.kernel[0] * node.kernel[1]), np.float32)
+    weight = np.full((channels, 1, *node.window.kernel), 1.0 / node.window.positions, np.float32)
     bias = np.zeros(channels, np.float32)
-    return Conv(node.name, node.x, node.y, weight, bias, node.stride, node.pads, node.dilation, channels)
+    return Conv(node.name, node.x, node.y, weight, bias, node.window, channels)
 
 
 def _run(graph: Graph) -> Graph:

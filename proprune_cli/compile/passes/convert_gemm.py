@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from proprune_cli.compile.passes.base import Pass
 from proprune_cli.ir.edit import with_nodes
-from proprune_cli.ir.graph import Conv, Gemm, Graph, Node, Reshape, Shape
+from proprune_cli.ir.graph import Conv, Gemm, Graph, Node, Reshape
+from proprune_cli.ir.nodes import Shape
+from proprune_cli.ir.window import Window
 
 
 def _convert(node: Gemm, x: Shape) -> Conv:
     # Row-major [out, C*H*W] is [out, C, H, W]: a flatten keeps the order.
-    return Conv(node.name, node.x, node.y, node.weight.reshape(-1, *x), node.bias)
+    return Conv(node.name, node.x, node.y, node.weight.reshape(-1, *x), node.bias, Window.over(x[1:]))
 
 
 def _run(graph: Graph) -> Graph:

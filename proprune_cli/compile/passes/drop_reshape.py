@@ -11,22 +11,9 @@ from dataclasses import replace
 
 from proprune_cli.compile.passes.base import Pass
 from proprune_cli.errors import InputError, UnsupportedError
-from proprune_cli.ir.edit import renamed, renamed_outputs
-from proprune_cli.ir.graph import (
-    Activation,
-    Add,
-    Affine,
-    Concat,
-    Gemm,
-    Graph,
-    Identity,
-    Mul,
-    Node,
-    Relu,
-    Reshape,
-    Shape,
-    Transpose,
-)
+from proprune_cli.ir.edit import renamed_outputs
+from proprune_cli.ir.graph import Activation, Affine, Gemm, Graph, Identity, Node, Reshape, Transpose
+from proprune_cli.ir.nodes import Add, Concat, Mul, Relu, Shape
 from proprune_cli.ir.shapes import infer
 
 
@@ -35,7 +22,7 @@ def _run(graph: Graph) -> Graph:
     shapes: dict[str, Shape] = {graph.input: graph.tensors[graph.input]}
     kept: list[Node] = []
     for original in graph.nodes:
-        node = renamed(original, names)
+        node = original.reading(names)
         if isinstance(node, Reshape):
             names[node.y] = node.x
             continue

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from proprune_cli.compile.passes.base import Pass
 from proprune_cli.ir.edit import with_nodes
-from proprune_cli.ir.graph import AveragePool, Conv, Gemm, Graph, Node, Select
+from proprune_cli.ir.graph import AveragePool, Conv, Gemm, Graph, Node
+from proprune_cli.ir.nodes import Select
+from proprune_cli.ir.window import Window
 
 
 def copied(conv: Conv) -> NDArray[np.int64] | None:
@@ -26,8 +28,7 @@ def copied(conv: Conv) -> NDArray[np.int64] | None:
 
     A copied channel has no bias. A convolution without a constant channel is no copy: nothing is gained.
     """
-    plain = (conv.stride, conv.pads, conv.dilation, conv.groups) == ((1, 1), (0, 0, 0, 0), (1, 1), 1)
-    if not plain or conv.weight.shape[2:] != (1, 1) or conv.relu:
+    if conv.window != Window() or conv.groups != 1 or conv.relu:
         return None
     weight = conv.weight[:, :, 0, 0]
     ones = (weight == 1).sum(axis=1)

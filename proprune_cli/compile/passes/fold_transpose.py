@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from proprune_cli.compile.passes.base import Pass
 from proprune_cli.errors import UnsupportedError
-from proprune_cli.ir.edit import renamed, with_nodes
-from proprune_cli.ir.graph import Graph, Identity, Node, Reshape, Select, Transpose
+from proprune_cli.ir.edit import with_nodes
+from proprune_cli.ir.graph import Graph, Identity, Node, Reshape, Transpose
+from proprune_cli.ir.nodes import Select
 
 Order = NDArray[np.int64]
 
@@ -54,7 +55,7 @@ def _run(graph: Graph) -> Graph:
         else:
             for name in node.inputs:
                 materialise(name)
-            kept.append(renamed(node, names))
+            kept.append(node.reading(names))
     for output in graph.outputs:
         materialise(output.tensor)
     return with_nodes(graph, kept, names)

@@ -1,7 +1,7 @@
 """ReLU becomes part of the layer before it.
 
-Handled: Conv, ConvTranspose, Add, Mul and MaxPool whose only reader is the ReLU; a ReLU after a ReLU. Left alone: a
-ReLU of the network's input, or of a tensor that something else reads before the clamp.
+Handled: every kind that can be clamped (convolutions, Add, Mul, MaxPool), whose only reader is the ReLU; a ReLU after
+a ReLU. Left alone: a ReLU of the network's input, or of a tensor that something else reads before the clamp.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from proprune_cli.compile.passes.base import Pass
-from proprune_cli.ir.edit import renamed, with_nodes
-from proprune_cli.ir.graph import Add, Affine, Conv, ConvTranspose, Graph, MaxPool, Mul, Node, Relu
+from proprune_cli.ir.edit import with_nodes
+from proprune_cli.ir.graph import Affine, Graph, Node
+from proprune_cli.ir.nodes import Clamping, Relu
 
 
 def _run(graph: Graph) -> Graph:
@@ -19,16 +20,12 @@ def _run(graph: Graph) -> Graph:
     made: dict[str, int] = {}
     nodes: list[Node] = []
     for original in graph.nodes:
-        node = renamed(original, names)
+        node = original.reading(names)
         before = nodes[made[node.x]] if isinstance(node, Relu) and node.x in made else None
-        if isinstance(before, Relu) or (isinstance(before, Conv | ConvTranspose | Add | Mul | MaxPool) and before.relu):
+        if isinstance(before, Relu) or (isinstance(before, Clamping) and before.relu):
             # Already clamped. The readers of this node read the clamped tensor itself.
             names[original.y] = before.y
-        elif (
-            isinstance(before, Conv | ConvTranspose | Add | Mul | MaxPool)
-            and len(readers[before.y]) == 1
-            and before.y not in graph.returned
-        ):
+        elif isinstance(before, Clamping) and len(readers[before.y]) == 1 and before.y not in graph.returned:
             nodes[made[before.y]] = replace(before, y=node.y, relu=True)
             made[node.y] = made[before.y]
         else:

@@ -11,7 +11,8 @@ import numpy as np
 from proprune_cli.compile.passes.base import Pass
 from proprune_cli.compile.passes.drop_dead import DROP_DEAD
 from proprune_cli.ir.edit import with_nodes
-from proprune_cli.ir.graph import Activation, Affine, Graph, Mul, Node
+from proprune_cli.ir.graph import Activation, Affine, Graph, Node
+from proprune_cli.ir.nodes import Mul
 from proprune_cli.ops.functions import HARD_SWISH
 
 SIXTH = 1.0 / 6.0

@@ -12,7 +12,8 @@ from dataclasses import replace
 from proprune_cli.compile.passes.base import Pass
 from proprune_cli.compile.passes.drop_dead import DROP_DEAD
 from proprune_cli.ir.edit import with_nodes
-from proprune_cli.ir.graph import AveragePool, Conv, Graph, Identity, Node, Pad, Pads
+from proprune_cli.ir.graph import AveragePool, Conv, Graph, Identity, Node, Pad
+from proprune_cli.ir.window import Pads
 
 
 def _run(graph: Graph) -> Graph:
@@ -27,7 +28,8 @@ def _run(graph: Graph) -> Graph:
             if min(node.pads) >= 0 and node.mode == "constant":
                 pads[node.y] = node
         elif before is not None and before.value == 0.0 and isinstance(node, Conv | AveragePool):
-            node = replace(node, x=before.x, pads=_sum(before.pads, node.pads))
+            window = replace(node.window, pads=_sum(before.pads, node.window.pads))
+            node = replace(node, x=before.x, window=window)
         kept.append(node)
     return DROP_DEAD.run(with_nodes(graph, kept))
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from proprune_cli.compile.passes.base import Pass
 from proprune_cli.compile.passes.drop_dead import DROP_DEAD
-from proprune_cli.ir.edit import renamed, with_nodes
-from proprune_cli.ir.graph import Graph, Node, Select
+from proprune_cli.ir.edit import with_nodes
+from proprune_cli.ir.graph import Graph, Node
+from proprune_cli.ir.nodes import Select
 
 
 def _run(graph: Graph) -> Graph:
@@ -17,7 +18,7 @@ def _run(graph: Graph) -> Graph:
     selects: dict[str, Select] = {}
     kept: list[Node] = []
     for original in graph.nodes:
-        node = renamed(original, names)
+        node = original.reading(names)
         if isinstance(node, Select):
             before = selects.get(node.x)
             if before is not None:

@@ -12,26 +12,41 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
+from typing_extensions import assert_never
 
-from proprune_cli.compile.qdq.nodes import OnnxBody
+from proprune_cli.compile.qdq.nodes import OnnxBody, window_attributes
+from proprune_cli.ir.nodes import (
+    Add as Add,
+)
+from proprune_cli.ir.nodes import (
+    Concat as Concat,
+)
+from proprune_cli.ir.nodes import (
+    Host as Host,
+)
+from proprune_cli.ir.nodes import (
+    MaxPool as MaxPool,
+)
+from proprune_cli.ir.nodes import (
+    Mul as Mul,
+)
+from proprune_cli.ir.nodes import (
+    Relu as Relu,
+)
+from proprune_cli.ir.nodes import (
+    Select as Select,
+)
+from proprune_cli.ir.nodes import Upsample
 from proprune_cli.ir.quantized import (
     REQUANT_SHIFT,
-    QAdd,
-    QConcat,
     QConv,
     QConvTranspose,
     QGraph,
-    QHost,
     QLayer,
-    QMaxPool,
-    QMul,
     QPad,
-    QRelu,
-    QSelect,
     QTable,
     QTensor,
 )
-from proprune_cli.ir.shapes import transposed_shape
 from proprune_cli.ops.functions import function_of
 
 # Names with a prefix, so that no tensor of the user's model can be called the same.
@@ -83,44 +98,35 @@ class _Builder(OnnxBody):
         self._compute(layer, [self._real(name) for name in layer.inputs], linear)
         if isinstance(layer, QTable) and layer.op == "Clip" and self._exponent(layer.y) < _CLIP_EXPONENT:
             linear = self._fenced(linear, layer.name)
-        clamped = isinstance(layer, QConv | QConvTranspose | QMaxPool | QAdd | QMul) and layer.relu
-        if clamped:
+        if layer.clamped:
             # Codes before the clamp, then the clamp on their exact values.
             scale = self._scale(self._exponent(layer.y))
             self.add("QuantizeLinear", [linear, scale, ZERO], linear + "/codes")
             self.add("DequantizeLinear", [linear + "/codes", scale, ZERO], linear + "/real")
             self.add("Relu", [linear + "/real"], layer.y + "/relu", layer.name + "/relu")
-        self.quantise(layer.y + "/relu" if clamped else linear, layer.y)
+        self.quantise(layer.y + "/relu" if layer.clamped else linear, layer.y)
 
     def _compute(self, layer: QLayer, inputs: list[str], y: str) -> None:
         """The layer's own operator, float32 in and out."""
-        if isinstance(layer, QConv):
-            self.add("Conv", [*inputs, *self._weights(layer)], y, layer.name, **_window(layer))
-        elif isinstance(layer, QConvTranspose):
-            window = _window(layer)
-            window["output_padding"] = _output_padding(layer, self._graph.tensors)
-            self.add("ConvTranspose", [*inputs, *self._weights(layer)], y, layer.name, **window)
-        elif isinstance(layer, QMaxPool):
-            self.add("MaxPool", inputs, y, layer.name, **_window(layer))
-        elif isinstance(layer, QAdd):
-            self.add("Sub" if layer.subtract else "Add", inputs, y, layer.name)
-        elif isinstance(layer, QMul):
-            self.add("Mul", inputs, y, layer.name)
-        elif isinstance(layer, QRelu):
-            self.add("Relu", inputs, y, layer.name)
-        elif isinstance(layer, QTable):
-            self.function(function_of(layer), inputs[0], y, layer.name)
-        elif isinstance(layer, QConcat):
-            self.concat(inputs, y, layer.name, layer.axis)
-        elif isinstance(layer, QSelect):
-            self.select(inputs[0], y, layer.name, layer.channels)
-        elif isinstance(layer, QHost):
-            self.host(layer.model, [self._fenced(x, layer.name) for x in inputs], y, layer.name)
-        elif isinstance(layer, QPad):
-            value = layer.value * 2.0 ** self._exponent(layer.y)
-            self.pad(inputs[0], y, layer.name, layer.pads, value, layer.mode)
-        else:
-            self.upsample(inputs[0], y, layer.name, layer.scale)
+        match layer:
+            case QConv():
+                window = {**window_attributes(layer.window), "group": layer.groups}
+                self.add("Conv", [*inputs, *self._weights(layer)], y, layer.name, **window)
+            case QConvTranspose():
+                window = {**window_attributes(layer.window), "group": layer.groups}
+                window["output_padding"] = _output_padding(layer, self._graph.tensors)
+                self.add("ConvTranspose", [*inputs, *self._weights(layer)], y, layer.name, **window)
+            case QTable():
+                self.function(function_of(layer), inputs[0], y, layer.name)
+            case QPad():
+                value = layer.value * 2.0 ** self._exponent(layer.y)
+                self.pad(inputs[0], y, layer.name, layer.pads, value, layer.mode)
+            case Host():
+                self.shared(layer, [self._fenced(x, layer.name) for x in inputs], y)
+            case MaxPool() | Add() | Mul() | Relu() | Concat() | Select() | Upsample():
+                self.shared(layer, inputs, y)
+            case _:
+                assert_never(layer)
 
     def _fenced(self, x: str, name: str) -> str:
         """``x``, where ONNX Runtime's optimiser does not look through.
@@ -191,22 +197,8 @@ class _Builder(OnnxBody):
         return tensor + "/real"
 
 
-def _window(layer: QConv | QConvTranspose | QMaxPool) -> dict[str, Any]:
-    kernel = layer.kernel if isinstance(layer, QMaxPool) else layer.weight.shape[2:]
-    window: dict[str, Any] = {
-        "kernel_shape": list(kernel),
-        "strides": layer.stride,
-        "pads": layer.pads,
-        "dilations": layer.dilation,
-    }
-    if not isinstance(layer, QMaxPool):
-        window["group"] = layer.groups
-    return window
-
-
 def _output_padding(layer: QConvTranspose, tensors: dict[str, QTensor]) -> list[int]:
     """What the output's size has beyond the window's own: ONNX ``output_padding``."""
     x, y = tensors[layer.x], tensors[layer.y]
-    kernel = (layer.weight.shape[2], layer.weight.shape[3])
-    plain = transposed_shape((x.height, x.width), kernel, layer.stride, layer.pads, (0, 0), layer.dilation)
+    plain = layer.window.transposed_shape((x.height, x.width))
     return [y.height - plain[0], y.width - plain[1]]

@@ -12,12 +12,25 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
+from typing_extensions import assert_never
 
+from proprune_cli.ir.nodes import Add, Concat, Host, MaxPool, Mul, Relu, Select, Shared, Upsample
+from proprune_cli.ir.window import Window
 from proprune_cli.ops.functions import Function, function_nodes
 
 OPSET = 13
 IR_VERSION = 8
 """Old enough for the runtimes that boards and older installations carry."""
+
+
+def window_attributes(window: Window) -> dict[str, Any]:
+    """ONNX attributes of a window."""
+    return {
+        "kernel_shape": list(window.kernel),
+        "strides": window.stride,
+        "pads": window.pads,
+        "dilations": window.dilation,
+    }
 
 
 class OnnxBody:
@@ -35,11 +48,28 @@ class OnnxBody:
         self.constants.append(numpy_helper.from_array(value, name))
         return name
 
-    def concat(self, xs: Sequence[str], y: str, name: str, axis: int) -> None:
-        self.add("Concat", xs, y, name, axis=axis)
-
-    def select(self, x: str, y: str, name: str, channels: NDArray[np.int64]) -> None:
-        self.add("Gather", [x, self.constant(f"{name}/channels", channels)], y, name, axis=1)
+    def shared(self, node: Shared, xs: Sequence[str], y: str) -> None:
+        """A kind that carries no numbers, from the tensors ``xs``; without its ReLU."""
+        match node:
+            case MaxPool():
+                self.add("MaxPool", xs, y, node.name, **window_attributes(node.window))
+            case Add():
+                self.add("Sub" if node.subtract else "Add", xs, y, node.name)
+            case Mul():
+                self.add("Mul", xs, y, node.name)
+            case Relu():
+                self.add("Relu", xs, y, node.name)
+            case Concat():
+                self.add("Concat", xs, y, node.name, axis=node.axis)
+            case Select():
+                channels = self.constant(f"{node.name}/channels", node.channels)
+                self.add("Gather", [*xs, channels], y, node.name, axis=1)
+            case Upsample():
+                self.upsample(xs[0], y, node.name, node.scale)
+            case Host():
+                self.host(node.model, xs, y, node.name)
+            case _:
+                assert_never(node)
 
     def pad(
         self, x: str, y: str, name: str, pads: tuple[int, int, int, int], value: float, mode: str = "constant"
@@ -71,7 +101,7 @@ class OnnxBody:
         self.constants.extend(constants)
 
     def host(self, model: bytes, xs: Sequence[str], y: str, name: str) -> None:
-        """The nodes of a host step's float model (``ir.graph.Host.model``), its tensors named after ``name``."""
+        """The nodes of a host step's float model (`Host.model`), its tensors named after ``name``."""
         step = onnx.load_model_from_string(model)
         self.opset = max(self.opset, step.opset_import[0].version)
         names = {"": "", step.graph.output[0].name: y}

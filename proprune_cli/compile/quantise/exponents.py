@@ -10,22 +10,8 @@ from proprune_cli.compile.quantise.calibration import TensorStatistics
 from proprune_cli.compile.quantise.pass_through import passed_operands
 from proprune_cli.compile.quantise.tables import evaluate, function_of_node
 from proprune_cli.errors import UnsupportedError
-from proprune_cli.ir.graph import (
-    F32,
-    Activation,
-    Add,
-    Concat,
-    Conv,
-    ConvTranspose,
-    Graph,
-    MaxPool,
-    Mul,
-    Node,
-    Pad,
-    Relu,
-    Select,
-    Upsample,
-)
+from proprune_cli.ir.graph import F32, Activation, Conv, ConvTranspose, Graph, Node
+from proprune_cli.ir.nodes import Add, Mul
 from proprune_cli.ir.quantized import EXPONENT_SPREAD, MULTIPLIER_LIMIT, PRODUCT_SPREAD, REQUANT_SHIFT
 
 CANDIDATES = 6
@@ -40,9 +26,6 @@ FINEST = -40
 
 COARSEST = 62
 """No exponent can be forced above this by values that calibration admits."""
-
-TYING = (MaxPool, Relu, Concat, Select, Pad, Upsample)
-"""Kinds of node whose inputs and output have one scale."""
 
 
 def squared_error(values: F32, exponent: int) -> float:
@@ -67,7 +50,7 @@ def tied_groups(graph: Graph) -> dict[str, str]:
         return name
 
     for node in graph.nodes:
-        if isinstance(node, TYING) or (isinstance(node, ConvTranspose) and node.keeps_scale):
+        if node.ties:
             for name in node.inputs:
                 # The older tensor represents, so that the result does not depend on how groups grew.
                 parent[head(node.y)] = head(name)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import assert_never
 
 from proprune_cli.compile.qdq.export import to_qdq
 from proprune_cli.compile.quantise.calibration import (
@@ -20,6 +21,7 @@ from proprune_cli.compile.quantise.calibration import (
     run_session,
     threads_for,
 )
+from proprune_cli.compile.quantise.calibration_model import not_canonical
 from proprune_cli.compile.quantise.exponents import choose_exponents, legalise
 from proprune_cli.compile.quantise.pass_through import nonnegative
 from proprune_cli.compile.quantise.tables import fill_table
@@ -27,35 +29,20 @@ from proprune_cli.compile.quantise.weights import QuantisedConv, decibels, quant
 from proprune_cli.errors import UnsupportedError
 from proprune_cli.ir.graph import (
     Activation,
-    Add,
-    Concat,
+    Affine,
+    AveragePool,
     Conv,
     ConvTranspose,
+    Gemm,
     Graph,
-    Host,
-    MaxPool,
-    Mul,
+    Identity,
     Node,
     Pad,
-    Select,
-    Upsample,
+    Reshape,
+    Transpose,
 )
-from proprune_cli.ir.quantized import (
-    QAdd,
-    QConcat,
-    QConvTranspose,
-    QGraph,
-    QHost,
-    QLayer,
-    QMaxPool,
-    QMul,
-    QPad,
-    QRelu,
-    QSelect,
-    QTable,
-    QTensor,
-    QUpsample,
-)
+from proprune_cli.ir.nodes import Add, Concat, Host, MaxPool, Mul, Relu, Select, Upsample
+from proprune_cli.ir.quantized import QConvTranspose, QGraph, QLayer, QPad, QTable, QTensor
 from proprune_cli.ops.conv_transpose import by_channel, by_filter
 
 F64 = NDArray[np.float64]
@@ -173,7 +160,7 @@ def as_conv(node: Conv | ConvTranspose) -> Conv:
     """A convolution with the same weights per filter; for a transposed one, the bounds of its longest sums."""
     if isinstance(node, Conv):
         return node
-    return Conv(node.name, node.x, node.y, by_filter(node.weight, node.groups), node.bias, groups=node.groups)
+    return Conv(node.name, node.x, node.y, by_filter(node.weight, node.groups), node.bias, node.window, node.groups)
 
 
 def _corrected(
@@ -194,7 +181,7 @@ def _corrected(
             shift = np.einsum("goi,gi->go", grouped, mean).reshape(-1)
             if isinstance(node, ConvTranspose):
                 # On average an output pixel meets one of this many kernel positions.
-                shift = shift / (node.stride[0] * node.stride[1])
+                shift = shift / (node.window.stride[0] * node.window.stride[1])
             fixed[node.name] = with_bias(done, node.bias + shift, exponents[node.y]) or done
     return fixed
 
@@ -208,35 +195,34 @@ def _assemble(graph: Graph, exponents: Mapping[str, int], convs: Mapping[str, Qu
 
 
 def _layer(node: Node, exponents: Mapping[str, int], convs: Mapping[str, QuantisedConv]) -> QLayer:
-    if isinstance(node, Conv):
-        return convs[node.name].layer
-    if isinstance(node, ConvTranspose):
-        done = convs[node.name].layer
-        weight = by_channel(done.weight, node.groups)
-        window = (node.stride, node.pads, node.dilation, node.groups, node.relu)
-        return QConvTranspose(node.name, node.x, node.y, weight, done.bias, done.multiplier, *window)
-    if isinstance(node, MaxPool):
-        window = (node.kernel, node.stride, node.pads, node.dilation)
-        return QMaxPool(node.name, node.x, node.y, *window, relu=node.relu)
-    if isinstance(node, Add):
-        return QAdd(node.name, node.a, node.b, node.y, node.relu, node.subtract)
-    if isinstance(node, Mul):
-        return QMul(node.name, node.a, node.b, node.y, node.relu)
-    if isinstance(node, Activation):
-        table = fill_table(node, exponents[node.x], exponents[node.y])
-        return QTable(node.name, node.x, node.y, table, node.op, node.attributes, node.parameters)
-    if isinstance(node, Concat):
-        return QConcat(node.name, node.xs, node.y, node.axis)
-    if isinstance(node, Select):
-        return QSelect(node.name, node.x, node.y, node.channels)
-    if isinstance(node, Pad):
-        value = int(np.clip(np.rint(np.ldexp(node.value, -exponents[node.y])), -128, 127))
-        return QPad(node.name, node.x, node.y, node.pads, value, node.mode)
-    if isinstance(node, Host):
-        return QHost(node.name, node.xs, node.y, node.model, node.operators)
-    if isinstance(node, Upsample):
-        return QUpsample(node.name, node.x, node.y, node.scale)
-    return QRelu(node.name, node.inputs[0], node.y)
+    match node:
+        case Conv():
+            return convs[node.name].layer
+        case ConvTranspose():
+            done = convs[node.name].layer
+            return QConvTranspose(
+                node.name,
+                node.x,
+                node.y,
+                by_channel(done.weight, node.groups),
+                done.bias,
+                done.multiplier,
+                node.window,
+                node.groups,
+                relu=node.relu,
+            )
+        case Activation():
+            table = fill_table(node, exponents[node.x], exponents[node.y])
+            return QTable(node.name, node.x, node.y, table, node.op, node.attributes, node.parameters)
+        case Pad():
+            value = int(np.clip(np.rint(np.ldexp(node.value, -exponents[node.y])), -128, 127))
+            return QPad(node.name, node.x, node.y, node.pads, value, node.mode)
+        case MaxPool() | Add() | Mul() | Relu() | Concat() | Select() | Upsample() | Host():
+            return node
+        case Gemm() | Affine() | AveragePool() | Transpose() | Reshape() | Identity():
+            raise not_canonical(node)
+        case _:
+            assert_never(node)
 
 
 def _share(errors: list[float], signals: list[float]) -> float:

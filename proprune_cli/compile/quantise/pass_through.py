@@ -9,37 +9,17 @@ from __future__ import annotations
 import numpy as np
 
 from proprune_cli.accel import isa
-from proprune_cli.compile.quantise.calibration_model import CLAMPED
 from proprune_cli.compile.quantise.tables import function_of_node
-from proprune_cli.ir.graph import (
-    Activation,
-    Add,
-    Concat,
-    Conv,
-    Graph,
-    MaxPool,
-    Mul,
-    Pad,
-    Relu,
-    Select,
-    Upsample,
-)
+from proprune_cli.ir.graph import Activation, Conv, Graph
+from proprune_cli.ir.nodes import Add
 
 
 def nonnegative(graph: Graph) -> set[str]:
     """Tensors whose codes cannot be negative: clamped by a ReLU or an activation, or made of such."""
     found: set[str] = set()
     for node in graph.nodes:
-        kept = isinstance(node, MaxPool | Concat | Select | Upsample | Mul) or (
-            isinstance(node, Pad) and node.value >= 0
-        )
-        kept = kept or (isinstance(node, Add) and not node.subtract)
-        if (
-            isinstance(node, Relu)
-            or (isinstance(node, CLAMPED) and node.relu)
-            or (isinstance(node, Activation) and function_of_node(node).nonnegative)
-            or (kept and found.issuperset(node.inputs))
-        ):
+        function = isinstance(node, Activation) and function_of_node(node).nonnegative
+        if node.never_negative or function or (node.keeps_signs and found.issuperset(node.inputs)):
             found.add(node.y)
     return found
 

@@ -88,11 +88,9 @@ def quantise_conv(node: Conv, bias: F64, ex: int, ey: int, *, nonnegative: bool)
         np.concatenate([block.codes for block in blocks]).reshape(node.weight.shape),
         np.concatenate([block.bias for block in blocks]),
         np.concatenate([block.multiplier for block in blocks]),
-        node.stride,
-        node.pads,
-        node.dilation,
+        node.window,
         node.groups,
-        node.relu,
+        relu=node.relu,
     )
     return QuantisedConv(
         layer,

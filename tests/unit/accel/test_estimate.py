@@ -12,6 +12,7 @@ from proprune_cli.compile.lower.engine_layer import EngineLayer, View
 from proprune_cli.compile.lower.layer_taps import build_taps
 from proprune_cli.compile.lower.tile import choose_tiling
 from proprune_cli.ir.quantized import QTensor
+from proprune_cli.ir.window import Window
 
 ARRAY = load_array("z7020-256")
 MEMORY = Memory.planned(bandwidth_gb_s=1.4, latency_ns=300, clock_mhz=100)
@@ -35,7 +36,7 @@ def compiled(kind: int, channels: int, size: int, out: int, out_size: int, kerne
     pad = kernel // 2
     layer = EngineLayer(
         "layer", ("dense", "diagonal", "max")[kind], View.of(QTensor("x", channels, size, size, 0)), "y", out,
-        (out_size, out_size), (kernel, kernel), (stride, stride), (pad, pad, pad, pad),
+        (out_size, out_size), Window((kernel, kernel), (stride, stride), (pad, pad, pad, pad)),
         weight=None if shape is None else rng.integers(1, 100, shape).astype(np.int8),
     )  # fmt: skip
     return choose_tiling(layer, build_taps(layer, ARRAY), ARRAY, MEMORY).timing.cycles

@@ -8,6 +8,7 @@ import pytest
 from proprune_cli.compile.quantise.weights import is_binary, quantise_conv
 from proprune_cli.ir.graph import Conv
 from proprune_cli.ir.quantized import ACCUMULATOR_LIMIT, MULTIPLIER_LIMIT
+from proprune_cli.ir.window import Window
 from proprune_cli.ops.taps import signs_alone
 
 
@@ -17,7 +18,7 @@ def binary_conv(out: int, channels: int, kernel: int, scale: float, seed: int = 
     signs = np.where(rng.random((out, channels, kernel, kernel)) < 0.5, -1, 1)
     scales = scale * rng.uniform(0.5, 2, out)
     weight = (signs * scales[:, None, None, None]).astype(np.float32)
-    return Conv("conv", "x", "y", weight, rng.normal(0, 0.1, out).astype(np.float32))
+    return Conv("conv", "x", "y", weight, rng.normal(0, 0.1, out).astype(np.float32), Window((kernel, kernel)))
 
 
 @pytest.mark.parametrize(("channels", "kernel"), [(16, 3), (64, 1), (64, 3), (512, 3)])
@@ -45,8 +46,8 @@ def test_filters_of_one_weight_and_weights_of_two_sizes_are_not_binary() -> None
     uneven = node.weight.copy()
     uneven[0, 0, 0, 0] *= 2
     copies = np.eye(8, dtype=np.float32)[:, :, None, None]
-    assert not is_binary(Conv("a", "x", "y", uneven, node.bias))
-    assert not is_binary(Conv("b", "x", "y", copies, np.zeros(8, np.float32)))
+    assert not is_binary(Conv("a", "x", "y", uneven, node.bias, node.window))
+    assert not is_binary(Conv("b", "x", "y", copies, np.zeros(8, np.float32), Window()))
 
 
 def test_taps_of_one_bit_have_one_magnitude_and_lanes_that_are_full_or_empty() -> None:

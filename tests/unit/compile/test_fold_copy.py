@@ -12,22 +12,24 @@ from onnx import TensorProto, helper, numpy_helper
 from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
 from proprune_cli.compile.passes.fold_copy import FOLD_COPY, copied
 from proprune_cli.errors import UnsupportedError
-from proprune_cli.ir.graph import Conv, Graph, Node, Select
+from proprune_cli.ir.graph import Conv, Graph, Node
+from proprune_cli.ir.nodes import Select
 from proprune_cli.ir.outputs import Output
+from proprune_cli.ir.window import Window
 
 RNG = np.random.default_rng(0)
 
 
 def conv(name: str, x: str, y: str, out: int, given: int, groups: int = 1) -> Conv:
     weight = RNG.normal(size=(out, given // groups, 3, 3)).astype(np.float32)
-    return Conv(name, x, y, weight, RNG.normal(size=out).astype(np.float32), pads=(1, 1, 1, 1), groups=groups)
+    return Conv(name, x, y, weight, RNG.normal(size=out).astype(np.float32), Window((3, 3), pads=(1, 1, 1, 1)), groups)
 
 
 def copy(x: str, y: str, given: int, constants: list[float]) -> Conv:
     weight = np.zeros((given + len(constants), given, 1, 1), np.float32)
     weight[:given, :, 0, 0] = np.eye(given)
     bias = np.array([0.0] * given + constants, np.float32)
-    return Conv("copy", x, y, weight, bias)
+    return Conv("copy", x, y, weight, bias, Window())
 
 
 def graph(*nodes: Node, output: str) -> Graph:
@@ -70,7 +72,7 @@ def test_a_copy_has_a_constant_channel_and_nothing_but_ones() -> None:
     assert copied(copy("a", "b", 3, [])) is None
     assert copied(replace(plain, weight=plain.weight * 2)) is None
     assert copied(replace(plain, bias=np.ones(4, np.float32))) is None
-    assert copied(replace(plain, stride=(2, 2))) is None
+    assert copied(replace(plain, window=Window(stride=(2, 2)))) is None
 
 
 def concat_with(constant: np.ndarray) -> onnx.ModelProto:

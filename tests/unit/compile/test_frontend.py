@@ -9,7 +9,8 @@ import pytest
 
 from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
 from proprune_cli.errors import InputError, UnsupportedError
-from proprune_cli.ir.graph import AveragePool, Gemm, MaxPool
+from proprune_cli.ir.graph import AveragePool, Gemm
+from proprune_cli.ir.nodes import MaxPool
 from tests.unit.compile.onnx_nets import model, node, pool_model, random, refused
 
 
@@ -67,9 +68,9 @@ def test_another_shape_is_welcome_at_the_output_and_where_the_order_is_enough() 
 
 def test_auto_pad_and_ceil_mode_become_explicit() -> None:
     same = import_onnx(pool_model("MaxPool", kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_UPPER")).nodes[0]
-    assert isinstance(same, MaxPool) and same.pads == (1, 0, 1, 1)
+    assert isinstance(same, MaxPool) and same.window.pads == (1, 0, 1, 1)
     ceil = import_onnx(pool_model("MaxPool", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)).nodes[0]
-    assert isinstance(ceil, MaxPool) and ceil.pads == (0, 0, 1, 0)
+    assert isinstance(ceil, MaxPool) and ceil.window.pads == (0, 0, 1, 0)
 
 
 @pytest.mark.parametrize("opset", [13, 18])

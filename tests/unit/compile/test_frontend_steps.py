@@ -10,7 +10,7 @@ import pytest
 
 from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
 from proprune_cli.compile.quantise.calibration import calibrate, open_session
-from proprune_cli.ir.graph import Host
+from proprune_cli.ir.nodes import Host
 from tests.unit.compile.onnx_nets import model, node, pool_model, random
 
 STEPS: dict[str, tuple[Callable[[], onnx.ModelProto], tuple[str, ...]]] = {

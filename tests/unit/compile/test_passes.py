@@ -14,21 +14,8 @@ from proprune_cli.compile.passes.fold_affine import FOLD_AFFINE
 from proprune_cli.compile.passes.fuse_relu import FUSE_RELU
 from proprune_cli.compile.passes.pipeline import CANONICAL, run_passes
 from proprune_cli.compile.quantise.calibration import calibrate, open_session, run_session
-from proprune_cli.ir.graph import (
-    Activation,
-    Add,
-    Affine,
-    Concat,
-    Conv,
-    ConvTranspose,
-    Host,
-    MaxPool,
-    Mul,
-    Pad,
-    Relu,
-    Select,
-    Upsample,
-)
+from proprune_cli.ir.graph import Activation, Affine, Conv, ConvTranspose, Pad
+from proprune_cli.ir.nodes import Add, Concat, Host, MaxPool, Mul, Relu, Select, Upsample
 from proprune_cli.ir.verify import InvariantError
 from tests.strategies import random_network
 from tests.unit.compile.onnx_nets import model, node, random
@@ -118,7 +105,7 @@ def test_padding_moves_into_what_reads_it() -> None:
         node("Pad", ["x", "p"], ["a"]), node("AveragePool", ["a"], ["y"], kernel_shape=[5, 5]), weights=pads
     )
     pooled = canonicalise(import_onnx(average)).nodes[0]
-    assert isinstance(pooled, Conv) and pooled.pads == (1, 2, 3, 4)
+    assert isinstance(pooled, Conv) and pooled.window.pads == (1, 2, 3, 4)
     # The padding of a maximum never wins; these zeros may.
     maximum = model(node("Pad", ["x", "p"], ["a"]), node("MaxPool", ["a"], ["y"], kernel_shape=[5, 5]), weights=pads)
     assert kinds(maximum) == ["Pad", "MaxPool"]

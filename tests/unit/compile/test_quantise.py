@@ -18,6 +18,7 @@ from proprune_cli.compile.quantise.weights import quantise_conv
 from proprune_cli.errors import InputError, UnsupportedError
 from proprune_cli.ir.graph import Conv, Graph
 from proprune_cli.ir.quantized import ACCUMULATOR_LIMIT, EXPONENT_SPREAD, MULTIPLIER_LIMIT, PRODUCT_SPREAD, QConv
+from proprune_cli.ir.window import Window
 from tests.unit.compile.onnx_nets import conv_model, model, node, random
 
 
@@ -27,7 +28,8 @@ def canonical(*nodes: Any, **kwargs: Any) -> Graph:
 
 def conv(weight: NDArray[np.float64] | NDArray[np.float32], bias: NDArray[Any] | None = None) -> Conv:
     weight = weight.astype(np.float32)
-    return Conv("c", "x", "y", weight, np.zeros(len(weight), np.float32) if bias is None else bias.astype(np.float32))
+    given = np.zeros(len(weight), np.float32) if bias is None else bias.astype(np.float32)
+    return Conv("c", "x", "y", weight, given, Window.over(weight.shape[2:]))
 
 
 def real_weights(layer: QConv, ex: int, ey: int) -> NDArray[np.float64]:

@@ -16,6 +16,7 @@ from proprune_cli.compile.lower.layer_taps import build_taps
 from proprune_cli.compile.lower.tile import Tiling, choose_tiling
 from proprune_cli.errors import DoesNotFitError
 from proprune_cli.ir.quantized import QGraph, QTensor
+from proprune_cli.ir.window import Window
 from tests.qnetworks import arrays, quantised_networks
 
 MEMORY = Memory.planned(bandwidth_gb_s=1.4, latency_ns=300, clock_mhz=100)
@@ -28,7 +29,7 @@ def conv(channels: int, size: int, kernel: int = 3) -> EngineLayer:
     pad = kernel // 2
     return EngineLayer(
         "conv", "dense", View.of(QTensor("x", channels, size, size, -4)), "y", channels, (size, size),
-        (kernel, kernel), pads=(pad, pad, pad, pad), weight=weight, bias=np.zeros(channels, np.int32),
+        Window((kernel, kernel), pads=(pad, pad, pad, pad)), weight=weight, bias=np.zeros(channels, np.int32),
         multiplier=np.ones(channels, np.int32), macs=weight.size * size * size,
     )  # fmt: skip
 
@@ -91,6 +92,6 @@ def test_dropped_kernel_positions_cost_no_time() -> None:
 
 
 def test_a_kernel_row_wider_than_a_bank_does_not_fit() -> None:
-    layer = EngineLayer("wide", "max", View.of(QTensor("x", 8, 1, 9000, 0)), "y", 8, (1, 1), (1, 9000))
+    layer = EngineLayer("wide", "max", View.of(QTensor("x", 8, 1, 9000, 0)), "y", 8, (1, 1), Window((1, 9000)))
     with pytest.raises(DoesNotFitError, match="9000"):
         tile(layer)

@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 
 from proprune_cli.errors import InputError
-from proprune_cli.ir.edit import renamed, with_nodes
-from proprune_cli.ir.graph import Add, Conv, Graph, MaxPool, Relu
+from proprune_cli.ir.edit import with_nodes
+from proprune_cli.ir.graph import Conv, Graph
+from proprune_cli.ir.nodes import Add, MaxPool, Relu
 from proprune_cli.ir.outputs import Output
 from proprune_cli.ir.text import to_text
 from proprune_cli.ir.verify import InvariantError, verify
+from proprune_cli.ir.window import Window
 
-CONV = Conv("c", "x", "a", np.ones((4, 2, 3, 3), np.float32), np.zeros(4, np.float32), pads=(1, 1, 1, 1))
+CONV = Conv(
+    "c", "x", "a", np.ones((4, 2, 3, 3), np.float32), np.zeros(4, np.float32), Window((3, 3), pads=(1, 1, 1, 1))
+)
 
 
 def graph() -> Graph:
@@ -60,18 +64,18 @@ def test_weights_that_are_not_finite_are_the_users() -> None:
 
 
 def test_shapes_are_inferred_again_after_an_edit() -> None:
-    pooled = with_nodes(graph(), [CONV, MaxPool("m", "a", "y", (2, 2), (2, 2), (0, 0, 1, 1))])
+    pooled = with_nodes(graph(), [CONV, MaxPool("m", "a", "y", Window((2, 2), (2, 2), (0, 0, 1, 1)))])
     assert pooled.tensors == {"x": (2, 5, 5), "a": (4, 5, 5), "y": (4, 3, 3)}
 
 
 def test_renaming_reaches_both_operands() -> None:
-    assert renamed(Add("s", "a", "b", "y"), {"a": "p", "b": "q"}).inputs == ("p", "q")
+    assert Add("s", "a", "b", "y").reading({"a": "p", "b": "q"}).inputs == ("p", "q")
 
 
 def test_the_text_form() -> None:
     assert to_text(graph()) == (
         "graph g(x: 2x5x5)\n"
-        "  a: 4x5x5 = Conv(x, weight=<4x2x3x3 [1, 1]>, bias=<4 [0, 0]>, pads=1x1x1x1)  # c\n"
+        "  a: 4x5x5 = Conv(x, weight=<4x2x3x3 [1, 1]>, bias=<4 [0, 0]>, kernel=3x3, pads=1x1x1x1)  # c\n"
         "  b: 4x5x5 = Relu(a)  # r\n"
         "  y: 4x5x5 = Add(a, b, relu=True)  # s\n"
         "  return y as 4x5x5\n"

@@ -12,21 +12,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from proprune_cli.errors import InputError
+from proprune_cli.ir.nodes import Add, MaxPool, Mul, Relu, Select, Upsample
 from proprune_cli.ir.outputs import Output
-from proprune_cli.ir.quantized import (
-    QAdd,
-    QConv,
-    QConvTranspose,
-    QGraph,
-    QMaxPool,
-    QMul,
-    QPad,
-    QRelu,
-    QSelect,
-    QTable,
-    QTensor,
-    QUpsample,
-)
+from proprune_cli.ir.quantized import QConv, QConvTranspose, QGraph, QPad, QTable, QTensor
+from proprune_cli.ir.window import Window
 from proprune_cli.ops import page
 from proprune_cli.ops.arithmetic import add_reference, mul_reference
 from proprune_cli.ops.conv import conv_reference
@@ -69,11 +58,14 @@ def convolutions(draw: st.DrawFn) -> tuple[QConv, NDArray[np.int8]]:
         rng.integers(-127, 128, (filters, channels // groups, *kernel)).astype(np.int8),
         rng.integers(-(2**20), 2**20, filters).astype(np.int32),
         rng.integers(1, 2**10, filters).astype(np.int32),
-        (draw(st.integers(1, 3)), draw(st.integers(1, 3))),
-        (pads[0], pads[1], pads[2], pads[3]),
-        dilation,
+        Window(
+            kernel,
+            (draw(st.integers(1, 3)), draw(st.integers(1, 3))),
+            (pads[0], pads[1], pads[2], pads[3]),
+            dilation,
+        ),
         groups,
-        draw(st.booleans()),
+        relu=draw(st.booleans()),
     )
     return layer, rng.integers(-128, 128, (channels, *size)).astype(np.int8)
 
@@ -81,9 +73,9 @@ def convolutions(draw: st.DrawFn) -> tuple[QConv, NDArray[np.int8]]:
 def slow_conv(layer: QConv, x: NDArray[np.int8]) -> NDArray[np.int8]:
     filters, per_group, kh, kw = layer.weight.shape
     _, height, width = x.shape
-    top, left, bottom, right = layer.pads
-    out_h = (height + top + bottom - layer.dilation[0] * (kh - 1) - 1) // layer.stride[0] + 1
-    out_w = (width + left + right - layer.dilation[1] * (kw - 1) - 1) // layer.stride[1] + 1
+    top, left, bottom, right = layer.window.pads
+    out_h = (height + top + bottom - layer.window.dilation[0] * (kh - 1) - 1) // layer.window.stride[0] + 1
+    out_w = (width + left + right - layer.window.dilation[1] * (kw - 1) - 1) // layer.window.stride[1] + 1
     y = np.zeros((filters, out_h, out_w), np.int8)
     for o in range(filters):
         first = o // (filters // layer.groups) * per_group
@@ -93,8 +85,8 @@ def slow_conv(layer: QConv, x: NDArray[np.int8]) -> NDArray[np.int8]:
                 for i in range(per_group):
                     for u in range(kh):
                         for v in range(kw):
-                            row = r * layer.stride[0] + u * layer.dilation[0] - top
-                            column = c * layer.stride[1] + v * layer.dilation[1] - left
+                            row = r * layer.window.stride[0] + u * layer.window.dilation[0] - top
+                            column = c * layer.window.stride[1] + v * layer.window.dilation[1] - left
                             if 0 <= row < height and 0 <= column < width:
                                 total += int(layer.weight[o, i, u, v]) * int(x[first + i, row, column])
                 code = clip(round(Fraction(total * int(layer.multiplier[o]), 1 << 16)))
@@ -115,7 +107,7 @@ def test_convolution_is_exact_beyond_float32() -> None:
     weight[0, 0] = 126
     x = np.full((2048, 1, 1), 127, np.int8)
     total = 127 * (127 * 2047 + 126)
-    layer = QConv("c", "x", "y", weight, np.asarray([-total + 3], np.int32), np.asarray([1 << 14], np.int32))
+    layer = QConv("c", "x", "y", weight, np.asarray([-total + 3], np.int32), np.asarray([1 << 14], np.int32), Window())
     assert conv_reference(layer, x).item() == round(Fraction(3, 4)) == 1
 
 
@@ -123,7 +115,7 @@ def test_convolution_is_exact_beyond_float32() -> None:
 def test_addition_matches_fractions(a: int, b: int, left: int, right: int, relu: bool) -> None:
     exact = clip(round(Fraction(a) * Fraction(2) ** left + Fraction(b) * Fraction(2) ** right))
     codes = [np.full((1, 1, 1), value, np.int8) for value in (a, b)]
-    got = add_reference(QAdd("n", "a", "b", "y", relu), codes[0], codes[1], (left, right))
+    got = add_reference(Add("n", "a", "b", "y", relu=relu), codes[0], codes[1], (left, right))
     assert got.item() == (max(exact, 0) if relu else exact)
 
 
@@ -145,11 +137,14 @@ def transposed(draw: st.DrawFn) -> tuple[QConvTranspose, NDArray[np.int8], tuple
         rng.integers(-127, 128, (channels, per_group, *kernel)).astype(np.int8),
         rng.integers(-(2**20), 2**20, groups * per_group).astype(np.int32),
         rng.integers(1, 2**10, groups * per_group).astype(np.int32),
-        (stride[0], stride[1]),
-        (cut[0], cut[1], cut[2], cut[3]),
-        (dilation[0], dilation[1]),
+        Window(
+            (kernel[0], kernel[1]),
+            (stride[0], stride[1]),
+            (cut[0], cut[1], cut[2], cut[3]),
+            (dilation[0], dilation[1]),
+        ),
         groups,
-        draw(st.booleans()),
+        relu=draw(st.booleans()),
     )
     return layer, rng.integers(-128, 128, (channels, *size)).astype(np.int8), (left[0], left[1])
 
@@ -168,8 +163,11 @@ def test_transposed_convolution_matches_plain_loops(
     for o, r, c in np.ndindex(*got.shape):
         total = int(layer.bias[o])
         for i, u, v in np.ndindex(share, kh, kw):
-            row, column = r + layer.pads[0] - u * layer.dilation[0], c + layer.pads[1] - v * layer.dilation[1]
-            (y, off_y), (z, off_z) = divmod(row, layer.stride[0]), divmod(column, layer.stride[1])
+            row, column = (
+                r + layer.window.pads[0] - u * layer.window.dilation[0],
+                c + layer.window.pads[1] - v * layer.window.dilation[1],
+            )
+            (y, off_y), (z, off_z) = divmod(row, layer.window.stride[0]), divmod(column, layer.window.stride[1])
             if off_y == off_z == 0 and 0 <= y < x.shape[1] and 0 <= z < x.shape[2]:
                 channel = o // per_group * share + i
                 total += int(layer.weight[channel, o % per_group, u, v]) * int(x[channel, y, z])
@@ -188,36 +186,36 @@ def test_weights_by_filter_and_by_channel_are_each_others_inverse() -> None:
 def test_multiplication_matches_fractions(a: int, b: int, shift: int, relu: bool) -> None:
     exact = clip(round(Fraction(a * b) * Fraction(2) ** shift))
     codes = [np.full((1, 1, 1), value, np.int8) for value in (a, b)]
-    got = mul_reference(QMul("n", "a", "b", "y", relu), codes[0], codes[1], shift)
+    got = mul_reference(Mul("n", "a", "b", "y", relu=relu), codes[0], codes[1], shift)
     assert got.item() == (max(exact, 0) if relu else exact)
 
 
 def test_one_pixel_serves_every_pixel() -> None:
     a, b = np.arange(12, dtype=np.int8).reshape(2, 2, 3), np.asarray([[[3]], [[-2]]], np.int8)
-    difference = add_reference(QAdd("n", "a", "b", "y", subtract=True), a, b, (0, 0))
+    difference = add_reference(Add("n", "a", "b", "y", subtract=True), a, b, (0, 0))
     np.testing.assert_array_equal(difference, a.astype(int) - b)
-    np.testing.assert_array_equal(mul_reference(QMul("n", "a", "b", "y"), a, b, 0), a.astype(int) * b)
+    np.testing.assert_array_equal(mul_reference(Mul("n", "a", "b", "y"), a, b, 0), a.astype(int) * b)
 
 
 def test_what_moves_codes() -> None:
     x = np.arange(-6, 6, dtype=np.int8).reshape(2, 2, 3)
     table = np.arange(256, dtype=np.uint8).view(np.int8)[::-1].copy()
     np.testing.assert_array_equal(table_reference(QTable("t", "x", "y", table, "Neg"), x), -1 - x)
-    np.testing.assert_array_equal(select_reference(QSelect("s", "x", "y", np.asarray([1, 0, 1])), x), x[[1, 0, 1]])
+    np.testing.assert_array_equal(select_reference(Select("s", "x", "y", np.asarray([1, 0, 1])), x), x[[1, 0, 1]])
     padded = pad_reference(QPad("p", "x", "y", (1, -1, -1, 2), 9), x)
     np.testing.assert_array_equal(padded[0], [[9, 9, 9, 9], [-5, -4, 9, 9]])
-    np.testing.assert_array_equal(upsample_reference(QUpsample("u", "x", "y", (1, 2)), x)[1, 0], [0, 0, 1, 1, 2, 2])
+    np.testing.assert_array_equal(upsample_reference(Upsample("u", "x", "y", (1, 2)), x)[1, 0], [0, 0, 1, 1, 2, 2])
 
 
 def test_max_pooling_ignores_its_padding() -> None:
     x = np.asarray([[[-128, -5], [-7, -9]]], np.int8)
-    layer = QMaxPool("m", "x", "y", (2, 2), (1, 1), (1, 1, 0, 0))
+    layer = MaxPool("m", "x", "y", Window((2, 2), pads=(1, 1, 0, 0)))
     np.testing.assert_array_equal(max_pool_reference(layer, x), [[[-128, -5], [-7, -5]]])
 
 
 def _graph() -> QGraph:
     tensors = {name: QTensor(name, 1, 2, 2, -3) for name in "xy"}
-    return QGraph("g", tensors, (QRelu("r", "x", "y"),), "x", (Output("y", "y", (1, 2, 2)),))
+    return QGraph("g", tensors, (Relu("r", "x", "y"),), "x", (Output("y", "y", (1, 2, 2)),))
 
 
 def test_every_image_of_a_batch_runs_alone() -> None:
