@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,25 +16,19 @@ from proprune_cli.accel.boards import load_board
 from proprune_cli.accel.timing import Memory, estimate
 from proprune_cli.compile.lower.weight_stream import TiledLayer
 from proprune_cli.compile.pipeline import lower
+from proprune_cli.work.layer import LayerWork
 
-KINDS = {"dense": shapes.DENSE, "diagonal": shapes.DIAGONAL, "max": shapes.MAX}
 
-
-def shapes_of(layers: tuple[TiledLayer, ...]) -> shapes.Shapes:
-    """The layers' shapes, as the estimate takes them."""
-    rows: list[tuple[int, ...]] = []
+def works_of(layers: tuple[TiledLayer, ...]) -> list[LayerWork]:
+    """The layers' work, as pruning would count it before they are compiled."""
+    works: list[LayerWork] = []
     for tiled in layers:
-        p = tiled.layer
-        constant = p.kind == "diagonal" and p.weight is not None and bool((p.weight == p.weight[0, 0]).all())
+        work = tiled.layer.work
         # A depthwise layer whose channels lie scattered over groups is compiled as a sparse dense one.
-        pixels = p.size[0] * p.size[1] * p.window.positions
-        scattered = p.kind == "dense" and p.view.channels > 1 and p.macs <= pixels * p.channels
-        kind = shapes.DIAGONAL if scattered else KINDS[p.kind]
-        rows.append(
-            (kind, p.view.channels, p.view.height, p.view.width, p.channels, *p.size, *p.window.kernel,
-             p.window.stride[0], int(p.residual is not None), int(constant))
-        )  # fmt: skip
-    return shapes.Shapes.of(rows)
+        positions = math.prod(work.out_size) * math.prod(work.kernel)
+        scattered = work.unit == "dense" and work.in_channels > 1 and work.macs <= positions * work.out_channels
+        works.append(replace(work, groups=work.in_channels) if scattered else work)
+    return works
 
 
 def main() -> None:
@@ -42,7 +38,7 @@ def main() -> None:
     errors: list[float] = []
     for network in (*SMALL, *LARGE):
         program, layers = lower(quantised(network), array, memory)
-        columns = shapes_of(layers)
+        columns = shapes.Shapes.of(works_of(layers))
         start = time.perf_counter()
         walked = estimate(program, array, memory).cycles
         middle = time.perf_counter()

@@ -13,6 +13,7 @@ import yaml
 from proprune_cli.accel import isa
 from proprune_cli.errors import InputError, UsageError
 from proprune_cli.resources import resource_dir
+from proprune_cli.work.taps import LaneCounts
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,11 @@ class Array:
     @property
     def oc_groups(self) -> int:
         return self.oc // isa.GROUP
+
+    @property
+    def lane_counts(self) -> LaneCounts:
+        """How many channels the lanes take."""
+        return LaneCounts(self.ic, self.oc, isa.GROUP)
 
     @property
     def block_words(self) -> int:

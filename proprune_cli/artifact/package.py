@@ -20,6 +20,7 @@ from proprune_cli.artifact.manifest import Layout, Manifest, Member, Source, Ste
 from proprune_cli.artifact.seal import REMEDY, seal, unseal
 from proprune_cli.artifact.version import tool_version
 from proprune_cli.errors import InputError
+from proprune_cli.work.plan import Plan
 
 MANIFEST = "manifest.json"
 HOST = "host.onnx"
@@ -50,7 +51,7 @@ class Artifact:
         golden: input and output for the check on the board.
         results: names of the network's outputs in their order: the program's, and the host segment's where one follows.
         host: what runs on the host after the engine, if anything.
-        plan: the compiler's per-layer plan. report: the quantiser's report. Both plain JSON values.
+        plan: the compiler's per-layer plan. report: the quantiser's report, plain JSON values.
         tool: version of proprune that compiled it.
     """
 
@@ -61,7 +62,7 @@ class Artifact:
     qdq: bytes
     golden: Golden
     results: tuple[str, ...]
-    plan: dict[str, Any]
+    plan: Plan
     report: dict[str, Any]
     host: HostSegment | None = None
     tool: str = field(default_factory=tool_version)
@@ -117,7 +118,7 @@ class Artifact:
             "golden/image.npy": encode_array(self.golden.image),
             "golden/codes_in.npy": encode_array(self.golden.codes_in),
             **{_codes_member(number): encode_array(codes) for number, codes in enumerate(self.golden.codes_out)},
-            "plan.json": _json(self.plan),
+            "plan.json": _json(self.plan.to_json()),
             "report.json": _json(self.report),
             **{_step_member(number): step.model for number, step in enumerate(self.program.host_steps)},
             **({HOST: self.host.model} if self.host else {}),
@@ -193,7 +194,7 @@ def _assemble(manifest: Manifest, members: dict[str, bytes]) -> Artifact:
             codes_out=tuple(_typed(members[_codes_member(n)], np.int8) for n in range(len(manifest.outputs))),
         ),
         results=manifest.results,
-        plan=_object(members["plan.json"]),
+        plan=Plan.from_json(_object(members["plan.json"])),
         report=_object(members["report.json"]),
         host=host_segment(members[HOST]) if HOST in manifest.members else None,
         tool=manifest.tool,

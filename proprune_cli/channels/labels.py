@@ -16,6 +16,7 @@ from torch import nn
 
 from proprune_cli.channels.recorder import Node
 from proprune_cli.channels.spread import Spread
+from proprune_cli.work.layer import Kind
 
 Ids = npt.NDArray[np.int64]
 Role = Literal["out", "in", "stat"]
@@ -71,7 +72,7 @@ class LayerRecord:
     """A convolution or fully connected layer of the network."""
 
     name: str
-    kind: str
+    kind: Kind
     weight: str
     in_dim: int
     out_dim: int

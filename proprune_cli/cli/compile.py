@@ -78,5 +78,5 @@ def command(
 def _document(output: Path, artifact: Any, length: int) -> dict[str, Any]:
     manifest = artifact.manifest().to_json()
     manifest.pop("schema")
-    plan: dict[str, Any] = {"plan": artifact.plan, "report": artifact.report}
+    plan: dict[str, Any] = {"plan": artifact.plan.to_json(), "report": artifact.report}
     return {"artifact": str(output), "bytes": length, "manifest": manifest, **plan}

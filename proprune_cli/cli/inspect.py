@@ -99,7 +99,7 @@ def _document(path: Path, network: Artifact, plan: bool, listing: list[str]) -> 
     manifest.pop("schema")
     body: dict[str, Any] = {"artifact": str(path), "manifest": manifest, "report": network.report}
     if plan:
-        body["plan"] = network.plan
+        body["plan"] = network.plan.to_json()
     if listing:
         body["disassembly"] = listing
     return body

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from proprune_cli.cli.output import say, table
 
 if TYPE_CHECKING:
     from proprune_cli.artifact import Artifact
+    from proprune_cli.work.plan import HostStepPlan, LayerPlan, Plan
 
 COLUMNS = (
     *("layer", "kind", "in", "out", "kernel", "memory", "tile", "steps", "early", "taps", "MACs", "cycles"),
@@ -20,21 +21,21 @@ COLUMNS = (
 def plan_table(artifact: Artifact) -> None:
     """Print what the compiler decided for each layer, and the predicted totals."""
     table(COLUMNS, list(_rows(artifact.plan)))
-    totals = artifact.plan["totals"]
-    used = f"{percent(totals['mac_utilisation'])} of the array's MACs used"
-    speed = f"{totals['latency_ms']:.3f} ms, {totals['cycles']:,} cycles at {totals['clock_mhz']:g} MHz"
+    totals = artifact.plan.totals
+    used = f"{percent(totals.mac_utilisation)} of the array's MACs used"
+    speed = f"{totals.latency_ms:.3f} ms, {totals.cycles:,} cycles at {totals.clock_mhz:g} MHz"
     say()
-    say(f"predicted for {artifact.board} by {totals['model']}:")
+    say(f"predicted for {artifact.board} by {totals.model}:")
     if (batch := artifact.program.batch) > 1:
-        say(f"{batch} images per start, {totals['latency_ms'] / batch:.3f} ms each; a layer named @0–{batch - 1}")
+        say(f"{batch} images per start, {totals.latency_ms / batch:.3f} ms each; a layer named @0–{batch - 1}")
         say("runs once for each of them, and its row is of one; all other layers run for all images together")
-    say(f"{speed}, {totals['macs']:,} MACs, {used}, {totals['ddr_bytes'] / 1e6:.2f} MB of DDR traffic")
+    say(f"{speed}, {totals.macs:,} MACs, {used}, {totals.ddr_bytes / 1e6:.2f} MB of DDR traffic")
     say(
         "each tile is the fastest of those that fit, by that model; early: steps that start before the layer before is "
         "complete; memory: where input and output lie"
     )
-    if streams := artifact.plan.get("streams", []):
-        before, after = (sum(s[key] for s in streams) for key in ("groups_in_given_order", "groups"))
+    if streams := artifact.plan.streams:
+        before, after = sum(s.groups_in_given_order for s in streams), sum(s.groups for s in streams)
         say(f"channels of {len(streams)} streams reordered: their writers compute {after} channel groups, not {before}")
     if steps := artifact.program.host_steps:
         operators = ", ".join(dict.fromkeys(operator for step in steps for operator in step.operators))
@@ -43,45 +44,45 @@ def plan_table(artifact: Artifact) -> None:
         say(f"then on the host: {', '.join(artifact.host.operators)} (by ONNX Runtime; its time is not included)")
 
 
-def _rows(plan: dict[str, Any]) -> Iterator[tuple[object, ...]]:
+def _rows(plan: Plan) -> Iterator[tuple[object, ...]]:
     """The layers, and the host's steps where they run."""
-    waiting = list(plan.get("host_steps", []))
-    layers = plan["layers"]
-    twins = Counter(layer["twin"] for layer in layers)
-    for number in range(len(layers) + 1):
-        while waiting and waiting[0]["after"] <= number:
+    waiting = list(plan.host_steps)
+    twins = Counter(layer.twin for layer in plan.layers)
+    for number in range(len(plan.layers) + 1):
+        while waiting and waiting[0].after <= number:
             yield _host_row(waiting.pop(0))
-        if number < len(layers) and layers[number]["twin"] is None:
-            row = _row(layers[number])
+        if number < len(plan.layers) and plan.layers[number].twin is None:
+            row = _row(plan.layers[number])
             yield f"{row[0]}–{twins[number]}" if twins[number] else row[0], *row[1:]
 
 
-def _host_row(step: dict[str, Any]) -> tuple[object, ...]:
-    sides = (" + ".join("×".join(map(str, shape)) for shape in step["inputs"]), "×".join(map(str, step["output"])))
-    shown = (step["name"], f"host: {', '.join(step['operators'])}", *sides)
+def _host_row(step: HostStepPlan) -> tuple[object, ...]:
+    shown = (step.name, f"host: {', '.join(step.operators)}", " + ".join(map(_by, step.inputs)), _by(step.output))
     return *shown, *[None] * (len(COLUMNS) - len(shown) - 1), "host"
 
 
-def _row(layer: dict[str, Any]) -> tuple[object, ...]:
-    def by(values: list[int]) -> str:
-        return "×".join(map(str, values))
-
+def _row(layer: LayerPlan) -> tuple[object, ...]:
+    work = layer.work
     return (
-        layer["name"],
-        layer["kind"] + "".join(f" + {part}" for part in _output_stage(layer)),
-        by(layer["input"]),
-        by(layer["output"]),
-        by(layer["kernel"]) + (f" /{by(layer['stride'])}" if max(layer["stride"]) > 1 else ""),
-        f"{_place(layer['input_groups_on_chip'], layer['input_groups'])} → {_place(int(layer['output_on_chip']), 1)}",
-        by(layer["tile"]),
-        layer["steps"],
-        layer["early_steps"],
-        f"{layer['taps']:,}",
-        f"{layer['macs']:,}",
-        f"{layer['cycles']:,}",
-        percent(layer["mac_utilisation"]),
-        layer["bound"],
+        work.name,
+        layer.unit + "".join(f" + {part}" for part in _output_stage(layer)),
+        _by((work.in_channels, *work.in_size)),
+        _by((work.out_channels, *work.out_size)),
+        _by(work.kernel) + (f" /{_by(work.stride)}" if max(work.stride) > 1 else ""),
+        f"{_place(layer.input_groups_on_chip, layer.input_groups)} → {_place(int(layer.output_on_chip), 1)}",
+        _by(layer.tile),
+        layer.steps,
+        layer.early_steps,
+        f"{layer.taps:,}",
+        f"{work.macs:,}",
+        f"{layer.cycles:,}",
+        percent(layer.mac_utilisation),
+        layer.bound,
     )
+
+
+def _by(sizes: tuple[int, ...]) -> str:
+    return "×".join(map(str, sizes))
 
 
 def quantisation(artifact: Artifact) -> str:
@@ -97,11 +98,11 @@ def _place(on_chip: int, planes: int) -> str:
     return "DDR" if not on_chip else "chip" if on_chip == planes else "both"
 
 
-def _output_stage(layer: dict[str, Any]) -> list[str]:
+def _output_stage(layer: LayerPlan) -> list[str]:
     """What the output stage does besides requantising, in its order."""
-    table = ["table"] if layer["lookup"] else []
-    combine = [layer["combine"]] if layer["combine"] else []
-    return table + combine if layer["lookup"] == "before" else combine + table
+    table = ["table"] if layer.lookup else []
+    combine = [layer.combine] if layer.combine else []
+    return table + combine if layer.lookup == "before" else combine + table
 
 
 def percent(share: float | None) -> str | None:

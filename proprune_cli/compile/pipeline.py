@@ -34,6 +34,7 @@ from proprune_cli.errors import DoesNotFitError, ProPruneError, UnsupportedError
 from proprune_cli.ir.graph import Graph
 from proprune_cli.ir.nodes import Host
 from proprune_cli.ir.quantized import QGraph
+from proprune_cli.work.plan import Plan
 
 Codes = NDArray[np.int8]
 OnStage = Callable[[str], None]
@@ -50,7 +51,7 @@ class Compiled:
     Attributes:
         program: the engine's program.
         qdq: the same network as a serialised QDQ ONNX model.
-        plan: the per-layer plan (JSON data).
+        plan: the per-layer plan.
         golden_input: float32 [batch, C, H, W], the first calibration images (again from the first where there are
             fewer). golden_codes_in: int8 [C, batch * H, W], their codes. golden_codes_out: int8 [C, batch * H, W] for
             each output, the program's answer, on which interpreter and ONNX Runtime agree.
@@ -61,7 +62,7 @@ class Compiled:
 
     program: Program
     qdq: bytes
-    plan: dict[str, Any]
+    plan: Plan
     golden_input: NDArray[np.float32]
     golden_codes_in: Codes
     golden_codes_out: tuple[Codes, ...]
@@ -117,7 +118,7 @@ def compile_model(
     return Compiled(
         program=program,
         qdq=qdq,
-        plan={**make_plan(layers, program, timing, array, cluster(quantised)[1]), "host": operators},
+        plan=make_plan(layers, program, timing, array, cluster(quantised)[1], tuple(operators)),
         golden_input=image,
         golden_codes_in=codes_in,
         golden_codes_out=codes_out,

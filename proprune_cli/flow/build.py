@@ -67,7 +67,7 @@ def build(
         qdq=compiled.qdq,
         golden=Golden(compiled.golden_input, compiled.golden_codes_in, compiled.golden_codes_out),
         results=compiled.results,
-        plan=_strict(compiled.plan),
+        plan=compiled.plan,
         report=_strict(compiled.report),
         host=host_segment(compiled.host) if compiled.host else None,
     )

@@ -22,7 +22,7 @@ from proprune_cli.accel.array import Array, load_array
 from proprune_cli.accel.boards import Board, load_board
 from proprune_cli.accel.energy import MODEL as ENERGY_MODEL
 from proprune_cli.accel.energy import Work, predict_energy
-from proprune_cli.accel.estimate import DENSE, DIAGONAL, MODEL, Shapes, estimate_cycles
+from proprune_cli.accel.estimate import MODEL, Shapes, estimate_cycles
 from proprune_cli.accel.timing import Memory
 from proprune_cli.errors import DoesNotFitError
 from proprune_cli.prune.objective import EngineTaps
@@ -72,7 +72,7 @@ class _OnBoard:
 
     def cycles(self, layers: Sequence[LayerWork]) -> float:
         """Predicted engine cycles of one image."""
-        return float(estimate_cycles(shapes_of(layers), self.array, self._memory).sum()) if layers else 0.0
+        return float(estimate_cycles(Shapes.of(layers), self.array, self._memory).sum()) if layers else 0.0
 
 
 @dataclass(frozen=True)
@@ -118,24 +118,6 @@ class EnergyModel(_OnBoard):
         return record.energy_mj
 
 
-def shapes_of(layers: Sequence[LayerWork]) -> Shapes:
-    """Layer shapes as the columns of the shape model."""
-    rows: list[tuple[int, ...]] = []
-    for layer in layers:
-        diagonal = layer.groups > 1 and layer.groups == layer.in_channels
-        height, width = _square(layer.in_size)
-        out_height, out_width = _square(layer.out_size)
-        kernel_height, kernel_width = _square(layer.kernel)
-        kind = DIAGONAL if diagonal else DENSE
-        inside = layer.in_channels if diagonal else -(-layer.in_channels // layer.groups)
-        # Off-group taps of a grouped convolution are not in its list.
-        rows.append(
-            (kind, inside, height, width, layer.out_channels, out_height, out_width, kernel_height, kernel_width,
-             layer.stride[0] if layer.stride else 1, 0, 0)
-        )  # fmt: skip
-    return Shapes.of(rows)
-
-
 def engine_taps(array: Array) -> EngineTaps:
     """What a tap of ``array`` holds and costs."""
     return EngineTaps(
@@ -169,15 +151,6 @@ def cost_model(kind: str, board_name: str, array_name: str | None) -> LatencyMod
     return (EnergyModel if kind == "mj" else LatencyModel)(board, array)
 
 
-def _square(size: tuple[int, ...]) -> tuple[int, int]:
-    """A size of one or no dimension is one row."""
-    return (size[0], size[1]) if len(size) == 2 else (1, int(np.prod(size, dtype=np.int64)))
-
-
 def _ddr_bytes(layers: Sequence[LayerWork]) -> float:
-    total = 0.0
-    for layer in layers:
-        weights = layer.out_channels * layer.in_channels / layer.groups * float(np.prod(layer.kernel, dtype=np.int64))
-        inputs = layer.in_channels * float(np.prod(layer.in_size, dtype=np.int64))
-        total += weights + inputs + layer.out_channels * float(np.prod(layer.out_size, dtype=np.int64))
-    return total
+    """Every layer's weights and activations once, one byte each."""
+    return float(sum(layer.weights + layer.activations for layer in layers))

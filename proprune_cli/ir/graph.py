@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Literal, TypeAlias
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from proprune_cli.ir.nodes import Clamping, Shape, ShapeError, Shared, Unary, Weights, image, windows
 from proprune_cli.ir.outputs import Output
 from proprune_cli.ir.window import Pads, Pair, Window
+from proprune_cli.work.layer import SourceOperator
 
 PadMode = Literal["constant", "edge", "reflect"]
 F32 = NDArray[np.float32]
@@ -257,6 +258,7 @@ class Graph:
         tensors: shape of every activation tensor (without the batch), the input's included.
         outputs: the ONNX model's, or, before a host tail, also what that reads; no name twice.
         host_tail: what follows ``outputs`` on the host.
+        sources: by name of a node, the operators of the ONNX model that it computes; none for what passes made anew.
         results: names of the ONNX model's outputs in their order; each is one of ``outputs`` or of the host tail's.
     """
 
@@ -267,6 +269,7 @@ class Graph:
     outputs: tuple[Output, ...]
     host_tail: HostTail | None = None
     results: tuple[str, ...] = ()
+    sources: Mapping[str, tuple[SourceOperator, ...]] = field(default_factory=dict[str, "tuple[SourceOperator, ...]"])
 
     @property
     def returned(self) -> frozenset[str]:

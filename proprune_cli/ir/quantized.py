@@ -17,7 +17,8 @@ What carries no numbers is declared once for both networks, in `proprune_cli.ir.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -27,6 +28,7 @@ from proprune_cli.ir.graph import PadMode
 from proprune_cli.ir.nodes import Clamping, Shared, Unary
 from proprune_cli.ir.outputs import Output
 from proprune_cli.ir.window import Pads, Window
+from proprune_cli.work.layer import SourceOperator
 
 REQUANT_SHIFT = 16
 """Requantisation divides by ``2**REQUANT_SHIFT``."""
@@ -139,6 +141,7 @@ class QGraph:
         tensors: every activation tensor by name.
         layers: in an order in which every input is produced before it is read.
         input: name of the one input tensor. outputs: no name twice.
+        sources: by name of a layer, the operators of the ONNX model that it computes.
     """
 
     name: str
@@ -146,3 +149,4 @@ class QGraph:
     layers: tuple[QLayer, ...]
     input: str
     outputs: tuple[Output, ...]
+    sources: Mapping[str, tuple[SourceOperator, ...]] = field(default_factory=dict[str, "tuple[SourceOperator, ...]"])

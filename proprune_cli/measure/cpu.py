@@ -104,7 +104,7 @@ def measure_cpu(artifact: Artifact, label: str) -> BenchRecord:
         latency_high_ms=high,
         repetitions=len(times),
         throughput_per_s=1e3 / median,
-        macs=int(artifact.plan["totals"]["macs"]) // artifact.program.batch,
+        macs=artifact.plan.totals.macs // artifact.program.batch,
         notes=(
             f"{platform.machine()} host, {threads} logical cores, wall clock; other work shows in the spread",
             "no energy meter is attached, so no energy is given",

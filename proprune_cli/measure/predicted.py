@@ -90,11 +90,11 @@ def _layer(timing: LayerTiming, macs: int, array: Array, clock_mhz: float) -> La
 
 def _macs(artifact: Artifact, label: str) -> list[int]:
     """Multiply-accumulates that the network asks for, by layer of the program."""
-    layers = artifact.plan.get("layers", [])
-    if [layer.get("name") for layer in layers] != list(artifact.program.layer_names):
+    works = [layer.work for layer in artifact.plan.layers]
+    if [work.name for work in works] != list(artifact.program.layer_names):
         raise InputError(
             "the artifact's plan does not list the layers of its program",
             where=label,
             remedy="compile the network again",
         )
-    return [int(layer["macs"]) for layer in layers]
+    return [work.macs for work in works]

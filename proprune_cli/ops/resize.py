@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from proprune_cli.ir.graph import Identity, Node, Pad
 from proprune_cli.ir.nodes import MaxPool, Upsample
+from proprune_cli.ir.window import Window
 from proprune_cli.ops.bilinear import Line, line, resized
 from proprune_cli.ops.importing import NodeView, Operator
 from proprune_cli.ops.windows import LARGEST, image_input
@@ -173,7 +174,7 @@ def _resize(view: NodeView) -> list[Node]:
     if any(cut):
         then(Pad, "crop", cut)
     if (step_y, step_x) != (1, 1):
-        then(MaxPool, "take", (1, 1), (step_y, step_x))
+        then(MaxPool, "take", Window((1, 1), (step_y, step_x)))
     if (up_y, up_x) != (1, 1):
         then(Upsample, "repeat", (up_y, up_x))
     return [*steps, Identity(name, steps[-1].y if steps else x, view.y)]

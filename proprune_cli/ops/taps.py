@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
-
-Kind = Literal["dense", "diagonal", "max"]
-
+from proprune_cli.work.layer import Unit
+from proprune_cli.work.taps import chunks_of
 
 LARGEST_SIGN = 64
 """Largest magnitude of weights of one bit."""
@@ -65,7 +63,7 @@ class LaneLayout:
     in_groups: int
     full: Lanes
     last: Lanes
-    kind: Kind
+    kind: Unit
 
     @property
     def chunks(self) -> int:
@@ -81,35 +79,35 @@ class LaneLayout:
         return sum(shifted[:16]), sum(shifted[16:])
 
 
-def lane_layout(channels: int, array: Array, kind: Kind) -> LaneLayout:
+def lane_layout(channels: int, array: Array, kind: Unit) -> LaneLayout:
     """Lay out ``channels`` input channels over the array's lanes."""
-    in_groups = -(-channels // isa.GROUP)
-    per_chunk = min(array.ic_groups if kind == "dense" else array.oc_groups, in_groups)
+    dealt = chunks_of(channels, kind, array.lane_counts)
+    in_groups, per_chunk = int(dealt.in_groups[0]), int(dealt.per_chunk[0])
     lane = np.arange(array.ic, dtype=np.int64)
     select = lane % isa.GROUP
 
     if kind == "dense" and in_groups == 1:
         # Byte by byte: lane l serves channel l mod channels of position l div channels.
-        slots = array.ic // channels
+        slots = int(dealt.slots[0])
         used = lane < slots * channels
         packed = Lanes(1, np.where(used, lane % channels, -1), np.where(used, lane // channels, 0), slots)
         return LaneLayout(1, np.where(used, lane % channels, 0), 1, packed, packed, kind)
 
-    def parts(groups: int) -> Lanes:
+    def parts(groups: int, slots: int) -> Lanes:
         part = lane // isa.GROUP
         if kind == "max":
             # Output lane o takes the maximum over lanes l with l mod OC = o, so a position fills OC lanes.
-            slots = array.ic // array.oc
             used = (lane < slots * array.oc) & (part % array.oc_groups < groups)
             channel = part % groups * isa.GROUP + lane % isa.GROUP
             return Lanes(groups, np.where(used, channel, -1), np.where(used, lane // array.oc, 0), slots)
-        slots = array.ic_groups // groups
         used = part < slots * groups
         channel = part % groups * isa.GROUP + lane % isa.GROUP
         return Lanes(groups, np.where(used, channel, -1), np.where(used, part // groups, 0), slots)
 
     last = in_groups % per_chunk or per_chunk
-    return LaneLayout(per_chunk, select, in_groups, parts(per_chunk), parts(last), kind)
+    return LaneLayout(
+        per_chunk, select, in_groups, parts(per_chunk, int(dealt.slots[0])), parts(last, int(dealt.last_slots[0])), kind
+    )
 
 
 def positions(first: int, count: int, lanes: Lanes) -> Positions:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proprune_cli.work.layer import LayerWork
+from proprune_cli.work.taps import LaneCounts
 
 
 class CostModel(Protocol):
@@ -63,6 +64,11 @@ class EngineTaps:
     tap_words: int = 17
     port_words: int = 1
     group: int = 8
+
+    @property
+    def lane_counts(self) -> LaneCounts:
+        """How many channels the lanes take."""
+        return LaneCounts(self.lanes, self.outputs, self.group)
 
 
 @runtime_checkable

@@ -1,17 +1,52 @@
-"""The work of one layer, as pruning, cost models and plans count it."""
+"""The work of one layer: pruning counts it before a network is compiled, the compiler states it afterwards."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from math import prod
+from typing import Any, Literal
+
+Kind = Literal["conv", "conv_transpose", "linear", "max"]
+"""``max``: max pooling, or a pass that moves codes and has no weights."""
+
+Unit = Literal["dense", "diagonal", "max"]
+"""How an engine walks a layer: every input channel for every output channel; each for its own alone; or a maximum."""
+
+
+@dataclass(frozen=True)
+class SourceOperator:
+    """An operator of the network that a layer computes, or a part of it.
+
+    Attributes:
+        operator: ``Conv``, ``Relu``: an ONNX operator. name: the ONNX node's.
+        module: the PyTorch module that it came from, where the file tells; else empty.
+    """
+
+    operator: str
+    name: str
+    module: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.operator} {self.module or self.name}"
 
 
 @dataclass(frozen=True)
 class LayerWork:
-    """One convolution or fully connected layer at given channel counts (a fully connected layer is 1×1 on 1×1)."""
+    """What one layer asks of the hardware for one image.
+
+    Sizes are (rows, columns), or of one number for one-dimensional layers, or empty: a fully connected layer is 1×1 on
+    1×1 pixels.
+
+    Attributes:
+        macs: multiply-accumulates that the network asks for.
+        residual: the output stage reads another operand. constant: all taps have the same weights (average pooling).
+        taps: those with any weight; None where weights are not known, or not zero by assumption.
+        weight_bytes: of the weight stream for one start; None where it is not known.
+        sources: operators of the network that it computes, in their order; empty where they are not known.
+    """
 
     name: str
-    kind: str
-    """``conv``, ``conv_transpose`` or ``linear``."""
+    kind: Kind
     in_channels: int
     out_channels: int
     groups: int
@@ -20,3 +55,36 @@ class LayerWork:
     in_size: tuple[int, ...]
     out_size: tuple[int, ...]
     macs: int
+    residual: bool = False
+    constant: bool = False
+    taps: int | None = None
+    weight_bytes: int | None = None
+    sources: tuple[SourceOperator, ...] = ()
+
+    @property
+    def unit(self) -> Unit:
+        """How the engine walks it."""
+        if self.kind == "max":
+            return "max"
+        return "diagonal" if self.groups > 1 and self.groups == self.in_channels else "dense"
+
+    @property
+    def weights(self) -> int:
+        """Weights that it has, zeros included."""
+        if self.kind == "max":
+            return 0
+        return self.out_channels * self.in_channels // self.groups * prod(self.kernel)
+
+    @property
+    def activations(self) -> int:
+        """Numbers that it reads and writes."""
+        return self.in_channels * prod(self.in_size) + self.out_channels * prod(self.out_size)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+def square(size: tuple[int, ...]) -> tuple[int, int]:
+    """A size as rows and columns: one of one dimension, or of none, is a single row."""
+    return (size[0], size[1]) if len(size) == 2 else (1, prod(size))

@@ -377,7 +377,7 @@ def budget_malformed(_: Files) -> Arguments:
 
 
 def _own(model: str, data: str, *more: str) -> Arguments:
-    own = "tests.own_code:"
+    own = "tests.unit.prune.own_code:"
     return ["prune", "--model", own + model, "--data", own + data, "--epochs", "1", "--out", "run", *more]
 
 
@@ -398,7 +398,7 @@ def data_factory_that_gives_nonsense(_: Files) -> Arguments:
 
 @case(1)
 def several_results_for_a_classifier(_: Files) -> Arguments:
-    return ["prune", "--model", "tests.own_code:Detector", "--data", "digits?size=16", "--out", "run"]
+    return ["prune", "--model", "tests.unit.prune.own_code:Detector", "--data", "digits?size=16", "--out", "run"]
 
 
 @case(1)

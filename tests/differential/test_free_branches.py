@@ -139,9 +139,9 @@ def test_a_network_without_dropped_filters_keeps_its_order() -> None:
 def test_the_plan_names_the_streams_that_were_reordered() -> None:
     model = exported(settled(FreeResNet(clustered, (64, 64)), SIZE), SIZE, dynamo=False)
     compiled = compile_model(model, images(), load_array("z7020-256"), load_board("pynq-z2"))
-    (stream, *_) = compiled.plan["streams"]
-    assert stream["channels"] == 64 and any("blocks.0/conv2" in name for name in stream["writers"])
-    assert stream["groups"] < stream["groups_in_given_order"]
+    (stream, *_) = compiled.plan.streams
+    assert stream.channels == 64 and any("blocks.0/conv2" in name for name in stream.writers)
+    assert stream.groups < stream.groups_in_given_order
 
 
 class OtherSpreads(nn.Module):

@@ -11,6 +11,7 @@ from torch import nn
 
 from proprune_cli.channels.labels import Ids, Labels, LayerRecord, Role, Walker, owner_of, pair
 from proprune_cli.channels.recorder import Node
+from proprune_cli.work.layer import Kind
 
 _RESHAPES = frozenset({"view", "reshape", "_unsafe_view", "unsqueeze", "squeeze"})
 _COPIES = frozenset({"clone", "contiguous", "detach", "alias", "_to_copy"})
@@ -57,7 +58,7 @@ def goes_by_whole_groups(groups: int, inside: int) -> bool:
     return groups > 1 and groups >= inside
 
 
-def _layer(walker: Walker, node: Node, kind: str, source: Node, weight: Any, bias: Any, groups: int) -> Labels | None:
+def _layer(walker: Walker, node: Node, kind: Kind, source: Node, weight: Any, bias: Any, groups: int) -> Labels | None:
     """A layer with a weight: ties its axes and gives its output new channels."""
     parameter, found = parameter_of(weight), walker.of(source)
     dim = len(node.shape) - 1 if kind == "linear" else 1
@@ -153,7 +154,7 @@ def _tie_all(walker: Walker, node: Node, tensor: Any, ids: Ids, role: Role) -> N
 
 
 def _record(
-    walker: Walker, node: Node, kind: str, source: Node, weight: str, dims: tuple[int, int], groups: int, whole: bool
+    walker: Walker, node: Node, kind: Kind, source: Node, weight: str, dims: tuple[int, int], groups: int, whole: bool
 ) -> None:
     axis = len(node.shape) - 1 if kind == "linear" else 1
     kernel: tuple[int, ...] = (1, 1)
@@ -189,7 +190,7 @@ def _record(
 def convolution(walker: Walker, node: Node) -> Labels | None:
     """Also transposed, grouped and depthwise."""
     a = node.arguments
-    kind = "conv_transpose" if a["transposed"] else "conv"
+    kind: Kind = "conv_transpose" if a["transposed"] else "conv"
     return _layer(walker, node, kind, a["input"], a["weight"], a["bias"], int(a["groups"]))
 
 

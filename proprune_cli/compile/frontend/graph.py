@@ -11,6 +11,7 @@ import onnx
 from proprune_cli.compile.frontend import read
 from proprune_cli.compile.frontend.host_end import boundary, host_model, host_nodes
 from proprune_cli.compile.frontend.regions import Regions
+from proprune_cli.compile.frontend.source import source_of
 from proprune_cli.compile.passes.pipeline import CANONICAL, LAYOUT, run_passes
 from proprune_cli.errors import InputError, UnsupportedError
 from proprune_cli.ir.graph import Graph, HostTail, Node, Reshape, Transpose
@@ -23,6 +24,7 @@ from proprune_cli.ops.host import HOST, MIDDLE
 from proprune_cli.ops.host_step import host_nodes as host_steps
 from proprune_cli.ops.importing import Array, Constraint, NodeView, broken_rule, import_node, remedy_of, rule_of
 from proprune_cli.ops.registry import BY_NAME
+from proprune_cli.work.layer import SourceOperator
 
 Steps = dict[int, tuple[frozenset[int], UnsupportedError]]
 """Parts that the host runs as one step, by the number of every node in them, and why the engine cannot."""
@@ -93,7 +95,9 @@ def _imported(model: onnx.ModelProto, steps: Steps) -> tuple[Graph, Regions]:
                 remedy="export the model without it; its result was folded into a constant or is the input itself",
             )
     outputs = tuple(Output(output, output, views.shapes[output]) for output in names)
-    graph = Graph(model.graph.name or "network", dict(views.shapes), tuple(nodes), name, outputs, tail, results)
+    graph = Graph(
+        model.graph.name or "network", dict(views.shapes), tuple(nodes), name, outputs, tail, results, views.sources
+    )
     verify(graph, after="import")
     return graph, regions
 
@@ -153,6 +157,7 @@ class _Importer:
         self, model: onnx.ModelProto, opset: int, batch: int, shapes: dict[str, Shape], constants: dict[str, Array]
     ) -> None:
         self.shapes = shapes
+        self.sources: dict[str, tuple[SourceOperator, ...]] = {}
         self._constants = constants
         self._opset = opset
         self._batch = batch
@@ -180,7 +185,7 @@ class _Importer:
         if proto.op_type in MIDDLE:
             broken = broken_rule(operator, view) if operator is not None else None
             if operator is None or broken is not None:
-                return self._known(self._on_host(view, broken))
+                return self._known(self._on_host(view, broken), proto)
         if operator is None:
             reason = "it is evaluated between constants only, here an activation reaches it"
             if proto.op_type in HOST:
@@ -188,14 +193,14 @@ class _Importer:
             elif proto.op_type not in FOLDED:
                 reason = "no rule for this operator"
             raise view.refusal(reason, f"one of the {len(BY_NAME)} operators of docs/supported-operators.md may do")
-        return self._known(import_node(operator, view))
+        return self._known(import_node(operator, view), proto)
 
     def take_part(self, protos: list[onnx.NodeProto], error: UnsupportedError) -> list[Node]:
         """Several nodes as one step of the host. ``error``: why the engine cannot run them."""
         last = protos[-1]
         view = NodeView(last, self._name(last), self._opset, self._batch, self.shapes, self._constants, self._used)
         try:
-            return self._known(host_steps(view, protos[:-1]))
+            return self._known(host_steps(view, protos[:-1]), *protos)
         except UnsupportedError as other:
             also = f"{error.what}; nor can the host run it ({other.what.partition(': ')[2]})"
             raise UnsupportedError(also, where=error.where, remedy=error.remedy) from other
@@ -212,9 +217,10 @@ class _Importer:
             reason = f"{rule_of(rule)}; here: {found}; nor can the host run it ({error.what.partition(': ')[2]})"
             raise view.refusal(reason, remedy_of(rule)) from error
 
-    def _known(self, nodes: list[Node]) -> list[Node]:
-        """``nodes``, with the shapes of what they make noted."""
+    def _known(self, nodes: list[Node], *protos: onnx.NodeProto) -> list[Node]:
+        """``nodes``, with the shapes of what they make and the operators that they came from noted."""
         for node in nodes:
+            self.sources[node.name] = tuple(source_of(proto) for proto in protos)
             self.shapes[node.y] = infer(node, self.shapes)
         return nodes
 

@@ -12,7 +12,7 @@ from proprune_cli.ir.nodes import Host as Host
 from proprune_cli.ir.outputs import Output
 from proprune_cli.ir.quantized import QTensor
 from proprune_cli.ir.window import Window
-from proprune_cli.ops.taps import Kind
+from proprune_cli.work.layer import LayerWork, SourceOperator, Unit
 
 GroupRef = tuple[str, int]
 """A channel group of a tensor that lies in memory."""
@@ -114,11 +114,12 @@ class EngineLayer:
         weight: int8 [out, in slots, positions] (dense), [channels, positions] (diagonal), None (max).
         bias: int32 [out]; multiplier: int32 [out]; None for max.
         macs: multiply-accumulates that the network asks for.
+        sources: operators of the model that it computes, those of views that it reads through included.
         twin: number of an earlier pass with the same weights and shapes, for another image, whose stream it shares.
     """
 
     name: str
-    kind: Kind
+    kind: Unit
     view: View
     y: str
     channels: int
@@ -136,11 +137,32 @@ class EngineLayer:
     phase: Phase | None = None
     macs: int = 0
     twin: int | None = None
+    sources: tuple[SourceOperator, ...] = ()
 
     @property
     def output(self) -> Phase:
         """Where the output pixels go."""
         return self.phase or Phase(self.size)
+
+    @property
+    def work(self) -> LayerWork:
+        """What it has to do, as far as its shape tells."""
+        diagonal = self.kind == "diagonal"
+        return LayerWork(
+            name=self.name,
+            kind="max" if self.kind == "max" else "conv",
+            in_channels=self.view.channels,
+            out_channels=self.channels,
+            groups=self.view.channels if diagonal else 1,
+            kernel=self.window.kernel,
+            stride=self.window.stride,
+            in_size=(self.view.height, self.view.width),
+            out_size=self.size,
+            macs=self.macs,
+            residual=self.residual is not None,
+            constant=diagonal and self.weight is not None and bool((self.weight == self.weight[0, 0]).all()),
+            sources=self.sources,
+        )
 
     @property
     def in_slots(self) -> int:

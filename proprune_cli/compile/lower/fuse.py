@@ -47,6 +47,7 @@ from proprune_cli.ir.nodes import (
 )
 from proprune_cli.ir.quantized import QConv, QConvTranspose, QGraph, QLayer, QPad, QTable, QTensor
 from proprune_cli.ir.window import Window
+from proprune_cli.work.layer import SourceOperator
 
 OUTPUT_STAGE = frozenset({"relu_before", "lookup", "table", "residual", "relu_after"})
 """What an engine layer's output stage does, whatever comes before it."""
@@ -66,6 +67,10 @@ class _Fuser:
         self._producer: dict[str, int] = {}
         self._hosted: list[HostPass] = []
         self._nonnegative = nonnegative_codes(graph)
+        self._sources: tuple[SourceOperator, ...] = ()
+        """Operators that the pass to be made computes."""
+        self._moved: dict[str, tuple[SourceOperator, ...]] = {}
+        """Operators of views, which the passes that read through them take over."""
         self._uses: dict[str, int] = dict.fromkeys((output.tensor for output in graph.outputs), 1)
         for layer in graph.layers:
             for name in layer.inputs:
@@ -86,6 +91,13 @@ class _Fuser:
         return EngineGraph(self._graph.name, self._tensors, layers, self._graph.input, outputs, steps)
 
     def _take(self, layer: QLayer) -> None:
+        moved = [source for name in layer.inputs for source in self._moved.get(name, ())]
+        self._sources = tuple(dict.fromkeys((*moved, *self._graph.sources.get(layer.name, ()))))
+        self._lower(layer)
+        if layer.y not in self._tensors:
+            self._moved[layer.y] = self._sources
+
+    def _lower(self, layer: QLayer) -> None:
         match layer:
             case Concat():
                 self._concat(layer) if layer.axis == 1 else self._join_space(layer)
@@ -117,6 +129,7 @@ class _Fuser:
 
     def _add(self, y: QTensor, passes: list[EngineLayer]) -> None:
         """Append the passes that fill ``y``."""
+        passes = [replace(p, sources=self._sources) for p in passes]
         self._tensors[y.name] = y
         self._views[y.name] = View.of(y)
         self._producer[y.name] = len(self._passes)
@@ -276,7 +289,8 @@ class _Fuser:
             part = with_groups(self._passes[host][0], groups, f"{y.name}/in part")
             taken = replace(view, groups=tuple(view.groups[g] for g in groups), slots=np.arange(part.channels))
             residual = residual_operand(layer, own, other, taken, self._graph, broadcast=False)
-            self._passes[host] = [replace(part, residual=residual, relu_after=layer.relu)]
+            sources = (*part.sources, *self._sources)
+            self._passes[host] = [replace(part, residual=residual, relu_after=layer.relu, sources=sources)]
             self._tensors[part.y] = replace(y, name=part.y, channels=part.channels)
             self._producer[part.y] = host
             self._views[y.name] = mixed(view, part.y, groups)
@@ -286,7 +300,7 @@ class _Fuser:
     def _join(self, host: int, y: QTensor, changes: list[EngineLayer]) -> None:
         """Let passes ``host`` fill ``y`` instead of what they filled."""
         del self._tensors[self._passes[host][0].y]
-        self._passes[host] = [replace(p, y=y.name) for p in changes]
+        self._passes[host] = [replace(p, y=y.name, sources=(*p.sources, *self._sources)) for p in changes]
         self._tensors[y.name] = y
         self._views[y.name] = View.of(y)
         self._producer[y.name] = host
@@ -352,5 +366,7 @@ class _Fuser:
         if name in self._tensors:
             return name
         view, t = self._views[name], self._graph.tensors[name]
+        reader, self._sources = self._sources, self._moved.pop(name, ())
         self._add(t, [copy_layer(f"{name} (copy)", view, t)])
+        self._sources = tuple(source for source in reader if source not in self._passes[-1][0].sources)
         return name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from proprune_cli.compile.lower.engine_layer import EngineLayer
 from proprune_cli.compile.lower.layer_taps import LayerTaps, Unit
 from proprune_cli.compile.lower.tile import Segment, Tiling, segment_load
 from proprune_cli.errors import DoesNotFitError
+from proprune_cli.work.layer import LayerWork
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,12 @@ class TiledLayer:
     layer: EngineLayer
     taps: LayerTaps
     tiling: Tiling
+
+    @property
+    def work(self) -> LayerWork:
+        """What the layer has to do, with the taps that remain and the bytes of their weights."""
+        words = int(np.asarray(self.tiling.steps.weight_words).sum())
+        return replace(self.layer.work, taps=int(self.taps.kept.sum()), weight_bytes=words * isa.WORD_BYTES)
 
 
 TapTable = dict[tuple[int, int], NDArray[np.int64]]

@@ -18,6 +18,7 @@ from proprune_cli.compile.passes.fuse_relu import FUSE_RELU
 from proprune_cli.compile.passes.match_activation import MATCH_ACTIVATION
 from proprune_cli.compile.passes.merge_pad import MERGE_PAD
 from proprune_cli.compile.passes.merge_select import MERGE_SELECT
+from proprune_cli.compile.passes.sources import inheriting
 from proprune_cli.ir.graph import Graph, NodeKind
 from proprune_cli.ir.verify import InvariantError, verify
 
@@ -51,7 +52,7 @@ def run_passes(graph: Graph, passes: Sequence[Pass]) -> Graph:
         missing = set(step.requires) - gone
         if missing:
             raise InvariantError(f"{step.name} runs before {sorted(kind.__name__ for kind in missing)} are gone")
-        graph = step.run(graph)
+        graph = inheriting(step.run(graph), graph)
         gone.update(step.ensures)
         verify(graph, absent=gone, after=step.name)
     return graph

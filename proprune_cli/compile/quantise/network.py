@@ -191,7 +191,7 @@ def _assemble(graph: Graph, exponents: Mapping[str, int], convs: Mapping[str, Qu
     tensors = {
         name: QTensor(name, shape[0], shape[1], shape[2], exponents[name]) for name, shape in graph.tensors.items()
     }
-    return QGraph(graph.name, tensors, layers, graph.input, graph.outputs)
+    return QGraph(graph.name, tensors, layers, graph.input, graph.outputs, graph.sources)
 
 
 def _layer(node: Node, exponents: Mapping[str, int], convs: Mapping[str, QuantisedConv]) -> QLayer:

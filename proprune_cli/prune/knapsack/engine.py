@@ -10,6 +10,7 @@ from proprune_cli.channels.dependencies import ChannelMap
 from proprune_cli.channels.labels import LayerRecord
 from proprune_cli.prune.knapsack.structures import Ints, Layer, LayerStructures, Structures, compact
 from proprune_cli.prune.objective import EngineTaps
+from proprune_cli.work.taps import chunks_of
 
 RESOURCES = ("cycles", "weights", "ddr")
 """Engine cycles of the taps; bytes of the weight stream; bytes read and written per image, tensors included."""
@@ -33,16 +34,10 @@ def tap_labels(shape: tuple[int, int, int, int], groups: int, engine: EngineTaps
     first = np.arange(outs) // (outs // groups) * per_group
     channel = first[:, None] + np.arange(per_group)[None, :]
     in_channels = per_group * groups
-    in_parts = -(-in_channels // engine.group)
-    lane_parts = engine.lanes // engine.group
-    per_chunk = min(lane_parts, in_parts)
-    chunks = -(-in_parts // per_chunk)
-    chunk = channel // (per_chunk * engine.group)
-    if in_parts == 1:
-        slots = np.array([engine.lanes // in_channels])
-    else:
-        last = in_parts - (chunks - 1) * per_chunk
-        slots = np.array([lane_parts // per_chunk] * (chunks - 1) + [lane_parts // last])
+    dealt = chunks_of(in_channels, "dense", engine.lane_counts)
+    chunks = int(dealt.count[0])
+    chunk = channel // (int(dealt.per_chunk[0]) * engine.group)
+    slots = np.append(np.repeat(dealt.slots, chunks - 1), dealt.last_slots)
     position = np.arange(rows * columns).reshape(rows, columns)
     tap = position[None, None] // slots[chunk][:, :, None, None]
     labels = (block[:, None, None, None] * chunks + chunk[:, :, None, None]) * (rows * columns) + tap

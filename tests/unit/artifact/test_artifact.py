@@ -22,6 +22,28 @@ from proprune_cli.artifact import Artifact, Golden, Source, check_contract, load
 from proprune_cli.artifact.codes import check_images, dequantise_output, quantise_images
 from proprune_cli.artifact.seal import seal
 from proprune_cli.errors import BoardError, InputError
+from proprune_cli.work.layer import LayerWork, SourceOperator
+from proprune_cli.work.plan import HostStepPlan, LayerPlan, Plan, PlanTotals, StreamPlan
+
+PLAN = Plan(
+    layers=(
+        LayerPlan(
+            work=LayerWork(
+                "conv1", "conv", 3, 8, 1, (3, 3), (2, 2), (8, 8), (4, 4), 3456, taps=9, weight_bytes=1224,
+                sources=(SourceOperator("Conv", "node_conv", "stem.conv"), SourceOperator("Relu", "node_relu")),
+            ),
+            unit="dense", twin=None, combine=None, lookup=None, residual=None, taps=9, taps_dropped=0,
+            taps_with_own_offsets=0, taps_of_one_bit=0, positions_per_tap=5, tile=(4, 4), steps=1, segments=1,
+            tilings_considered=1, cycles_of_next_best_tiling=None, chunks_per_step=1, cycles=300, iterations=72,
+            memory_cycles=90, ddr_bytes=1300, bound="overhead", mac_utilisation=0.05, input_groups=1,
+            input_groups_on_chip=0, output_on_chip=True, early_steps=0,
+        ),
+    ),
+    streams=(StreamPlan(16, ("a", "b"), ("conv1",), 4, 3),),
+    host_steps=(HostStepPlan("norm", ("LRN",), 1, ((8, 4, 4),), (8, 4, 4)),),
+    totals=PlanTotals("loop model", 1, 300, 0.003, 100.0, 3456, 0.05, 1300, 2000, 3000),
+    host=("Softmax",),
+)  # fmt: skip
 
 
 def make_artifact() -> Artifact:
@@ -51,7 +73,7 @@ def make_artifact() -> Artifact:
         qdq=b"not really ONNX, never parsed here",
         golden=golden,
         results=("y",),
-        plan={"layers": [{"name": "conv1"}], "totals": {"cycles": 7}},
+        plan=PLAN,
         report={"limited": 0},
     )
 

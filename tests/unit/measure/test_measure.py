@@ -47,7 +47,7 @@ def test_slower_memory_takes_longer(artifact: Artifact) -> None:
 
 
 def test_a_plan_of_another_program_is_refused(artifact: Artifact) -> None:
-    other = dataclasses.replace(artifact, plan={"layers": artifact.plan["layers"][1:]})
+    other = dataclasses.replace(artifact, plan=dataclasses.replace(artifact.plan, layers=artifact.plan.layers[1:]))
     with pytest.raises(InputError, match="does not list the layers"):
         predict(other, "tiny.ppr", BOARD, ARRAY)
 

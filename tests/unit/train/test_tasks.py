@@ -27,9 +27,9 @@ from proprune_cli.prune.shrinking import prune_network
 from proprune_cli.spec.factories import function_of
 from proprune_cli.spec.parse import parse_spec
 from proprune_cli.train.task import Task, task_for
-from tests import own_code
+from tests.unit.prune import own_code
 
-OWN = "tests.own_code"
+OWN = "tests.unit.prune.own_code"
 DETECTION = {
     "model": f"{OWN}:Detector",
     "data": f"{OWN}:squares",
@@ -203,7 +203,7 @@ def run_regression(tmp_path: Path, **train: object) -> ProPruneError:
     return caught.value
 
 
-MSE, R2 = "torch.nn:MSELoss", "tests.own_code:never"
+MSE, R2 = "torch.nn:MSELoss", "tests.unit.prune.own_code:never"
 
 
 @pytest.mark.parametrize(
