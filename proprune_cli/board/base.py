@@ -12,8 +12,8 @@ from proprune_cli.accel import isa
 from proprune_cli.accel.program import Program
 from proprune_cli.errors import BoardError, InputError
 
-Kind = Literal["emulated", "real", "interpreter", "cpu"]
-"""What stands behind a session. Only "real" gives measured times."""
+Source = Literal["measured", "simulated", "predicted"]
+"""Where a figure comes from: a clock or a meter on the thing itself; something that stands in for it; a model alone."""
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,34 @@ class RunResult:
 
     Attributes:
         outputs: int8 [channels, height, width] of each output, in the program's order.
-        counters: columnar, one row per layer; clock ticks are 0 where no clock is attached (all but real boards).
-        host_seconds: wall-clock time on the machine that ran it; no figure of a board unless the board is real.
+        counters: columnar, one row per layer; clock ticks are 0 where no clock is attached. None where no engine ran.
+        source: of the times: ``measured`` on a board or on this host itself, ``simulated`` where an engine is emulated,
+            whose times are no figures of a board.
+        host_seconds: wall-clock time on the machine that ran it.
     """
 
     outputs: tuple[NDArray[np.int8], ...]
-    counters: isa.LayerCounters
+    counters: isa.LayerCounters | None
+    source: Source
     host_seconds: float
+
+
+class Executor(Protocol):
+    """Something that turns the input codes of one artifact into output codes."""
+
+    @property
+    def name(self) -> str:
+        """As the user named it."""
+        ...
+
+    def run(self, codes: NDArray[np.int8]) -> RunResult:
+        """Codes of the images of one start, int8 [C, batch * H, W], to those of each of the program's outputs.
+
+        Raises:
+            InputError: the input has another shape or type.
+            BoardError: the engine fails.
+        """
+        ...
 
 
 class BoardSession(Protocol):
@@ -40,8 +61,8 @@ class BoardSession(Protocol):
         ...
 
     @property
-    def kind(self) -> Kind:
-        """What stands behind it."""
+    def source(self) -> Source:
+        """Of its times."""
         ...
 
     def digest(self) -> int:

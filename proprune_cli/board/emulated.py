@@ -12,10 +12,10 @@ from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.bitfield import Words
 from proprune_cli.accel.boards import Board
-from proprune_cli.accel.program import Plane, Program
-from proprune_cli.accel.segments import run_host_step, segments
+from proprune_cli.accel.program import Program
 from proprune_cli.board.agent import driver
-from proprune_cli.board.base import Kind, RunResult, check_digest, check_input
+from proprune_cli.board.base import RunResult, Source, check_digest, check_input
+from proprune_cli.board.job import REGISTERS, host_call, job_of
 from proprune_cli.board.memory import ContiguousMemory
 from proprune_cli.errors import BoardError
 
@@ -125,8 +125,7 @@ class EmulatedBoard:
             engine = NativeEngine(array)
         self._name = f"emulated:{board.name}"
         self.memory = ContiguousMemory(board.cma_bytes, self._name)
-        registers = {r.name: (r.offset, r.width) for r in isa.REGISTERS}
-        self._driver = driver.Driver(EmulatedRegisters(engine, self.memory), registers, self.memory.allocate)
+        self._driver = driver.Driver(EmulatedRegisters(engine, self.memory), REGISTERS, self.memory.allocate)
         self._program: Program | None = None
 
     @property
@@ -134,8 +133,8 @@ class EmulatedBoard:
         return self._name
 
     @property
-    def kind(self) -> Kind:
-        return "emulated"
+    def source(self) -> Source:
+        return "simulated"
 
     def digest(self) -> int:
         return self._driver.digest()
@@ -144,17 +143,7 @@ class EmulatedBoard:
         self._driver.unload()
         self._program = None
         check_digest(self.digest(), program, self._name)
-        job = driver.Job(
-            size=program.size,
-            ranges=_ranges(program),
-            layer_count=program.layer_count,
-            counters=program.counters,
-            counter_words=isa.LayerCounters.WORDS,
-            input_address=program.input.address,
-            input_words=program.input.words,
-            outputs=tuple(_place(output.plane) for output in program.outputs),
-        )
-        self._driver.load(job, program.image)
+        self._driver.load(job_of(program), program.image)
         self._program = program
 
     def run(self, codes: NDArray[np.int8]) -> RunResult:
@@ -164,36 +153,9 @@ class EmulatedBoard:
         check_input(codes, program)
         start = time.perf_counter()
         try:
-            answers, counters = self._driver.run(program.input.pack(codes), _host_call(program))
+            answers, counters = self._driver.run(program.input.pack(codes), host_call(program))
         except driver.DriverError as error:
             raise BoardError(str(error), where=self._name, remedy="load the program again") from error
         seconds = time.perf_counter() - start
         outputs = tuple(o.plane.unpack(words) for o, words in zip(program.outputs, answers, strict=True))
-        return RunResult(outputs, isa.LayerCounters.decode(counters), seconds)
-
-
-def _place(plane: Plane) -> tuple[int, int]:
-    """Address and length, as the driver takes them."""
-    return plane.address, plane.words
-
-
-def _ranges(program: Program) -> tuple[driver.Range, ...]:
-    """The program's segments as the driver takes them."""
-    return tuple(
-        driver.Range(
-            s.layer_table,
-            s.step_count,
-            s.counters,
-            tuple(driver.HostTensors(tuple(map(_place, step.inputs)), _place(step.output)) for step in s.host_steps),
-        )
-        for s in segments(program)
-    )
-
-
-def _host_call(program: Program) -> driver.HostCall:
-    """The host steps, by number, for the driver, which knows nothing of ONNX."""
-
-    def compute(number: int, words: list[Words]) -> Words:
-        return run_host_step(program.host_steps[number], tuple(words))
-
-    return compute
+        return RunResult(outputs, isa.LayerCounters.decode(counters), self.source, seconds)

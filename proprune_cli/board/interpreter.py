@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from proprune_cli.accel import interpret
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.program import Program
-from proprune_cli.board.base import Kind, RunResult, check_digest, check_input
+from proprune_cli.board.base import RunResult, Source, check_digest, check_input
 from proprune_cli.errors import BoardError
 
 
@@ -26,8 +26,8 @@ class InterpreterBoard:
         return "interpreter"
 
     @property
-    def kind(self) -> Kind:
-        return "interpreter"
+    def source(self) -> Source:
+        return "simulated"
 
     def digest(self) -> int:
         return self._engine.digest()
@@ -43,4 +43,4 @@ class InterpreterBoard:
         check_input(codes, self._program)
         start = time.perf_counter()
         result = interpret.run(self._program, codes)
-        return RunResult(result.outputs, result.counters, time.perf_counter() - start)
+        return RunResult(result.outputs, result.counters, self.source, time.perf_counter() - start)

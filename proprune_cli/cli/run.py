@@ -43,7 +43,8 @@ def command(
     from proprune_cli.artifact import load_artifact
     from proprune_cli.artifact.arrays import read_array, write_array, write_arrays
     from proprune_cli.artifact.codes import check_images
-    from proprune_cli.flow.execute import open_executor, run_codes, run_images
+    from proprune_cli.board.registry import open_executor
+    from proprune_cli.flow.execute import run_codes, run_images
 
     network = load_artifact(artifact)
     images = read_array(input)

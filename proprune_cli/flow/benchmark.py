@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from proprune_cli.artifact import check_contract, load_artifact
-from proprune_cli.errors import BoardError, UsageError
-from proprune_cli.flow.execute import CPU
+from proprune_cli.board.registry import open_board, place_of, require_array
+from proprune_cli.errors import UsageError
 from proprune_cli.measure.records import BenchRecord
-
-EMULATED = "emulated:"
 
 
 def bench(path: Path, board: str) -> BenchRecord:
@@ -21,25 +19,17 @@ def bench(path: Path, board: str) -> BenchRecord:
         UsageError: no such board, or one that has no clock of its own.
     """
     artifact = load_artifact(path)
-    if board == CPU:
+    place = place_of(board)
+    if place.whole is not None:
         from proprune_cli.measure.cpu import measure_cpu
 
         return measure_cpu(artifact, str(path))
-    array = check_contract(artifact, str(path))
-    if board.startswith(EMULATED):
-        from proprune_cli.accel.boards import load_board
+    array, target = check_contract(artifact, str(path)), place.board(board)
+    if place.figures == "predicted" and target is not None:
         from proprune_cli.measure.predicted import predict
 
-        target = load_board(board.removeprefix(EMULATED))
-        if array.name not in target.arrays:
-            raise BoardError(
-                f"{target.name} cannot carry array {array.name}; it takes {', '.join(target.arrays)}",
-                where=str(path),
-                remedy=f"compile the network with --board {target.name}, or name another board",
-            )
+        require_array(target, array, str(path))
         return predict(artifact, str(path), target, array)
-    from proprune_cli.board.registry import open_board
-
     # A real board refuses here with its bitstream's own reason.
     open_board(board, array)
     raise UsageError(

@@ -15,13 +15,14 @@ from proprune_cli.accel.array import load_array
 from proprune_cli.accel.boards import load_board
 from proprune_cli.artifact import Artifact
 from proprune_cli.artifact.codes import quantise_images
+from proprune_cli.board.cpu import CpuExecutor
+from proprune_cli.board.registry import open_executor
 from proprune_cli.config import CompileOptions
 from proprune_cli.data import load_data
 from proprune_cli.errors import GateError, UsageError
 from proprune_cli.flow.build import CALIBRATION, build
-from proprune_cli.flow.execute import open_executor, run_codes
+from proprune_cli.flow.execute import run_codes
 from proprune_cli.flow.prune import prune_into
-from proprune_cli.measure.cpu import CpuExecutor
 from proprune_cli.measure.predicted import predict
 from proprune_cli.measure.records import BenchRecord
 from proprune_cli.prune import Budget, PruneOptions, PruneResult, TrainOptions

@@ -2,48 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from proprune_cli.accel.program import stack, unstack
-from proprune_cli.artifact import Artifact, check_contract
+from proprune_cli.artifact import Artifact
 from proprune_cli.artifact.codes import dequantise_output, quantise_images
+from proprune_cli.board.base import Executor
+from proprune_cli.board.registry import open_executor, place_of
 from proprune_cli.errors import BoardError, UsageError
-
-CPU = "cpu"
-"""Name of this host as a place to run: ONNX Runtime on the QDQ model."""
-
-
-class Executor(Protocol):
-    """Something that turns input codes into output codes."""
-
-    @property
-    def name(self) -> str:
-        """As the user named it."""
-        ...
-
-    def run(self, codes: NDArray[np.int8]) -> tuple[NDArray[np.int8], ...]:
-        """Codes of the images of one start, int8 [C, batch * H, W], to those of each of the program's outputs."""
-        ...
-
-
-class _OnBoard:
-    """An artifact's program, loaded into a board session."""
-
-    def __init__(self, artifact: Artifact, board: str, where: str) -> None:
-        from proprune_cli.board.registry import open_board
-
-        self.name = board
-        self._session = open_board(board, check_contract(artifact, where))
-        self._session.load(artifact.program)
-
-    def run(self, codes: NDArray[np.int8]) -> tuple[NDArray[np.int8], ...]:
-        return self._session.run(codes).outputs
 
 
 @dataclass(frozen=True)
@@ -60,24 +31,6 @@ class DeployReport:
     host_seconds: float
 
 
-def open_executor(artifact: Artifact, board: str, where: str) -> Executor:
-    """The executor that ``board`` names, with the artifact loaded.
-
-    Args:
-        board: ``emulated:<board>``, ``interpreter``, ``cpu``, or a real board's name.
-        where: the artifact's file name, for messages.
-
-    Raises:
-        BoardError: the board cannot be reached, or has another engine.
-        UsageError: no such board.
-    """
-    if board == CPU:
-        from proprune_cli.measure.cpu import CpuExecutor
-
-        return CpuExecutor(artifact)
-    return _OnBoard(artifact, board, where)
-
-
 def run_codes(
     executor: Executor, codes: NDArray[np.int8], batch: int, advance: Callable[[], None] = lambda: None
 ) -> tuple[NDArray[np.int8], ...]:
@@ -88,7 +41,7 @@ def run_codes(
     answers: list[tuple[NDArray[np.int8], ...]] = []
     for first in range(0, len(codes), batch):
         numbers = np.minimum(np.arange(first, first + batch), len(codes) - 1)
-        answers.append(tuple(unstack(part, batch) for part in executor.run(stack(codes[numbers]))))
+        answers.append(tuple(unstack(part, batch) for part in executor.run(stack(codes[numbers])).outputs))
         for _ in range(min(batch, len(codes) - first)):
             advance()
     return tuple(np.concatenate(parts)[: len(codes)] for parts in zip(*answers, strict=True))
@@ -115,14 +68,15 @@ def deploy(artifact: Artifact, board: str, where: str) -> DeployReport:
         UsageError: ``board`` is this host, where nothing is deployed.
         BoardError: the board cannot be reached, has another engine, or answered one byte differently.
     """
-    if board == CPU:
+    if place_of(board).open is None:
         raise UsageError(
-            "nothing is deployed to this host", where="--board cpu", remedy="name a board, for example emulated:pynq-z2"
+            "nothing is deployed to this host",
+            where=f"--board {board}",
+            remedy="name a board, for example emulated:pynq-z2",
         )
     executor = open_executor(artifact, board, where)
-    start = time.perf_counter()
-    answer = executor.run(artifact.golden.codes_in)
-    seconds = time.perf_counter() - start
+    run = executor.run(artifact.golden.codes_in)
+    answer = run.outputs
     program = artifact.program
     several = len(program.outputs) > 1
     differing = sum(
@@ -130,7 +84,7 @@ def deploy(artifact: Artifact, board: str, where: str) -> DeployReport:
         for output, expected, mine in zip(program.outputs, artifact.golden.codes_out, answer, strict=True)
     )
     size = sum(part.size for part in answer)
-    return DeployReport(where, artifact.name, board, program.array, program.digest, size, differing, seconds)
+    return DeployReport(where, artifact.name, board, program.array, program.digest, size, differing, run.host_seconds)
 
 
 def compare(expected: NDArray[np.int8], answer: NDArray[np.int8], board: str, output: str = "") -> int:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
+import numpy as np
 import pytest
 
 from proprune_cli.accel.array import load_array
 from proprune_cli.accel.boards import load_board
-from proprune_cli.board import bitstreams, registry
+from proprune_cli.artifact import Artifact, Golden, Source
+from proprune_cli.board import base, bitstreams, registry
+from proprune_cli.cli import bench as cli_bench
+from proprune_cli.cli import deploy as cli_deploy
+from proprune_cli.cli import run as cli_run
+from proprune_cli.compile.pipeline import compile_model
 from proprune_cli.errors import BoardError, ExitCode, InputError, UsageError
+from tests.cli.conftest import tiny_model
 
 BOARD = load_board("pynq-z2")
 ARRAY = load_array("z7020-256")
@@ -20,12 +29,12 @@ ARRAY = load_array("z7020-256")
 
 def test_the_interpreter_opens_for_every_array() -> None:
     session = registry.open_board("interpreter", load_array("zu-1024"))
-    assert (session.name, session.kind) == ("interpreter", "interpreter")
+    assert (session.name, session.source) == ("interpreter", "simulated")
 
 
 def test_an_emulated_board_says_that_it_is_one() -> None:
     session = registry.open_board("emulated:pynq-z2", ARRAY)
-    assert (session.name, session.kind) == ("emulated:pynq-z2", "emulated")
+    assert (session.name, session.source) == ("emulated:pynq-z2", "simulated")
 
 
 @pytest.mark.parametrize("name", ["", "emulated", "emulated:", "emulated:interpreter", "pynq-z9", "pynq"])
@@ -144,3 +153,34 @@ def test_a_real_board_with_a_bitstream_is_not_silently_emulated(folder: Path) ->
     built(folder)
     with pytest.raises(BoardError, match="cannot reach a real board"):
         registry.open_board("pynq-z2", ARRAY)
+
+
+@pytest.fixture(scope="module")
+def artifact() -> Artifact:
+    images = np.random.default_rng(1).normal(size=(4, 1, 8, 8)).astype(np.float32)
+    c = compile_model(tiny_model(), images, ARRAY, BOARD)
+    golden = Golden(c.golden_input, c.golden_codes_in, c.golden_codes_out)
+    return Artifact("tiny", BOARD.name, Source("tiny", ""), c.program, c.qdq, golden, c.results, c.plan, {})
+
+
+@pytest.mark.parametrize("place", registry.PLACES, ids=lambda place: place.title)
+def test_every_place_gives_the_golden_bytes_and_says_what_its_times_are(
+    place: registry.Place, artifact: Artifact
+) -> None:
+    for name in place.names:
+        if not (board := place.board(name)) or ARRAY.name in board.arrays:
+            try:
+                executor = registry.open_executor(artifact, name, "tiny.ppr")
+            except BoardError as error:
+                assert place is registry.REAL, error
+                continue
+            result = executor.run(artifact.golden.codes_in)
+            assert executor.name == name and result.source in get_args(base.Source)
+            assert all(np.array_equal(a, b) for a, b in zip(result.outputs, artifact.golden.codes_out, strict=True))
+
+
+def test_the_names_of_places_tell_them_apart_and_stand_in_the_help() -> None:
+    names = [name for place in registry.PLACES for name in place.names]
+    assert len(names) == len(set(names))
+    help_text = " ".join(" ".join(inspect.getsource(module).split()) for module in (cli_run, cli_deploy, cli_bench))
+    assert all((place.name or "real board") in help_text for place in registry.PLACES)

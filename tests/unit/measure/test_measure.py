@@ -12,9 +12,9 @@ from proprune_cli.accel.boards import load_board
 from proprune_cli.accel.disassemble import Limits, disassemble
 from proprune_cli.accel.program import Program
 from proprune_cli.artifact import Artifact, Golden, Source
+from proprune_cli.board.cpu import CpuExecutor
 from proprune_cli.compile.pipeline import compile_model
 from proprune_cli.errors import InputError, UsageError
-from proprune_cli.measure.cpu import CpuExecutor
 from proprune_cli.measure.predicted import predict
 from tests.cli.conftest import tiny_model
 
@@ -54,7 +54,7 @@ def test_a_plan_of_another_program_is_refused(artifact: Artifact) -> None:
 
 def test_the_cpu_answers_with_the_golden_codes(artifact: Artifact) -> None:
     for optimise in (True, False):
-        answer = CpuExecutor(artifact, optimise=optimise).run(artifact.golden.codes_in)
+        answer = CpuExecutor(artifact, optimise=optimise).run(artifact.golden.codes_in).outputs
         assert np.array_equal(answer, artifact.golden.codes_out)
 
 
