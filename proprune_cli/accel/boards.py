@@ -13,7 +13,8 @@ from typing import Any, cast
 
 import yaml
 
-from proprune_cli.errors import InputError, UsageError
+from proprune_cli.accel.array import Array, load_array
+from proprune_cli.errors import DoesNotFitError, InputError, UsageError
 from proprune_cli.resources import resource_dir
 
 ASSUMPTION = "assumption:"
@@ -126,6 +127,25 @@ def load_board(name: str) -> Board:
             remedy=f"choose one of {', '.join(board_names())}",
         )
     return read_board(resource_dir("configs") / "boards" / f"{name}.yaml")
+
+
+def board_with_array(board_name: str, array_name: str | None = None) -> tuple[Board, Array]:
+    """A board and an array that fits it; None: the board's own.
+
+    Raises:
+        UsageError: there is no such board or array.
+        DoesNotFitError: the board cannot carry the array.
+        InputError: a file is malformed.
+    """
+    board = load_board(board_name)
+    array = load_array(array_name or board.default_array)
+    if array.name not in board.arrays:
+        raise DoesNotFitError(
+            f"{board.name} ({board.part}) cannot carry array {array.name}",
+            where="--array",
+            remedy=f"choose one of {', '.join(board.arrays)}, or another --board",
+        )
+    return board, array
 
 
 def read_board(path: Path) -> Board:

@@ -29,7 +29,7 @@ from proprune_cli.compile.lower.weight_stream import TiledLayer
 from proprune_cli.compile.plan import make_plan
 from proprune_cli.compile.qdq.export import to_qdq
 from proprune_cli.compile.quantise.calibration import open_session, run_session
-from proprune_cli.compile.quantise.network import quantise
+from proprune_cli.compile.quantise.network import QuantReport, quantise
 from proprune_cli.errors import DoesNotFitError, ProPruneError, UnsupportedError
 from proprune_cli.ir.graph import Graph
 from proprune_cli.ir.nodes import Host
@@ -93,20 +93,10 @@ def compile_model(
     Raises:
         ProPruneError: the model or the images are wrong (exit 1), unsupported or too large (exit 3).
     """
-    stage = on_stage or (lambda _: None)
-    stage("import")
-    imported = import_onnx(source)
-    tail = imported.host_tail
-    operators = list(tail.operators) if tail is not None else []
-    graph = canonicalise(imported)
-    if not allow_host:
-        _refuse_host(graph, operators)
-    stage("quantise")
-    quantised, report = quantise(graph, calibration)
-    stage("schedule")
-    program, layers = lower(quantised, array, Memory.of(board, array), batch)
-    _check_memory(program, board)
-    stage("verify")
+    scheduled = schedule_model(source, calibration, array, board, on_stage, allow_host=allow_host, batch=batch)
+    program, quantised = scheduled.program, scheduled.quantised
+    if on_stage is not None:
+        on_stage("verify")
     image = np.ascontiguousarray(calibration[np.arange(batch) % len(calibration)], dtype=np.float32)
     codes_in = stack(to_codes(image, program.input.exponent))
     codes_out = interpret.run(program, codes_in).outputs
@@ -115,17 +105,64 @@ def compile_model(
     threads = 1 if program.host_steps else 0
     _check_agreement(qdq, threads, image, program, codes_out, quantised.name)
     timing = estimate(program, array, Memory.of(board, array))
+    tail, order = scheduled.imported.host_tail, cluster(quantised)[1]
     return Compiled(
         program=program,
         qdq=qdq,
-        plan=make_plan(layers, program, timing, array, cluster(quantised)[1], tuple(operators)),
+        plan=make_plan(scheduled.layers, program, timing, array, order, tail.operators if tail is not None else ()),
         golden_input=image,
         golden_codes_in=codes_in,
         golden_codes_out=codes_out,
-        results=imported.results,
-        report=dataclasses.asdict(report),
+        results=scheduled.imported.results,
+        report=dataclasses.asdict(scheduled.report),
         host=tail.model if tail is not None else b"",
     )
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    """A program and what it was made from, not yet proven.
+
+    Attributes:
+        imported: the float network. quantised, report: the same in integers, and how that fared.
+        layers: the program's passes with taps and tiling.
+    """
+
+    imported: Graph
+    quantised: QGraph
+    report: QuantReport
+    program: Program
+    layers: tuple[TiledLayer, ...]
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates that the network asks for, of one start."""
+        return sum(tiled.layer.macs for tiled in self.layers)
+
+
+def schedule_model(
+    source: Path | onnx.ModelProto,
+    calibration: NDArray[np.float32],
+    array: Array,
+    board: Board,
+    on_stage: OnStage | None = None,
+    *,
+    allow_host: bool = True,
+    batch: int = 1,
+) -> Scheduled:
+    """`compile_model` without its proofs: what predicting a network takes. Arguments and errors are the same."""
+    stage = on_stage or (lambda _: None)
+    stage("import")
+    imported = import_onnx(source)
+    graph = canonicalise(imported)
+    if not allow_host:
+        _refuse_host(graph, list(imported.host_tail.operators) if imported.host_tail is not None else [])
+    stage("quantise")
+    quantised, report = quantise(graph, calibration)
+    stage("schedule")
+    program, layers = lower(quantised, array, Memory.of(board, array), batch)
+    _check_memory(program, board)
+    return Scheduled(imported, quantised, report, program, layers)
 
 
 def _refuse_host(graph: Graph, tail: list[str]) -> None:

@@ -11,19 +11,64 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from proprune_cli.accel.array import load_array
+from proprune_cli.accel.boards import board_with_array
 from proprune_cli.artifact import Artifact, Golden, Source
 from proprune_cli.artifact.files import read_whole
 from proprune_cli.artifact.host import host_segment
-from proprune_cli.errors import DoesNotFitError, InputError
+from proprune_cli.errors import InputError
 
 if TYPE_CHECKING:
+    import onnx
+
+    from proprune_cli.accel.array import Array
+    from proprune_cli.accel.boards import Board
     from proprune_cli.config import CompileOptions
+    from proprune_cli.measure.predicted import Prediction
 
 MODEL = "model.onnx"
 CALIBRATION = "calibration.npy"
 CALIBRATION_IMAGES = 500
 """Images taken from a data set that is named for calibration."""
+
+
+def target(options: CompileOptions) -> tuple[Board, Array]:
+    """The board and the array that ``options`` name.
+
+    Raises:
+        UsageError: there is no such board or array.
+        DoesNotFitError: the board cannot carry the array.
+    """
+    return board_with_array(options.board, options.array)
+
+
+def predict_source(source: Path, options: CompileOptions) -> Prediction:
+    """Prediction of a run directory or an ONNX file, scheduled for the board that ``options`` name.
+
+    No artifact is made and nothing is proven: it is for budgets, which weigh many networks.
+
+    Raises:
+        ProPruneError: as `build`.
+    """
+    model, calibration = _sources(source, options.calibration)
+    return predict_model(model, _images(calibration), *target(options))
+
+
+def predict_model(
+    source: Path | onnx.ModelProto, images: NDArray[np.float32], board: Board, array: Array
+) -> Prediction:
+    """Prediction of an ONNX model, scheduled for ``array`` on ``board``.
+
+    Args:
+        images: calibration images, float32 [N, C, H, W].
+
+    Raises:
+        ProPruneError: the model or the images are wrong, unsupported or too large.
+    """
+    from proprune_cli.compile.pipeline import schedule_model
+    from proprune_cli.measure.predicted import predict_program
+
+    scheduled = schedule_model(source, images, array, board)
+    return predict_program(scheduled.program, scheduled.macs, board, array)
 
 
 def build(
@@ -43,17 +88,9 @@ def build(
         UnsupportedError: the network asks for something the engine does not do.
         DoesNotFitError: the network or the array is too large for the board.
     """
-    from proprune_cli.accel.boards import load_board
     from proprune_cli.compile.pipeline import compile_model
 
-    board = load_board(options.board)
-    array = load_array(options.array or board.default_array)
-    if array.name not in board.arrays:
-        raise DoesNotFitError(
-            f"{board.name} ({board.part}) cannot carry array {array.name}",
-            where="--array",
-            remedy=f"choose one of {', '.join(board.arrays)}, or another --board",
-        )
+    board, array = target(options)
     model, calibration = _sources(source, options.calibration)
     on_stage("reading calibration images")
     images = _images(calibration)

@@ -7,7 +7,6 @@ one to quote; pruning tightens its choice until that one keeps to the budget.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,21 +14,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
-from proprune_cli.accel.array import Array, load_array
-from proprune_cli.accel.boards import Board, load_board
+from proprune_cli.accel.array import Array
+from proprune_cli.accel.boards import Board, board_with_array
 from proprune_cli.accel.energy import MODEL as ENERGY_MODEL
 from proprune_cli.accel.energy import Work, predict_energy
 from proprune_cli.accel.estimate import MODEL, Shapes, estimate_cycles
 from proprune_cli.accel.timing import Memory
-from proprune_cli.errors import DoesNotFitError
+from proprune_cli.flow.build import predict_model, predict_source
 from proprune_cli.prune.objective import EngineTaps
 from proprune_cli.work.layer import LayerWork
 
 if TYPE_CHECKING:
-    from proprune_cli.measure.records import BenchRecord
+    from proprune_cli.measure.predicted import Prediction
 
 
 @dataclass(frozen=True)
@@ -48,27 +48,20 @@ class _OnBoard:
     def _memory(self) -> Memory:
         return Memory.of(self.board, self.array)
 
-    def figure(self, record: BenchRecord) -> float:
-        """What this model counts, of a compiled network's prediction."""
+    def figure(self, predicted: Prediction) -> float:
+        """What this model counts, of a scheduled network's prediction."""
         raise NotImplementedError
 
     def compiled(self, network: bytes, images: NDArray[np.float32]) -> float:
         """See `CompiledModel`."""
-        with tempfile.TemporaryDirectory(prefix="proprune-") as folder:
-            source, calibration = Path(folder) / "network.onnx", Path(folder) / "calibration.npy"
-            source.write_bytes(network)
-            np.save(calibration, images, allow_pickle=False)
-            return self.figure(self.predicted(source, calibration))
+        return self.figure(predict_model(onnx.load_model_from_string(network), images, self.board, self.array))
 
-    def predicted(self, source: Path, calibration: Path | None) -> BenchRecord:
-        """Prediction of a run directory or an ONNX file, compiled for this board and array."""
+    def predicted(self, source: Path, calibration: Path | None) -> Prediction:
+        """Prediction of a run directory or an ONNX file, scheduled for this board and array."""
         from proprune_cli.config import CompileOptions
-        from proprune_cli.flow.build import build
-        from proprune_cli.measure.predicted import predict
 
         where = None if calibration is None else str(calibration)
-        artifact = build(source, CompileOptions(board=self.board.name, array=self.array.name, calibration=where))
-        return predict(artifact, str(source), self.board, self.array)
+        return predict_source(source, CompileOptions(self.board.name, self.array.name, where))
 
     def cycles(self, layers: Sequence[LayerWork]) -> float:
         """Predicted engine cycles of one image."""
@@ -90,9 +83,9 @@ class LatencyModel(_OnBoard):
         """See `CostModel`."""
         return self.cycles(layers) / (self.array.clock_mhz * 1e3)
 
-    def figure(self, record: BenchRecord) -> float:
+    def figure(self, predicted: Prediction) -> float:
         """Milliseconds of one image."""
-        return record.latency_ms
+        return predicted.latency_ms
 
 
 @dataclass(frozen=True)
@@ -111,11 +104,9 @@ class EnergyModel(_OnBoard):
         cycles, macs = self.cycles(layers), float(sum(layer.macs for layer in layers))
         return predict_energy(self.board, self.array, Work(cycles, macs, _ddr_bytes(layers))).energy_mj
 
-    def figure(self, record: BenchRecord) -> float:
+    def figure(self, predicted: Prediction) -> float:
         """Millijoules of one image."""
-        if record.energy_mj is None:
-            raise AssertionError("the models predict the energy of every artifact")
-        return record.energy_mj
+        return predicted.energy_mj
 
 
 def engine_taps(array: Array) -> EngineTaps:
@@ -140,14 +131,7 @@ def cost_model(kind: str, board_name: str, array_name: str | None) -> LatencyMod
         UsageError: no such board or array.
         DoesNotFitError: the board cannot carry the array.
     """
-    board = load_board(board_name)
-    array = load_array(array_name or board.default_array)
-    if array.name not in board.arrays:
-        raise DoesNotFitError(
-            f"{board.name} ({board.part}) cannot carry array {array.name}",
-            where="--array",
-            remedy=f"choose one of {', '.join(board.arrays)}, or another --board",
-        )
+    board, array = board_with_array(board_name, array_name)
     return (EnergyModel if kind == "mj" else LatencyModel)(board, array)
 
 

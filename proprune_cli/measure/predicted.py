@@ -2,16 +2,58 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.boards import Board
-from proprune_cli.accel.energy import Work, predict_energy
-from proprune_cli.accel.timing import LayerTiming, Memory, estimate
+from proprune_cli.accel.energy import EnergyPrediction, Work, predict_energy
+from proprune_cli.accel.program import Program
+from proprune_cli.accel.timing import LayerTiming, Memory, Timing, estimate
 from proprune_cli.artifact import Artifact
 from proprune_cli.artifact.host import measure_step_ms
 from proprune_cli.errors import InputError
 from proprune_cli.measure.records import BenchRecord, Coefficient, LayerRecord
 
 UNITS = {"static_w": "W", "mac_pj": "pJ per MAC", "slot_pj": "pJ per array slot", "ddr_pj_per_byte": "pJ per byte"}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the models say of a program; the engine's part alone.
+
+    Attributes:
+        timing, energy: of one start, with ``batch`` images.
+    """
+
+    timing: Timing
+    energy: EnergyPrediction
+    batch: int
+
+    @property
+    def model(self) -> str:
+        """Names of the models."""
+        return f"{self.timing.model}, {self.energy.model}"
+
+    @property
+    def latency_ms(self) -> float:
+        """Of one image, its share of a start."""
+        return self.timing.latency_ms / self.batch
+
+    @property
+    def energy_mj(self) -> float:
+        """Of one image."""
+        return self.energy.energy_mj / self.batch
+
+
+def predict_program(program: Program, macs: int, board: Board, array: Array) -> Prediction:
+    """Predict a program; it need not be proven, nor part of an artifact.
+
+    Args:
+        macs: multiply-accumulates that the network asks for, of one start.
+    """
+    timing = estimate(program, array, Memory.of(board, array))
+    energy = predict_energy(board, array, Work(timing.cycles, macs, timing.ddr_bytes), timing.clock_mhz)
+    return Prediction(timing, energy, program.batch)
 
 
 def predict(artifact: Artifact, label: str, board: Board, array: Array) -> BenchRecord:
@@ -24,13 +66,11 @@ def predict(artifact: Artifact, label: str, board: Board, array: Array) -> Bench
     Raises:
         InputError: the artifact's plan does not belong to its program.
     """
-    timing = estimate(artifact.program, array, Memory.of(board, array))
     macs = _macs(artifact, label)
-    layers = tuple(_layer(t, m, array, timing.clock_mhz) for t, m in zip(timing.layers, macs, strict=True))
     total = sum(macs)
-    batch = artifact.program.batch
-    latency_ms = timing.latency_ms / batch
-    energy = predict_energy(board, array, Work(timing.cycles, total, timing.ddr_bytes), timing.clock_mhz)
+    predicted = predict_program(artifact.program, total, board, array)
+    timing, energy, batch = predicted.timing, predicted.energy, predicted.batch
+    layers = tuple(_layer(t, m, array, timing.clock_mhz) for t, m in zip(timing.layers, macs, strict=True))
     memory = [
         Coefficient("DDR bandwidth", board.ddr_planned_gb_s, "GB/s", board.sources["ddr.planned_gb_s"]),
         Coefficient("DDR latency", board.ddr_latency_ns, "ns", board.sources["ddr.latency_ns"]),
@@ -54,14 +94,14 @@ def predict(artifact: Artifact, label: str, board: Board, array: Array) -> Bench
         board=board.name,
         array=array.name,
         source="predicted",
-        model=f"{timing.model}, {energy.model}",
-        latency_ms=latency_ms,
-        throughput_per_s=1e3 / latency_ms,
+        model=predicted.model,
+        latency_ms=predicted.latency_ms,
+        throughput_per_s=1e3 / predicted.latency_ms,
         macs=total // batch,
         cycles=timing.cycles,
         mac_utilisation=total / (timing.cycles * array.macs_per_cycle),
         ddr_bytes=round(timing.ddr_bytes / batch),
-        energy_mj=energy.energy_mj / batch,
+        energy_mj=predicted.energy_mj,
         energy_low_mj=energy.low_mj / batch,
         energy_high_mj=energy.high_mj / batch,
         layers=layers,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
+
 from proprune_cli.channels.count import CostTable, Sizes
-from proprune_cli.prune.objective import CostModel
+from proprune_cli.prune.objective import CostModel, SoftLayer
 from proprune_cli.work.layer import LayerWork
 
 
 class OperationCost:
-    """Multiply-accumulates as a cost model."""
+    """Multiply-accumulates as a cost model, scalar or differentiable."""
 
     name = "operations"
     unit = "MAC"
@@ -18,6 +20,14 @@ class OperationCost:
     def cost(self, layers: Sequence[LayerWork]) -> float:
         """Sum over the layers."""
         return float(sum(layer.macs for layer in layers))
+
+    def soft_cost(self, layers: Sequence[SoftLayer]) -> torch.Tensor:
+        """Σ MACs · inputs · outputs · taps; of a depthwise layer each input channel serves its own output alone."""
+        terms = [
+            layer.work.macs * layer.outputs * layer.taps * (1 if layer.work.unit == "diagonal" else layer.inputs)
+            for layer in layers
+        ]
+        return torch.stack(terms).sum() if terms else torch.zeros(())
 
 
 def figure(table: CostTable, kind: str, sizes: Sizes, cost_model: CostModel | None) -> float:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from proprune_cli.work.layer import LayerWork
 from proprune_cli.work.taps import LaneCounts
+
+if TYPE_CHECKING:
+    import torch
 
 
 class CostModel(Protocol):
@@ -31,9 +34,33 @@ class CostModel(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class SoftLayer:
+    """A layer whose size is being learned: its dense work, and the shares of it that remain.
+
+    Attributes:
+        inputs, outputs: share of input and output channels, tensors [] between 0 and 1 with their graphs.
+        taps: share of the taps among those channels that have a weight.
+    """
+
+    work: LayerWork
+    inputs: torch.Tensor
+    outputs: torch.Tensor
+    taps: torch.Tensor
+
+
+@runtime_checkable
+class DifferentiableCost(CostModel, Protocol):
+    """A figure that can stand in a training loss, as a function of soft sizes."""
+
+    def soft_cost(self, layers: Sequence[SoftLayer]) -> torch.Tensor:
+        """Figure for the whole network, [], differentiable in the shares; equal to ``cost`` where every share is 1."""
+        ...
+
+
 @runtime_checkable
 class CompiledModel(CostModel, Protocol):
-    """A cost model that also knows what a whole network costs once it is compiled."""
+    """A cost model that also knows what a whole network costs once it is scheduled for the engine."""
 
     def compiled(self, network: bytes, images: NDArray[np.float32]) -> float:
         """Figure of a network in ONNX; ``images`` are calibration images, float32 [N, C, H, W].

@@ -7,18 +7,27 @@ import math
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from proprune_cli.channels.count import CostTable
 from proprune_cli.channels.dependencies import analyse
+from proprune_cli.config import CompileOptions
 from proprune_cli.errors import InputError, UsageError
+from proprune_cli.flow.build import build
 from proprune_cli.flow.cost_models import cost_model
 from proprune_cli.flow.prune import prune
+from proprune_cli.measure.predicted import predict
 from proprune_cli.modules.probe import example_input
+from proprune_cli.nets.export import to_onnx
 from proprune_cli.nets.models import build_model
+from proprune_cli.nets.zoo.resnet_cifar import resnet8
 from proprune_cli.prune import Budget, PruneOptions, TrainOptions
 from proprune_cli.prune.compiled_budget import within, without_zeros
+from proprune_cli.prune.cost import OperationCost
+from proprune_cli.prune.objective import DifferentiableCost, SoftLayer
 from proprune_cli.prune.shrinking import prune_network
 
 
@@ -130,3 +139,30 @@ def test_a_run_is_checked_on_the_compiled_network(tmp_path: Path) -> None:
     assert 0.9 * check.limit < check.compiled <= check.limit and check.limit == pytest.approx(0.6 * check.dense)
     assert json.loads((tmp_path / "run/predicted.json").read_text())["met"]
     assert "predicted by" in str(check)
+
+
+def test_a_soft_cost_is_the_cost_at_full_size_and_its_gradient_what_a_channel_is_worth() -> None:
+    model = resnet8(3, 10, (32, 32))
+    table = CostTable(analyse(model, example_input(3, (32, 32))))
+    works = table.layers(table.full)
+    cost = OperationCost()
+    assert isinstance(cost, DifferentiableCost)
+    shares = [torch.ones((), dtype=torch.float64, requires_grad=True) for _ in works]
+    one = torch.ones((), dtype=torch.float64)
+    layers = [SoftLayer(work, one, share, one) for work, share in zip(works, shares, strict=True)]
+    total = cost.soft_cost(layers)
+    assert float(total.detach()) == cost.cost(works) == table.macs(table.full)
+    total.backward()
+    assert [float(share.grad) for share in shares if share.grad is not None] == [work.macs for work in works]
+
+
+def test_a_budgets_prediction_is_that_of_the_whole_artifact(tmp_path: Path) -> None:
+    network = to_onnx(resnet8(3, 10, (32, 32)).eval(), example_input(3, (32, 32)))
+    images = np.random.default_rng(0).standard_normal((4, 3, 32, 32)).astype(np.float32)
+    (tmp_path / "net.onnx").write_bytes(network)
+    np.save(tmp_path / "images.npy", images)
+    artifact = build(tmp_path / "net.onnx", CompileOptions(calibration=str(tmp_path / "images.npy")))
+    for kind in ("ms", "mj"):
+        model = cost_model(kind, "pynq-z2", None)
+        record = predict(artifact, "net", model.board, model.array)
+        assert model.compiled(network, images) == (record.latency_ms if kind == "ms" else record.energy_mj)
