@@ -33,7 +33,7 @@ open_project -reset engine_$option(array)
 set_top engine
 add_files $hls/src/engine.cpp -cflags $flags
 foreach source {tb_main.cpp tb_dot.cpp tb_order.cpp tb_output.cpp tb_program.cpp tb_replay.cpp} {
-    add_files -tb $hls/tb/$source -cflags "$flags -I$hls/tb -Wno-unused-label"
+    add_files -tb $hls/tb/$source -cflags "$flags -I$hls/tb -I$hls/host -Wno-unused-label"
 }
 
 open_solution -reset solution -flow_target vivado

@@ -4,7 +4,7 @@
 // It runs ahead of the others as far as the queues let it; nothing that it reads is written by a step.
 #pragma once
 
-#include "lookup.hpp"
+#include "output/lookup.hpp"
 #include "types.hpp"
 
 // Runs of the pixels [row0, row0 + rows) x [col0, col0 + cols) of a plane whose rows are `pitch` words apart and whose

@@ -4,7 +4,7 @@
 
 #include "dot.hpp"
 #include "host_dot.hpp"
-#include "requantise.hpp"
+#include "output/requantise.hpp"
 #include "tb.hpp"
 
 using Codes = int8_t[Array::PX][Array::IC];

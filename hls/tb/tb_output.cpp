@@ -4,7 +4,7 @@
 #include <random>
 #include <vector>
 
-#include "combine.hpp"
+#include "output/combine.hpp"
 #include "read_step.hpp"
 #include "tb.hpp"
 

@@ -12,9 +12,6 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-HOST_PREFIX = "host_"
-"""Files of this prefix are never synthesised."""
-
 PRAGMA_FILE = "hls.hpp"
 SWITCH_FILES = (PRAGMA_FILE, "engine.cpp")
 """The files that may tell a host from an HLS compiler; engine.cpp chooses the multiplier's form."""
@@ -59,10 +56,14 @@ class Fault:
 def check_tree(hls: Path) -> list[Fault]:
     """Faults of every synthesised source under ``hls/src`` and ``hls/generated``."""
     faults: list[Fault] = []
-    for path in sorted([*(hls / "src").iterdir(), *(hls / "generated").iterdir()]):
-        if path.suffix in (".hpp", ".cpp") and not path.name.startswith(HOST_PREFIX):
-            faults += check_source(path.name, path.read_text(encoding="utf-8"))
+    for path in synthesised(hls):
+        faults += check_source(path.name, path.read_text(encoding="utf-8"))
     return faults
+
+
+def synthesised(hls: Path) -> list[Path]:
+    """The sources that an HLS tool reads; those in ``hls/host`` are never synthesised."""
+    return sorted(p for folder in ("src", "generated") for p in (hls / folder).rglob("*.[ch]pp"))
 
 
 def check_source(name: str, text: str) -> list[Fault]:

@@ -29,7 +29,8 @@ from proprune_cli.resources import resource_dir
 
 # Hidden symbols: the accumulators of two arrays' libraries have one name, and the loader would merge them.
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-fvisibility=hidden")
-SOURCES = ("src/engine.cpp", "src/host_api.cpp")
+SOURCES = ("src/engine.cpp", "host/host_api.cpp")
+INCLUDES = ("generated", "src", "host")
 COMPILE_SECONDS = 300
 """Time after which a compiler is taken to hang; compiling takes a few seconds."""
 
@@ -149,8 +150,8 @@ def _build(defines: tuple[str, ...]) -> Path:
     key = hashlib.sha256()
     for part in (*command, _compiler_version(tuple(command)), _instruction_set(), *FLAGS, *defines):
         key.update(part.encode() + b"\0")
-    for path in sorted([*(source / "src").glob("*"), *(source / "generated").glob("*.hpp")]):
-        key.update(path.name.encode() + b"\0" + path.read_bytes())
+    for path in sorted(p for folder in INCLUDES for p in (source / folder).rglob("*.[ch]pp")):
+        key.update(path.relative_to(source).as_posix().encode() + b"\0" + path.read_bytes())
     folder = cache_dir()
     library = folder / f"engine-{key.hexdigest()[:24]}.so"
     if library.is_file():
@@ -173,7 +174,7 @@ def _compile(command: list[str], source: Path, defines: tuple[str, ...], library
     """Compile beside the target and rename, so that nobody ever loads half a library."""
     with tempfile.TemporaryDirectory(dir=library.parent, prefix="build-") as folder:
         output = Path(folder) / library.name
-        arguments = [*command, *FLAGS, *defines, f"-I{source / 'generated'}", f"-I{source / 'src'}"]
+        arguments = [*command, *FLAGS, *defines, *(f"-I{source / folder}" for folder in INCLUDES)]
         arguments += [str(source / s) for s in SOURCES]
         result = _call_compiler([*arguments, "-o", str(output)])
         if result.returncode != 0:

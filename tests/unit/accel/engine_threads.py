@@ -77,7 +77,7 @@ def build(array: Array, folder: Path) -> Path:
     binary = folder / "threads"
     command = [*compiler(), "-std=c++17", "-O1", "-g", "-fsanitize=thread", "-pthread", "-Wno-unknown-pragmas"]
     command += ["-D__SYNTHESIS__", f"-DPROPRUNE_ARRAY_{identifier(array.name)}"]
-    command += [f"-I{p}" for p in (folder / "src", HLS / "tb" / "threads", HLS / "generated", HLS / "tb")]
+    command += [f"-I{p}" for p in (folder / "src", HLS / "tb" / "threads", HLS / "host", HLS / "generated", HLS / "tb")]
     command += [str(folder / "src" / "engine.cpp"), *map(str, sorted((HLS / "tb").glob("*.cpp")))]
     subprocess.run([*command, "-o", str(binary)], check=True)
     return binary

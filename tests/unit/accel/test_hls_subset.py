@@ -10,16 +10,12 @@ import pytest
 
 from proprune_cli.accel.array import array_names
 from proprune_cli.accel.headers import identifier
-from proprune_cli.accel.hls_subset import HOST_PREFIX, check_source, check_tree
+from proprune_cli.accel.hls_subset import check_source, check_tree, synthesised
 from proprune_cli.board.native import compiler
 from proprune_cli.resources import resource_dir
 
 HLS = resource_dir("hls")
-SYNTHESISED = sorted(
-    p
-    for p in (HLS / "src").iterdir()
-    if p.suffix in (".hpp", ".cpp") and not p.name.startswith(HOST_PREFIX) and p.name != "hls.hpp"
-)
+SYNTHESISED = [p for p in synthesised(HLS) if p.parent.name != "generated" and p.name != "hls.hpp"]
 
 BAD = {
     "dynamic memory": "void f() { uint8_t* p = new uint8_t[4]; }",

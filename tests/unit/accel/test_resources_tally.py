@@ -57,7 +57,7 @@ def test_the_tally_of_the_smallest_array_is_as_counted_by_hand() -> None:
 
 def test_buffers_are_those_of_the_source() -> None:
     marked: set[str] = set()
-    for path in SOURCE.glob("*.?pp"):
+    for path in SOURCE.rglob("*.?pp"):
         if path.name != "hls.hpp":
             marked |= set(re.findall(r"HLS_(?:RAM_2READ|RAM_READ_WRITE|FIFO_BRAM)\((\w+)", path.read_text()))
             marked |= set(re.findall(r"HLS_AXI_(?:READ|WRITE)\(\w+, (\w+)", path.read_text()))
@@ -76,13 +76,13 @@ def test_queue_depths_are_those_of_the_source(name: str) -> None:
 
 
 def test_multipliers_are_those_of_the_source() -> None:
-    marked = {p.name for p in SOURCE.glob("*.hpp") if p.name != "hls.hpp" and "HLS_DSP_MULTIPLY" in p.read_text()}
+    marked = {p.name for p in SOURCE.rglob("*.hpp") if p.name != "hls.hpp" and "HLS_DSP_MULTIPLY" in p.read_text()}
     assert marked == {m.name for m in tally(load_array("z7020-256")).multipliers}
 
 
 def test_lookup_tables_are_as_many_as_the_page_says() -> None:
     marks = ("static uint64_t table[isa::GROUP][TABLE_WORDS]", "HLS_PARTITION(table, 1)", "HLS_RAM_SMALL(table)")
-    tables = [p.name for p in SOURCE.glob("*.hpp") if all(mark in p.read_text() for mark in marks)]
+    tables = [p.name for p in SOURCE.rglob("*.hpp") if all(mark in p.read_text() for mark in marks)]
     assert sorted(tables) == ["combine.hpp", "requantise.hpp"]
     assert f"{len(tables) * isa.GROUP} copies of the lookup table" in page()
 

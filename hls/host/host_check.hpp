@@ -5,7 +5,7 @@
 #include <cstdio>
 
 #include "array.hpp"
-#include "lookup.hpp"
+#include "output/lookup.hpp"
 #include "types.hpp"
 
 class ProgramCheck {

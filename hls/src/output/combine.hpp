@@ -2,7 +2,7 @@
 // replaces codes by the table's where wanted.
 #pragma once
 
-#include "lookup.hpp"
+#include "output/lookup.hpp"
 #include "types.hpp"
 
 // The sum, difference or product of two codes; below 2^30 before it is rounded.

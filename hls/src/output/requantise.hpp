@@ -1,7 +1,7 @@
 // Process: int32 sums to int8 codes, replaced by the table's where wanted, one word (a pixel's channel group) per cycle.
 #pragma once
 
-#include "lookup.hpp"
+#include "output/lookup.hpp"
 #include "types.hpp"
 
 inline int8_t requantise_code(int32_t sum, uint16_t multiplier, bool max, bool relu) {

@@ -2,7 +2,7 @@
 // and, after a layer's last step, the layer's counters.
 #pragma once
 
-#include "confirm.hpp"
+#include "output/confirm.hpp"
 #include "types.hpp"
 
 inline void write_counters(uint64_t* results, uint32_t address, const Totals& totals, uint32_t stored,
