@@ -1,0 +1,86 @@
+"""Options, run files, and what users bring to prune."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.cli.conftest import Files
+from tests.cli.error_cases.registry import Arguments, case
+
+# Options and run files
+
+
+@case(2)
+def array_unknown(tiny: Files) -> Arguments:
+    return ["compile", str(tiny.model), "--calibration", str(tiny.images), "--array", "z9", "-o", "net.ppr"]
+
+
+@case(2)
+def board_to_plan_for_unknown(tiny: Files) -> Arguments:
+    return ["compile", str(tiny.model), "--calibration", str(tiny.images), "--board", "z9", "-o", "net.ppr"]
+
+
+@case(3)
+def array_too_large_for_the_board(tiny: Files) -> Arguments:
+    return ["compile", str(tiny.model), "--calibration", str(tiny.images), "--array", "zu-1024", "-o", "net.ppr"]
+
+
+@case(1)
+def run_unfinished(_: Files) -> Arguments:
+    Path("run").mkdir()
+    return ["compile", "run", "-o", "net.ppr"]
+
+
+@case(1)
+def run_file_with_faults(_: Files) -> Arguments:
+    Path("run.yaml").write_text("version: 1\nprune: {modle: resnet8, epochs: many, seed: 0.5}\nextra: 1\n")
+    return ["prune", "--config", "run.yaml", "--out", "run"]
+
+
+@case(1)
+def run_file_out_of_range(_: Files) -> Arguments:
+    Path("run.yaml").write_text("version: 1\nprune: {model: resnet8, data: digits, budget: ops=2, train: {batch: 0}}\n")
+    return ["prune", "--config", "run.yaml", "--out", "run"]
+
+
+@case(2)
+def budget_malformed(_: Files) -> Arguments:
+    return ["prune", "--model", "resnet8", "--data", "digits", "--budget", "half", "--out", "run"]
+
+
+# Users' own code
+
+
+def _own(model: str, data: str, *more: str) -> Arguments:
+    own = "tests.unit.prune.own_code:"
+    return ["prune", "--model", own + model, "--data", own + data, "--epochs", "1", "--out", "run", *more]
+
+
+@case(2)
+def targets_without_a_loss(_: Files) -> Arguments:
+    return _own("Regressor", "squares")
+
+
+@case(1)
+def loss_that_does_not_take_the_outputs(_: Files) -> Arguments:
+    return _own("Detector", "squares", "--loss", "torch.nn:MSELoss", "--metric", "torch.nn:MSELoss")
+
+
+@case(1)
+def data_factory_that_gives_nonsense(_: Files) -> Arguments:
+    return _own("Detector", "broken")
+
+
+@case(1)
+def several_results_for_a_classifier(_: Files) -> Arguments:
+    return ["prune", "--model", "tests.unit.prune.own_code:Detector", "--data", "digits?size=16", "--out", "run"]
+
+
+@case(1)
+def module_to_exclude_unknown(_: Files) -> Arguments:
+    return ["prune", "--model", "resnet8", "--data", "digits?size=16", "--exclude", "layer9", "--out", "run"]
+
+
+@case(2)
+def demo_of_unknown_data(_: Files) -> Arguments:
+    return ["demo", "--data", "imagenot"]
