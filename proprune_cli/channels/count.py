@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
@@ -50,27 +52,18 @@ class CostTable:
         return sum(layer.macs for layer in self.layers(sizes))
 
     def _layer(self, record: LayerRecord, sizes: Sizes) -> LayerWork:
-        groups = record.groups
-        if record.whole_groups and record.kind == "conv_transpose":
-            inside = self.extent(record.weight, record.in_dim, record.in_channels, sizes)
-            groups = groups * inside // record.in_channels
-            out = record.out_channels * groups // record.groups
+        full = record.work
+        groups = full.groups
+        if record.whole_groups and full.kind == "conv_transpose":
+            inside = self.extent(record.weight, record.in_dim, full.in_channels, sizes)
+            groups = groups * inside // full.in_channels
+            out = full.out_channels * groups // full.groups
         elif record.whole_groups:
-            out = self.extent(record.weight, record.out_dim, record.out_channels, sizes)
-            groups = groups * out // record.out_channels
-            inside = record.in_channels * groups // record.groups
+            out = self.extent(record.weight, record.out_dim, full.out_channels, sizes)
+            groups = groups * out // full.out_channels
+            inside = full.in_channels * groups // full.groups
         else:
-            out = self.extent(record.weight, record.out_dim, record.out_channels, sizes)
-            inside = groups * self.extent(record.weight, record.in_dim, record.in_channels // groups, sizes)
-        return LayerWork(
-            name=record.name,
-            kind=record.kind,
-            in_channels=inside,
-            out_channels=out,
-            groups=groups,
-            kernel=record.kernel,
-            stride=record.stride,
-            in_size=record.in_size,
-            out_size=record.out_size,
-            macs=record.positions * out * inside // groups,
-        )
+            out = self.extent(record.weight, record.out_dim, full.out_channels, sizes)
+            inside = groups * self.extent(record.weight, record.in_dim, full.in_channels // groups, sizes)
+        macs = record.positions * out * inside // groups
+        return replace(full, in_channels=inside, out_channels=out, groups=groups, macs=macs)

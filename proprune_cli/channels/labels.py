@@ -16,7 +16,7 @@ from torch import nn
 
 from proprune_cli.channels.recorder import Node
 from proprune_cli.channels.spread import Spread
-from proprune_cli.work.layer import Kind
+from proprune_cli.work.layer import LayerWork
 
 Ids = npt.NDArray[np.int64]
 Role = Literal["out", "in", "stat"]
@@ -71,18 +71,12 @@ class Tie:
 class LayerRecord:
     """A convolution or fully connected layer of the network."""
 
-    name: str
-    kind: Kind
+    work: LayerWork
+    """At the channels that it has now."""
     weight: str
+    """Qualified name of its weight, and the axes that its input and output channels lie along."""
     in_dim: int
     out_dim: int
-    in_channels: int
-    out_channels: int
-    groups: int
-    kernel: tuple[int, ...]
-    stride: tuple[int, ...]
-    in_size: tuple[int, ...]
-    out_size: tuple[int, ...]
     whole_groups: bool
     """Channels go by whole groups of the convolution (a depthwise one has groups of one)."""
     positions: int

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import inspect
 import sys
-from pathlib import Path
 from typing import Any, cast
 
 import typer
 
 from proprune_cli.cli.app import app
-from proprune_cli.resources import keep_page
+from proprune_cli.pages import main, table
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "commands.md"
+PAGE = "docs/commands.md"
 
 HEAD = """# Commands
 
@@ -56,7 +55,7 @@ def _fence(body: str) -> str:
 
 
 def _options(command: Any) -> str:
-    lines = ["| argument | meaning |", "| --- | --- |"]
+    rows: list[tuple[str, str]] = []
     for parameter in command.params:
         if parameter.name in ("help",):
             continue
@@ -71,14 +70,9 @@ def _options(command: Any) -> str:
             meaning += " Required."
         elif not flag and parameter.default not in (None, ()):
             meaning += f" Default: `{parameter.default}`."
-        lines.append(f"| {shown.replace('|', chr(92) + '|')} | {meaning.replace('|', chr(92) + '|')} |")
-    return "\n".join(lines)
-
-
-def main() -> int:
-    """Write or check the page."""
-    return keep_page(PAGE, page(), "python -m proprune_cli.cli.docs", sys.argv[1:])
+        rows.append((shown, meaning))
+    return table(("argument", "meaning"), rows)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("proprune_cli.cli.docs", {PAGE: page()}))

@@ -134,6 +134,18 @@ class Clamping(Declared):
         return self.relu
 
 
+class Moving(Declared):
+    """Moves codes, or picks among them, and makes none."""
+
+    @property
+    def ties(self) -> bool:
+        return True
+
+    @property
+    def keeps_signs(self) -> bool:
+        return True
+
+
 def image(shape: Shape) -> tuple[int, int, int]:
     """A shape of channels x height x width.
 
@@ -162,18 +174,10 @@ def windows(window: Window, size: Pair) -> Pair:
 
 
 @dataclass(frozen=True, eq=False)
-class MaxPool(Unary, Clamping):
+class MaxPool(Moving, Unary, Clamping):
     """Maximum over the window; padding never wins."""
 
     window: Window
-
-    @property
-    def ties(self) -> bool:
-        return True
-
-    @property
-    def keeps_signs(self) -> bool:
-        return True
 
     def infer(self, shapes: Sequence[Shape]) -> Shape:
         channels, height, width = image(shapes[0])
@@ -217,18 +221,10 @@ class Relu(Unary):
 
 
 @dataclass(frozen=True, eq=False)
-class Concat(Several):
+class Concat(Moving, Several):
     """Channels of several tensors one after the other; with ``axis`` 2 their rows, with 3 their columns."""
 
     axis: int = 1
-
-    @property
-    def ties(self) -> bool:
-        return True
-
-    @property
-    def keeps_signs(self) -> bool:
-        return True
 
     def infer(self, shapes: Sequence[Shape]) -> Shape:
         x, at = shapes[0], self.axis - 1
@@ -238,18 +234,10 @@ class Concat(Several):
 
 
 @dataclass(frozen=True, eq=False)
-class Select(Unary):
+class Select(Moving, Unary):
     """Channels by number: ``y[c] = x[channels[c]]`` (Slice, Split, channel shuffle); int64 [out_channels]."""
 
     channels: NDArray[np.int64]
-
-    @property
-    def ties(self) -> bool:
-        return True
-
-    @property
-    def keeps_signs(self) -> bool:
-        return True
 
     def infer(self, shapes: Sequence[Shape]) -> Shape:
         (x,) = shapes
@@ -259,18 +247,10 @@ class Select(Unary):
 
 
 @dataclass(frozen=True, eq=False)
-class Upsample(Unary):
+class Upsample(Moving, Unary):
     """Nearest upsampling by whole factors ``scale`` = (y, x): ``y[c, i, j] = x[c, i // scale_y, j // scale_x]``."""
 
     scale: Pair
-
-    @property
-    def ties(self) -> bool:
-        return True
-
-    @property
-    def keeps_signs(self) -> bool:
-        return True
 
     def infer(self, shapes: Sequence[Shape]) -> Shape:
         channels, height, width = image(shapes[0])

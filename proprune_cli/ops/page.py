@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
 
 from proprune_cli.ops.folding import FOLDED
 from proprune_cli.ops.host import FOLLOWING, HOST, MIDDLE, NOT_IN_STEPS
 from proprune_cli.ops.importing import rule_of
 from proprune_cli.ops.registry import OPERATORS
+from proprune_cli.pages import main, table
 
-PAGE = Path("docs/supported-operators.md")
+PAGE = "docs/supported-operators.md"
 
 _HEAD = """# Supported operators
 
@@ -21,21 +20,19 @@ Models are read from ONNX opset 9 to 20, float32, with one image input of fixed 
 may be symbolic) and any number of outputs. Every condition below is checked on import. A node that breaks one runs on
 the host where it can (see below), else it is refused with exit code 3, by name and with what was found.
 
-| operator | becomes | conditions |
-|---|---|---|
 """
 
 
 def page() -> str:
     """The page as Markdown."""
     rows = [
-        f"| {op.onnx} | {op.becomes} | {'<br>'.join(rule_of(rule) for rule in op.constraints)} |"
+        (op.onnx, op.becomes, "<br>".join(rule_of(rule) for rule in op.constraints))
         for op in sorted(OPERATORS, key=lambda op: op.onnx)
     ]
     folded = ", ".join(sorted(FOLDED))
     host = f"Run on the host, by ONNX Runtime, at the end of the network alone: {', '.join(sorted(HOST))}"
     after = f"after one of these also {', '.join(sorted(FOLLOWING))}"
-    table = _HEAD + "\n".join(rows)
+    operators = _HEAD + table(("operator", "becomes", "conditions"), rows)
     middle = (
         "Run on the host between the engine's layers, each from int8 codes to int8 codes, where the engine cannot run "
         "it, and it reads and makes float channels x height x width and keeps the images of a batch apart: "
@@ -48,25 +45,8 @@ def page() -> str:
         "step's border, one result leaves it, and every image of a batch is for itself. Never part of a step: "
         f"{', '.join(sorted(NOT_IN_STEPS))}."
     )
-    return "\n\n".join([table, constants, f"{host}; {after}.", middle, steps]) + "\n"
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Write the page, or with ``--check`` say whether it is current (exit 1 when it is not)."""
-    parser = argparse.ArgumentParser(prog="python -m proprune_cli.ops.page", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail when the page is out of date")
-    parser.add_argument("--output", type=Path, default=PAGE, help=f"default: {PAGE}")
-    options = parser.parse_args(arguments)
-    path: Path = options.output
-    if options.check:
-        if path.is_file() and path.read_text(encoding="utf-8") == page():
-            return 0
-        print(f"{path} is out of date: run python -m proprune_cli.ops.page", file=sys.stderr)
-        return 1
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page(), encoding="utf-8")
-    return 0
+    return "\n\n".join([operators, constants, f"{host}; {after}.", middle, steps]) + "\n"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("proprune_cli.ops.page", {PAGE: page()}))

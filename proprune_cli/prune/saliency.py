@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import cast
 
 import torch
 from torch import nn
 
-from proprune_cli.data.batches import Batches
 from proprune_cli.errors import InputError
-from proprune_cli.train.device import device_of
+from proprune_cli.prune.gradients import gradients
 from proprune_cli.train.task import Task
-
-BATCH = 64
 
 
 def saliency(model: nn.Module, task: Task, form: str) -> dict[str, torch.Tensor]:
@@ -24,20 +20,11 @@ def saliency(model: nn.Module, task: Task, form: str) -> dict[str, torch.Tensor]
     ``sum``: Σ (g·w)² over the slice; ``group``: (Σ g·w)²; ``abs``: Σ |g·w|.
     """
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    model.eval()
     totals: dict[str, torch.Tensor] = {}
     count = 0
-    for images, labels in Batches(task.data, task.data.validation, BATCH, device=device_of(model)).in_order(BATCH):
-        with torch.enable_grad():
-            loss = task.loss(model(images), labels)
-            gradients = cast(
-                "tuple[torch.Tensor | None, ...]",
-                torch.autograd.grad(loss, list(named.values()), allow_unused=True),
-            )
-        for (name, parameter), gradient in zip(named.items(), gradients, strict=True):
-            if gradient is None:
-                continue
-            for key, value in _slices(name, parameter, gradient, form):
+    for found in gradients(model, task, named):
+        for name, gradient in found.items():
+            for key, value in _slices(name, named[name], gradient, form):
                 totals[key] = totals[key] + value if key in totals else value
         count += 1
     return {key: (value / count).cpu() for key, value in totals.items()}

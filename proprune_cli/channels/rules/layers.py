@@ -11,7 +11,7 @@ from torch import nn
 
 from proprune_cli.channels.labels import Ids, Labels, LayerRecord, Role, Walker, owner_of, pair
 from proprune_cli.channels.recorder import Node
-from proprune_cli.work.layer import Kind
+from proprune_cli.work.layer import Kind, LayerWork
 
 _RESHAPES = frozenset({"view", "reshape", "_unsafe_view", "unsqueeze", "squeeze"})
 _COPIES = frozenset({"clone", "contiguous", "detach", "alias", "_to_copy"})
@@ -167,22 +167,26 @@ def _record(
         stride = pair(node.arguments["stride"], len(kernel))
         in_size, out_size = source.shape[2:], node.shape[2:]
         applied = math.prod(in_size if kind == "conv_transpose" else out_size)
+    positions = applied * math.prod(kernel)
     walker.layers.append(
         LayerRecord(
-            name=owner_of(weight) or node.name,
-            kind=kind,
+            work=LayerWork(
+                name=owner_of(weight) or node.name,
+                kind=kind,
+                in_channels=source.shape[axis],
+                out_channels=node.shape[axis],
+                groups=groups,
+                kernel=kernel,
+                stride=stride,
+                in_size=in_size,
+                out_size=out_size,
+                macs=positions * node.shape[axis] * source.shape[axis] // groups,
+            ),
             weight=weight,
             in_dim=dims[0],
             out_dim=dims[1],
-            in_channels=source.shape[axis],
-            out_channels=node.shape[axis],
-            groups=groups,
-            kernel=kernel,
-            stride=stride,
-            in_size=in_size,
-            out_size=out_size,
             whole_groups=whole,
-            positions=applied * math.prod(kernel),
+            positions=positions,
         )
     )
 

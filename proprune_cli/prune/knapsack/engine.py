@@ -7,9 +7,9 @@ from __future__ import annotations
 import numpy as np
 
 from proprune_cli.channels.dependencies import ChannelMap
-from proprune_cli.channels.labels import LayerRecord
 from proprune_cli.prune.knapsack.structures import Ints, Layer, LayerStructures, Structures, compact
 from proprune_cli.prune.objective import EngineTaps
+from proprune_cli.work.layer import LayerWork
 from proprune_cli.work.taps import chunks_of
 
 RESOURCES = ("cycles", "weights", "ddr")
@@ -18,11 +18,11 @@ RESOURCES = ("cycles", "weights", "ddr")
 
 def engine_structures(layers: list[tuple[str, Layer]], channels: ChannelMap, engine: EngineTaps) -> Structures:
     """Structures of the convolutions and fully connected layers ``layers``."""
-    records = {record.name: record for record in channels.layers}
+    works = {record.work.name: record.work for record in channels.layers}
     found = [
-        _layer(f"{name}.weight", tuple(module.weight.shape), records[name], _flattened(channels, name), engine)
+        _layer(f"{name}.weight", tuple(module.weight.shape), works[name], _flattened(channels, name), engine)
         for name, module in layers
-        if name in records
+        if name in works
     ]
     return Structures(RESOURCES, tuple(found))
 
@@ -44,12 +44,12 @@ def tap_labels(shape: tuple[int, int, int, int], groups: int, engine: EngineTaps
     return labels.astype(np.int64), (int(block[-1]) + 1) * chunks * rows * columns
 
 
-def _layer(weight: str, shape: tuple[int, ...], record: LayerRecord, positions: int, e: EngineTaps) -> LayerStructures:
+def _layer(weight: str, shape: tuple[int, ...], work: LayerWork, positions: int, e: EngineTaps) -> LayerStructures:
     whole = (
         (shape[0], shape[1], shape[2], shape[3]) if len(shape) == 4 else (shape[0], shape[1] // positions, 1, positions)
     )
-    labels, count = tap_labels(whole, record.groups if len(shape) == 4 else 1, e)
-    pixels = int(np.prod(record.out_size)) if len(shape) == 4 else 1
+    labels, count = tap_labels(whole, work.groups if len(shape) == 4 else 1, e)
+    pixels = int(np.prod(work.out_size)) if len(shape) == 4 else 1
     tiles = -(-pixels // (e.pixels * e.accumulators))
     beats = max(-(-pixels // e.pixels), e.min_beats * tiles)
     # The weights of a tap stream in while the one before computes: the slower of the two decides.
@@ -57,9 +57,9 @@ def _layer(weight: str, shape: tuple[int, ...], record: LayerRecord, positions: 
     tap_bytes = 8 * e.tap_words
     costs = np.tile(np.array([cycles, tap_bytes, tap_bytes * tiles], dtype=np.float64), (count, 1))
     labels, costs = compact(labels.reshape(shape), costs)
-    in_pixels = int(np.prod(record.in_size)) if len(shape) == 4 else positions
-    tensors = _padded(record.in_channels if len(shape) == 4 else whole[1], e) * in_pixels
-    tensors += _padded(record.out_channels, e) * pixels
+    in_pixels = int(np.prod(work.in_size)) if len(shape) == 4 else positions
+    tensors = _padded(work.in_channels if len(shape) == 4 else whole[1], e) * in_pixels
+    tensors += _padded(work.out_channels, e) * pixels
     return LayerStructures(weight, labels, costs, np.array([0.0, 0.0, float(tensors)]))
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import torch
 from torch import nn
 
 from proprune_cli.channels.dependencies import analyse
-from proprune_cli.data.batches import Batches
 from proprune_cli.errors import InputError
+from proprune_cli.prune.gradients import gradients
 from proprune_cli.prune.knapsack.engine import engine_structures
 from proprune_cli.prune.knapsack.solve import Solution, best_of_each_layer, solve
 from proprune_cli.prune.knapsack.steps import Chosen, KnapsackSteps
@@ -22,10 +21,10 @@ from proprune_cli.prune.methods.base import Job, Method, Training
 from proprune_cli.prune.methods.kernels import is_depthwise, layers_in_order
 from proprune_cli.prune.objective import EngineTaps, TapModel
 from proprune_cli.spec.options import option
-from proprune_cli.train.device import device_of
 from proprune_cli.train.task import Task
 
-_BATCH = 64
+_BATCHES = 16
+"""Batches of held-out images that structures are valued on."""
 
 
 @dataclass(frozen=True)
@@ -129,25 +128,11 @@ def choose(job: Job, model: nn.Module, structures: Structures, options: Knapsack
 
 def _products(model: nn.Module, task: Task) -> list[Mapping[str, torch.Tensor]]:
     """Gradient times weight of every parameter, per batch of the validation images."""
-    model.eval()
     named = {name: p for name, p in model.named_parameters() if p.requires_grad and p.ndim > 1}
-    found: list[Mapping[str, torch.Tensor]] = []
-    for images, labels in Batches(task.data, task.data.validation, _BATCH, device=device_of(model)).in_order(_BATCH):
-        with torch.enable_grad():
-            loss = task.loss(model(images), labels)
-            gradients = cast(
-                "tuple[torch.Tensor | None, ...]",
-                torch.autograd.grad(loss, list(named.values()), allow_unused=True),
-            )
-        found.append(
-            {
-                name: torch.zeros_like(p) if g is None else g * p.detach()
-                for (name, p), g in zip(named.items(), gradients, strict=True)
-            }
-        )
-        if len(found) == 16:
-            break
-    return found
+    return [
+        {name: found[name] * p.detach() if name in found else torch.zeros_like(p) for name, p in named.items()}
+        for found in gradients(model, task, named, _BATCHES)
+    ]
 
 
 def _training(job: Job, options: KnapsackOptions) -> Training:

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from pathlib import Path
 from typing import Any
 
+from proprune_cli.pages import main, table
 from proprune_cli.prune.methods import METHODS
 from proprune_cli.prune.methods.base import Method
-from proprune_cli.resources import keep_page
 from proprune_cli.train.neq import NeqOptions
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "methods.md"
+PAGE = "docs/methods.md"
 
 HEAD = """# Pruning methods
 
@@ -71,9 +70,8 @@ def page() -> str:
 
 
 def _overview() -> str:
-    lines = ["| method | schedules | when to use it |", "| --- | --- | --- |"]
-    lines += [f"| `{m.name}` | {', '.join(m.schedules)} | {m.use} |" for m in METHODS.values()]
-    return "\n".join(lines)
+    rows = [(f"`{m.name}`", ", ".join(m.schedules), m.use) for m in METHODS.values()]
+    return table(("method", "schedules", "when to use it"), rows)
 
 
 def _section(method: Method) -> str:
@@ -93,15 +91,9 @@ def _table(options: type[Any]) -> str:
     fields = dataclasses.fields(options)
     if not fields:
         return ""
-    lines = ["| option | default | meaning |", "| --- | --- | --- |"]
-    lines += [f"| `{f.name}` | `{f.default}` | {str(f.metadata['doc']).replace('|', chr(92) + '|')} |" for f in fields]
-    return "\n".join(lines) + "\n"
-
-
-def main() -> int:
-    """Write or check the page."""
-    return keep_page(PAGE, page(), "python -m proprune_cli.prune.methods.page", sys.argv[1:])
+    rows = [(f"`{f.name}`", f"`{f.default}`", str(f.metadata["doc"])) for f in fields]
+    return table(("option", "default", "meaning"), rows) + "\n"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("proprune_cli.prune.methods.page", {PAGE: page()}))

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from proprune_cli import pages
 from proprune_cli.accel import generate, headers, isa
 from proprune_cli.accel.array import array_names, load_array
 from proprune_cli.board.native import compiler
-from proprune_cli.errors import InputError
 from proprune_cli.resources import resource_dir
 
 HLS = resource_dir("hls")
@@ -32,7 +32,7 @@ def compile_and_run(source: str, folder: Path, *flags: str) -> list[int]:
 
 
 def test_committed_files_are_up_to_date() -> None:
-    generate.check(HLS.parent)
+    assert pages.stale(generate.outputs(), HLS.parent) == []
 
 
 def test_accessors_read_what_python_encodes(tmp_path: Path) -> None:
@@ -121,18 +121,33 @@ def test_register_offsets_follow_the_argument_order() -> None:
 def test_check_names_a_file_that_was_edited(tmp_path: Path) -> None:
     for part in ("hls", "docs"):
         shutil.copytree(HLS.parent / part, tmp_path / part, ignore=shutil.ignore_patterns("build"))
-    generate.check(tmp_path)
+    files = generate.outputs()
+    assert pages.stale(files, tmp_path) == []
     target = tmp_path / "hls" / "generated" / "isa.hpp"
     target.write_bytes(target.read_bytes() + b"\n")
-    with pytest.raises(InputError, match=r"hls/generated/isa\.hpp"):
-        generate.check(tmp_path)
-    assert "hls/generated/isa.hpp" in generate.write(tmp_path)
-    generate.check(tmp_path)
+    assert pages.stale(files, tmp_path) == pages.write(files, tmp_path) == ["hls/generated/isa.hpp"]
+    assert pages.stale(files, tmp_path) == []
 
 
-def test_check_refuses_a_source_outside_the_subset(tmp_path: Path) -> None:
+def test_check_refuses_a_source_outside_the_subset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     for part in ("hls", "docs"):
         shutil.copytree(HLS.parent / part, tmp_path / part, ignore=shutil.ignore_patterns("build"))
+    monkeypatch.setattr(pages, "ROOT", tmp_path)
+    assert generate.main(["--check"]) == 0
     (tmp_path / "hls" / "src" / "extra.hpp").write_text("inline void f() { while (true) {} }\n")
-    with pytest.raises(InputError, match=r"extra\.hpp:1: unbounded loop"):
-        generate.check(tmp_path)
+    assert generate.main(["--check"]) == 1
+    assert "extra.hpp:1: unbounded loop" in capsys.readouterr().err
+
+
+def test_a_page_out_of_date_fails_the_check_and_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(pages, "ROOT", tmp_path)
+    files = {"docs/page.md": "# Page\n"}
+    assert pages.main("some.module", files, ["--check"]) == 1
+    assert "docs/page.md is out of date; run: python -m some.module" in capsys.readouterr().err
+    assert pages.main("some.module", files, []) == 0
+    assert (tmp_path / "docs" / "page.md").read_text() == "# Page\n"
+    assert pages.main("some.module", files, ["--check"]) == 0
