@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from proprune_cli.data import load_data
+from proprune_cli.data.load import load_data
 from proprune_cli.flow.prune import prune
 from proprune_cli.prune import PruneOptions
 from proprune_cli.train.progress import SilentProgress

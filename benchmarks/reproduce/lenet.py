@@ -15,9 +15,9 @@ from torch import nn
 
 import proprune_cli
 from benchmarks.reproduce.common import Bench, spread
-from proprune_cli.data import load_data
 from proprune_cli.data.batches import Batches
 from proprune_cli.data.dataset import Dataset
+from proprune_cli.data.load import load_data
 from proprune_cli.prune import PruneOptions, TrainOptions
 from proprune_cli.prune.methods.serene import NeuronSensitivity
 from proprune_cli.train.hooks import TrainRun

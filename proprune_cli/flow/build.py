@@ -149,7 +149,7 @@ def _images(calibration: str) -> NDArray[np.float32]:
         from proprune_cli.artifact.arrays import read_array
 
         return read_array(path)
-    from proprune_cli.data import load_data
+    from proprune_cli.data.load import load_data
 
     try:
         return load_data(calibration).calibration_images(CALIBRATION_IMAGES)

@@ -32,7 +32,7 @@ def scan_run(
         InputError: the directory is no finished run, its data are not where they were, or an argument is wrong.
     """
     from proprune_cli.channels.residual import checked_residual
-    from proprune_cli.data import load_data
+    from proprune_cli.data.load import load_data
     from proprune_cli.prune import TrainOptions, load_run
     from proprune_cli.prune.sensitivity import sensitivity
     from proprune_cli.train.task import task_for

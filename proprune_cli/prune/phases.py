@@ -17,12 +17,12 @@ from proprune_cli.channels.dependencies import analyse
 from proprune_cli.channels.rows import GroupRow, LayerRow
 from proprune_cli.channels.shrunk import Shrunk
 from proprune_cli.channels.surgery import Cuts, all_tensors, shrink
-from proprune_cli.data import Dataset
+from proprune_cli.data.load import Dataset
 from proprune_cli.errors import InputError, UsageError
 from proprune_cli.nets.export import to_onnx
 from proprune_cli.prune.compiled_budget import within
 from proprune_cli.prune.methods import Job, Method, Training, method_named
-from proprune_cli.prune.methods.base import Slices
+from proprune_cli.prune.methods.common.base import Slices
 from proprune_cli.prune.objective import CompiledModel, CostModel
 from proprune_cli.prune.options import Budget, PruneOptions
 from proprune_cli.prune.result import NetworkFigures

@@ -30,7 +30,7 @@ from proprune_cli.modules.probe import example_input
 from proprune_cli.prune.budget import TOLERANCE, Candidate, allocate, allowed_sizes, as_share, normalised
 from proprune_cli.prune.cost import figure
 from proprune_cli.prune.methods import Context, method_named
-from proprune_cli.prune.methods.base import Tensors
+from proprune_cli.prune.methods.common.base import Tensors
 from proprune_cli.prune.objective import CostModel
 from proprune_cli.prune.options import PREDICTED, Budget, PruneOptions
 from proprune_cli.prune.saliency import saliency_of_gradients

@@ -6,7 +6,7 @@ from typing import Any
 
 from proprune_cli.errors import UsageError
 from proprune_cli.prune.methods import binary, bn, decay, guided, knapsack, l1, l2, lobster, random, serene, swd, taylor
-from proprune_cli.prune.methods.base import Context, Importance, Job, Method, Training
+from proprune_cli.prune.methods.common.base import Context, Importance, Job, Method, Training
 from proprune_cli.spec.options import read_options
 from proprune_cli.spec.parse import parse_spec
 

@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from proprune_cli.errors import InputError
-from proprune_cli.prune.methods.base import Job, Method, Training
-from proprune_cli.prune.methods.kernels import layers_in_order, spatial_kernels
+from proprune_cli.prune.methods.common.base import Job, Method, Training
+from proprune_cli.prune.methods.common.kernels import layers_in_order, spatial_kernels
 from proprune_cli.spec.options import option
 from proprune_cli.train.hooks import Step, TrainHook, TrainRun
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from proprune_cli.channels.dependencies import Group
-from proprune_cli.prune.methods.base import Context, Method, Scores
+from proprune_cli.prune.methods.common.base import Context, Method, Scores
 
 
 def bn(group: Group, context: Context) -> Scores | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from proprune_cli.prune.methods.base import Job, Method, Training
+from proprune_cli.prune.methods.common.base import Job, Method, Training
+from proprune_cli.prune.methods.common.plateau import regularised
 from proprune_cli.prune.methods.lobster import PlateauOptions, plateau_training
-from proprune_cli.prune.methods.plateau import regularised
 from proprune_cli.train.hooks import Step, TrainHook, TrainRun
 
 

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from proprune_cli.errors import InputError
-from proprune_cli.prune.methods.base import Job, Method, Training
 from proprune_cli.prune.methods.binary import binarise
-from proprune_cli.prune.methods.kernels import spatial_kernels
+from proprune_cli.prune.methods.common.base import Job, Method, Training
+from proprune_cli.prune.methods.common.kernels import spatial_kernels
 from proprune_cli.spec.options import option
 from proprune_cli.train.masks import Masks
 

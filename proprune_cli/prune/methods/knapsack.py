@@ -17,8 +17,8 @@ from proprune_cli.prune.knapsack.solve import Solution, best_of_each_layer, solv
 from proprune_cli.prune.knapsack.steps import Chosen, KnapsackSteps
 from proprune_cli.prune.knapsack.structures import Floats, Structures, norms, taylor
 from proprune_cli.prune.knapsack.unrolled import DSP_BITS, unrolled_structures
-from proprune_cli.prune.methods.base import Job, Method, Training
-from proprune_cli.prune.methods.kernels import is_depthwise, layers_in_order
+from proprune_cli.prune.methods.common.base import Job, Method, Training
+from proprune_cli.prune.methods.common.kernels import is_depthwise, layers_in_order
 from proprune_cli.prune.objective import EngineTaps, TapModel
 from proprune_cli.spec.options import option
 from proprune_cli.train.task import Task

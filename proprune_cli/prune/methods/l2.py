@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from proprune_cli.channels.dependencies import Group
-from proprune_cli.prune.methods.base import Context, Method, Scores, filter_norms
+from proprune_cli.prune.methods.common.base import Context, Method, Scores, filter_norms
 
 
 def l2(group: Group, context: Context) -> Scores | None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from proprune_cli.prune.methods.base import Job, Method, Training
-from proprune_cli.prune.methods.plateau import PlateauThreshold, regularised
+from proprune_cli.prune.methods.common.base import Job, Method, Training
+from proprune_cli.prune.methods.common.plateau import PlateauThreshold, regularised
 from proprune_cli.spec.options import option
 from proprune_cli.train.hooks import Step, TrainHook, TrainRun
 

@@ -11,7 +11,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.utils.hooks import RemovableHandle
 
 from proprune_cli.modules.outputs import tensors_of
-from proprune_cli.prune.methods.base import Job, Method, Training
+from proprune_cli.prune.methods.common.base import Job, Method, Training
 from proprune_cli.prune.methods.lobster import PlateauOptions, plateau_training
 from proprune_cli.spec.options import option
 from proprune_cli.train.hooks import Step, TrainHook, TrainRun

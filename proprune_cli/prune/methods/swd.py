@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from proprune_cli.prune.methods.base import Job, Method, Slices, Training
+from proprune_cli.prune.methods.common.base import Job, Method, Slices, Training
 from proprune_cli.prune.methods.l1 import l1
 from proprune_cli.spec.options import option
 from proprune_cli.train.hooks import Step, TrainHook, TrainRun

@@ -9,7 +9,7 @@ import torch
 
 from proprune_cli.channels.dependencies import Group
 from proprune_cli.errors import InputError
-from proprune_cli.prune.methods.base import Context, Method, Scores
+from proprune_cli.prune.methods.common.base import Context, Method, Scores
 from proprune_cli.spec.options import option
 
 

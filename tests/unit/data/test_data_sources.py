@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from proprune_cli.data import load_data
+from proprune_cli.data.load import load_data
 from proprune_cli.errors import InputError
 
 RNG = np.random.default_rng(0)

@@ -12,15 +12,15 @@ import torch.nn.functional as nnf
 from torch import nn
 
 from proprune_cli.channels.dependencies import analyse
-from proprune_cli.data import load_data
+from proprune_cli.data.load import load_data
 from proprune_cli.errors import InputError, UsageError
 from proprune_cli.modules.probe import example_input
 from proprune_cli.nets.models import build_model
 from proprune_cli.prune import PruneOptions, TrainOptions
 from proprune_cli.prune.methods import Context, Job, method_named
+from proprune_cli.prune.methods.common.plateau import PlateauThreshold, regularised
 from proprune_cli.prune.methods.guided import guided_mask, guided_masks
 from proprune_cli.prune.methods.lobster import LossSensitivity
-from proprune_cli.prune.methods.plateau import PlateauThreshold, regularised
 from proprune_cli.prune.methods.serene import NeuronSensitivity
 from proprune_cli.prune.methods.swd import SelectiveDecay, SwdOptions
 from proprune_cli.prune.saliency import saliency

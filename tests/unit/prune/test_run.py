@@ -15,7 +15,7 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from proprune_cli.data import load_data
+from proprune_cli.data.load import load_data
 from proprune_cli.errors import InputError
 from proprune_cli.flow.prune import prune_into
 from proprune_cli.prune import Budget, PruneOptions, TrainOptions, load_run

@@ -18,7 +18,8 @@ from torch import nn
 from proprune_cli.errors import UsageError
 from proprune_cli.flow.prune import prune_into
 from proprune_cli.prune import Budget, PruneOptions, TrainOptions, load_run
-from proprune_cli.prune.methods import METHODS, page
+from proprune_cli.prune.methods import METHODS
+from proprune_cli.prune.methods.common import page
 from proprune_cli.prune.result import PruneResult
 from proprune_cli.prune.schedules import schedule_of
 from proprune_cli.prune.schedules.iterative import compose

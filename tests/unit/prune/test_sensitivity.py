@@ -12,7 +12,7 @@ import torch
 from proprune_cli.channels.dependencies import analyse
 from proprune_cli.channels.surgery import cuts_for, shrink
 from proprune_cli.cli.app import run_cli
-from proprune_cli.data import load_data
+from proprune_cli.data.load import load_data
 from proprune_cli.errors import InputError
 from proprune_cli.modules.probe import example_input
 from proprune_cli.nets.models import build_model

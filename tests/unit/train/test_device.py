@@ -13,14 +13,14 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from proprune_cli.data import load_data
 from proprune_cli.data.batches import Batches
+from proprune_cli.data.load import load_data
 from proprune_cli.errors import UsageError
 from proprune_cli.modules.probe import example_input
 from proprune_cli.nets.zoo import resnet8
 from proprune_cli.prune import PruneOptions, TrainOptions
 from proprune_cli.prune.methods import method_named
-from proprune_cli.prune.methods.base import Job
+from proprune_cli.prune.methods.common.base import Job
 from proprune_cli.train.device import device_of, on_device, require_device
 from proprune_cli.train.hooks import TrainHook, TrainRun
 from proprune_cli.train.loop import train_step

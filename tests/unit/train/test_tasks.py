@@ -13,9 +13,9 @@ from torch import nn
 
 import proprune_cli
 from proprune_cli.channels.surgery import SurgeryError
-from proprune_cli.data import load_data
 from proprune_cli.data.batches import Batches
 from proprune_cli.data.dataset import NOT_COUNTED, Dataset, Split
+from proprune_cli.data.load import load_data
 from proprune_cli.errors import InputError, ProPruneError, UnsupportedError, UsageError
 from proprune_cli.modules.outputs import difference, names_of, tensors_of
 from proprune_cli.modules.probe import example_input

@@ -1,6 +1,6 @@
 """``docs/methods.md``, made from the registry of methods.
 
-``python -m proprune_cli.prune.methods.page`` writes it, ``--check`` fails where it is out of date.
+``python -m proprune_cli.prune.methods.common.page`` writes it, ``--check`` fails where it is out of date.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Any
 
 from proprune_cli.pages import main, table
 from proprune_cli.prune.methods import METHODS
-from proprune_cli.prune.methods.base import Method
+from proprune_cli.prune.methods.common.base import Method
 from proprune_cli.train.neq import NeqOptions
 
 PAGE = "docs/methods.md"
 
 HEAD = """# Pruning methods
 
-Made from the registry in `proprune_cli/prune/methods/` by `python -m proprune_cli.prune.methods.page`; do not edit.
+Made from the registry in `proprune_cli/prune/methods/` by `python -m proprune_cli.prune.methods.common.page`; do not edit.
 
 A method is chosen with `--method NAME`, its options stand behind it: `--method 'serene?mode=lower&lam=1e-4'`. In a run
 file: `method: serene?mode=lower&lam=1e-4`. Words: an *importance* scores the channels of a *group* of coupled channels;
@@ -96,4 +96,4 @@ def _table(options: type[Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main("proprune_cli.prune.methods.page", {PAGE: page()}))
+    sys.exit(main("proprune_cli.prune.methods.common.page", {PAGE: page()}))
