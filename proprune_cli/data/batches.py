@@ -9,7 +9,8 @@ import numpy as np
 import torch
 import torch.nn.functional as nnf
 
-from proprune_cli.data.dataset import NOT_COUNTED, Augment, Dataset, Split
+from proprune_cli.data.augment import Augment
+from proprune_cli.data.dataset import NOT_COUNTED, Dataset, Split
 from proprune_cli.errors import UsageError
 
 _HOST = torch.device("cpu")

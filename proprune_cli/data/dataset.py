@@ -16,8 +16,6 @@ FloatImages = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64] | npt.NDArray[np.float32]
 Targets = Literal["classes", "pixels", "values"]
 """What labels are: a class per image, int64 [N]; a class per pixel, int64 [N, rows, columns]; float32 [N, …]."""
-Augment = Literal["auto", "none", "crop", "crop+flip"]
-"""What is done to training images; ``auto``: what suits the data set."""
 NOT_COUNTED = -100
 """Label of a pixel that neither trains nor counts; torch's cross-entropy skips it too."""
 

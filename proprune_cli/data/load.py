@@ -1,4 +1,4 @@
-"""Data sets. A new source: one file here and one line in `SOURCES`."""
+"""Finds a data set by its name or path. A new source: one file beside this and one line in `SOURCES`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from proprune_cli.data.npz import load_npz
 from proprune_cli.data.svhn import load_svhn
 from proprune_cli.errors import InputError
 from proprune_cli.spec.parse import Spec, parse_spec
-
-__all__ = ["SOURCES", "Dataset", "Split", "load_data"]
 
 SOURCES: dict[str, Callable[[Path | None], Source]] = {
     "digits": load_digits,

@@ -17,7 +17,7 @@ from proprune_cli.channels.dependencies import analyse
 from proprune_cli.channels.rows import GroupRow, LayerRow
 from proprune_cli.channels.shrunk import Shrunk
 from proprune_cli.channels.surgery import Cuts, all_tensors, shrink
-from proprune_cli.data.load import Dataset
+from proprune_cli.data.dataset import Dataset
 from proprune_cli.errors import InputError, UsageError
 from proprune_cli.nets.export import to_onnx
 from proprune_cli.prune.compiled_budget import within

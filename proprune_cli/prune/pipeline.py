@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from proprune_cli.data.batches import derived_seed
-from proprune_cli.data.load import Dataset, load_data
+from proprune_cli.data.dataset import Dataset
+from proprune_cli.data.load import load_data
 from proprune_cli.errors import InputError
 from proprune_cli.modules.probe import example_input
 from proprune_cli.nets.export import to_onnx

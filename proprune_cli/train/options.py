@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from proprune_cli.data.dataset import Augment
+from proprune_cli.data.augment import Augment
 from proprune_cli.spec.checks import require, require_choice
 
 Optimiser = Literal["sgd", "adamw"]

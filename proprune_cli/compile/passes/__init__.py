@@ -1,1 +1,4 @@
-"""Transformations of the float graph, one per file; each says what it needs and what it leaves."""
+"""Transformations of the float graph, one a file, in the order of ``pipeline``.
+
+What they may know: the graph. Each says what it needs and what is gone after it; the verifier runs between them.
+"""

@@ -18,7 +18,7 @@ PAGE = "docs/methods.md"
 
 HEAD = """# Pruning methods
 
-Made from the registry in `proprune_cli/prune/methods/` by `python -m proprune_cli.prune.methods.common.page`; do not edit.
+Made from `proprune_cli/prune/methods/` by `python -m proprune_cli.prune.methods.common.page`; do not edit.
 
 A method is chosen with `--method NAME`, its options stand behind it: `--method 'serene?mode=lower&lam=1e-4'`. In a run
 file: `method: serene?mode=lower&lam=1e-4`. Words: an *importance* scores the channels of a *group* of coupled channels;
