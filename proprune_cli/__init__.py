@@ -104,7 +104,7 @@ def run_compile(
         InputError: the source or the calibration images are missing or damaged.
         UnsupportedError: the network asks for something the engine does not do, or is too large.
     """
-    from proprune_cli.config import CompileOptions
+    from proprune_cli.compile.options import CompileOptions
     from proprune_cli.flow.build import build
 
     artifact = build(Path(source), CompileOptions(board=board, array=array, calibration=calibration))

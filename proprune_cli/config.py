@@ -17,27 +17,12 @@ from typing import Any, Literal, cast, get_type_hints
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
+from proprune_cli.compile.options import CompileOptions
 from proprune_cli.errors import InputError, ProPruneError, UsageError
 from proprune_cli.prune import Budget, PruneOptions, TrainOptions
 
 Values = dict[str, Any]
 """Options that were given, by field name; those of `TrainOptions` as ``train.<field>``."""
-
-
-@dataclass(frozen=True)
-class CompileOptions:
-    """What the compiler is asked for.
-
-    Attributes:
-        board: board to plan for. array: array to compile for; None: the board's own.
-        calibration: ``x.npy`` or a data set's name; None: the run directory's own images.
-        batch: images that the program takes per start.
-    """
-
-    board: str = "pynq-z2"
-    array: str | None = None
-    calibration: str | None = None
-    batch: int = 1
 
 
 @dataclass(frozen=True)

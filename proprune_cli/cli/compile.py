@@ -8,39 +8,20 @@ from typing import Annotated, Any
 import typer
 
 from proprune_cli.cli.arguments import Config
+from proprune_cli.cli.declared import with_flags
 from proprune_cli.cli.output import Json, emit_json, say, size
 from proprune_cli.cli.plan import plan_table, quantisation
 from proprune_cli.cli.progress import stages
+from proprune_cli.compile.options import CompileOptions
 
 
+@with_flags({"": CompileOptions})
 def command(
     source: Annotated[
         Path, typer.Argument(metavar="RUN|MODEL.ONNX", help="A finished run directory, or an ONNX file.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="NET.PPR", help="The artifact to write.")],
-    array: Annotated[
-        str | None, typer.Option("--array", metavar="NAME", help="Array to compile for.  [default: the board's]")
-    ] = None,
-    board: Annotated[
-        str | None, typer.Option("--board", metavar="NAME", help="Board to plan for.  [default: pynq-z2]")
-    ] = None,
-    calibration: Annotated[
-        str | None,
-        typer.Option(
-            "--calibration",
-            metavar="X.NPY|DATA",
-            help="Example images, float32 NCHW, or a data set's name.  [default: the run's own]",
-        ),
-    ] = None,
-    batch: Annotated[
-        int | None,
-        typer.Option(
-            "--batch",
-            metavar="N",
-            min=1,
-            help="Images per start: fully connected layers read their weights once for all of them.  [default: 1]",
-        ),
-    ] = None,
+    given: dict[str, Any],
     no_host: Annotated[
         bool, typer.Option("--no-host", help="Refuse networks of which a part (Softmax, LRN, …) would run on the host.")
     ] = False,
@@ -58,7 +39,7 @@ def command(
     from proprune_cli.config import compile_options
     from proprune_cli.flow.build import build
 
-    options = compile_options(config, {"array": array, "board": board, "calibration": calibration, "batch": batch})
+    options = compile_options(config, given)
     with stages() as on_stage:
         artifact = build(source, options, on_stage, allow_host=not no_host)
         length = artifact.save(output)

@@ -1,6 +1,6 @@
-"""``docs/commands.md``, made from the declarations that ``--help`` is made from.
+"""``docs/commands.md`` and ``docs/run-files.md``, made from the declarations that ``--help`` is made from.
 
-``python -m proprune_cli.cli.docs`` writes it, ``--check`` fails where it is out of date.
+``python -m proprune_cli.cli.docs`` writes them, ``--check`` fails where one is out of date.
 """
 
 from __future__ import annotations
@@ -12,7 +12,11 @@ from typing import Any, cast
 import typer
 
 from proprune_cli.cli.app import app
+from proprune_cli.compile.options import CompileOptions
 from proprune_cli.pages import main, table
+from proprune_cli.prune.options import PruneOptions
+from proprune_cli.spec.declare import Declared, declared
+from proprune_cli.train.options import TrainOptions
 
 PAGE = "docs/commands.md"
 
@@ -74,5 +78,36 @@ def _options(command: Any) -> str:
     return table(("argument", "meaning"), rows)
 
 
+RUN_FILES = "docs/run-files.md"
+
+RUN_FILES_HEAD = """# Run files
+
+Made from the declarations of the options by `python -m proprune_cli.cli.docs`; do not edit.
+
+`--config run.yaml` gives the options of `proprune prune` and `proprune compile` from a file: YAML with `version: 1`
+and the sections below; [configs/runs/digits.yaml](../configs/runs/digits.yaml) is one. It is checked whole before
+anything runs, and every fault is listed at once. What stands on the command line wins. Paths are relative to the
+directory that the command runs in.
+"""
+
+
+def run_files() -> str:
+    """The page of run files: every key, and its flag where it has one."""
+    sections = (("prune", PruneOptions), ("prune.train", TrainOptions), ("compile", CompileOptions))
+    parts = [RUN_FILES_HEAD]
+    for name, kind in sections:
+        rows = [
+            (f"`{o.name}`", f"`{o.flag}`" if o.flag else "", o.help, f"`{_value(o)}`" if o.default else "")
+            for o in declared(kind)
+        ]
+        parts.append(f"## {name}\n\n{table(('key', 'flag', 'meaning', 'default'), rows)}")
+    return "\n".join(part.rstrip() + "\n" for part in parts)
+
+
+def _value(option: Declared) -> str:
+    """A default as a run file has it: flags say yes and no by their names."""
+    return str(not option.default.startswith("no-")).lower() if option.hint is bool else option.default
+
+
 if __name__ == "__main__":
-    sys.exit(main("proprune_cli.cli.docs", {PAGE: page()}))
+    sys.exit(main("proprune_cli.cli.docs", {PAGE: page(), RUN_FILES: run_files()}))

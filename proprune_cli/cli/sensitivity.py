@@ -21,7 +21,9 @@ POINTS = 1.0
 def command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run directory of `proprune prune`.")],
     network: Annotated[str, typer.Option("--network", metavar="NAME", help="dense, pruned or thin.")] = "dense",
-    method: Annotated[str, typer.Option("--method", metavar="NAME", help="l1, l2, bn, taylor or random.")] = "l1",
+    method: Annotated[
+        str, typer.Option("--method", metavar="NAME", help="An importance, such as l1 or taylor; see docs/methods.md.")
+    ] = "l1",
     residual: Annotated[
         str | None,
         typer.Option(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from proprune_cli.accel.array import Array
     from proprune_cli.accel.boards import Board
-    from proprune_cli.config import CompileOptions
+    from proprune_cli.compile.options import CompileOptions
     from proprune_cli.measure.predicted import Prediction
 
 MODEL = "model.onnx"

@@ -58,7 +58,7 @@ class _OnBoard:
 
     def predicted(self, source: Path, calibration: Path | None) -> Prediction:
         """Prediction of a run directory or an ONNX file, scheduled for this board and array."""
-        from proprune_cli.config import CompileOptions
+        from proprune_cli.compile.options import CompileOptions
 
         where = None if calibration is None else str(calibration)
         return predict_source(source, CompileOptions(self.board.name, self.array.name, where))

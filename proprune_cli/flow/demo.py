@@ -17,7 +17,7 @@ from proprune_cli.artifact import Artifact
 from proprune_cli.artifact.codes import quantise_images
 from proprune_cli.board.cpu import CpuExecutor
 from proprune_cli.board.registry import open_executor
-from proprune_cli.config import CompileOptions
+from proprune_cli.compile.options import CompileOptions
 from proprune_cli.data.load import load_data
 from proprune_cli.errors import GateError, UsageError
 from proprune_cli.flow.build import CALIBRATION, build

@@ -10,7 +10,9 @@ from typing import Any, Literal, get_args
 
 from proprune_cli.channels.residual import Residual
 from proprune_cli.errors import UsageError
+from proprune_cli.prune.method_names import METHOD_NAMES
 from proprune_cli.spec.checks import require, require_choice
+from proprune_cli.spec.declare import given
 from proprune_cli.train.options import TrainOptions
 
 BudgetKind = Literal["ratio", "ops", "params", "ms", "mj", "cost"]
@@ -85,61 +87,72 @@ class Budget:
         return f"{self.kind}={self.value:g}"
 
 
+def _words(choices: object) -> str:
+    first = get_args(choices)
+    return ", ".join(first[:-1]) + f" or {first[-1]}"
+
+
 @dataclass(frozen=True)
 class PruneOptions:
     """Everything that decides the outcome of a pruning run."""
 
-    model: str
-    """``resnet20?width=0.5``, ``package.module:factory?depth=20`` or ``net.onnx``."""
-    data: str
-    """``digits``, ``fashion-mnist``, ``mnist``, ``cifar10``, ``cifar100``, ``svhn``, an ``.npz`` file or a folder; each
-    may carry ``?size=32``."""
-    data_dir: Path | None = None
-    weights: Path | None = None
-    """Trained weights (safetensors) to start from."""
-    method: str = "l1"
-    """``l1``, ``lobster?lam=1e-4``: a name of docs/methods.md, with its options."""
-    schedule: PruneSchedule | None = None
-    """``one-shot``: prune, then fine-tune; ``iterative``: in rounds; ``training``: while training. None: the
-    method's own."""
-    rounds: int | None = None
-    """Rounds of the iterative schedule; None: 3."""
-    start: Start | None = None
-    """Methods that act during training begin from the trained ``dense`` network, or from ``fresh`` weights with the
-    epochs of both phases. None: the method's own."""
-    binary: bool = False
-    """Weights of ±1 and a scale per output channel (BinaryConnect), together with ``guided``."""
-    freeze: str = "none"
-    """``neq``: while fine-tuning, leave neurons at equilibrium alone; ``neq?eps=1e-3&mu=0.5``."""
-    budget: Budget = field(default_factory=Budget)
-    board: str = "pynq-z2"
-    """Board whose predicted milliseconds or millijoules a budget counts."""
-    array: str | None = None
-    """Array on that board; None: the board's own."""
-    scope: Scope = "layer"
-    """``layer``: every group gives up the same share; ``global``: one threshold on normalised importance."""
-    multiple: int = 8
-    """Kept channels per group are a multiple of this, the array's channel group."""
-    min_keep: float = 0.1
-    """No group keeps less than this share of its channels."""
-    residual: Residual = "coupled"
-    """``coupled``: branches that meet in an addition lose the same channels; ``free``: each loses its own."""
-    exclude: tuple[str, ...] = ()
-    """Modules whose output channels stay, by name or by the prefix of a name."""
-    epochs: int | None = None
-    """Dense training; None: 10, or 0 where trained weights are given or the model is an ONNX file."""
-    finetune_epochs: int | None = None
+    model: str = given("Zoo name, package.module:factory, or net.onnx; arguments follow '?'.", metavar="MODEL")
+    data: str = given(
+        "digits, fashion-mnist, …, an .npz, a folder, or package.module:factory; see docs/your-own.md.",
+        metavar="NAME|PATH",
+    )
+    data_dir: Path | None = given("Where the data set's files are.", None, metavar="DIR")
+    weights: Path | None = given("Trained weights to start from (safetensors).", None, metavar="FILE")
+    method: str = given(f"{', '.join(METHOD_NAMES)}; see docs/methods.md.", "l1", metavar="NAME[?KEY=VALUE&…]")
+    schedule: PruneSchedule | None = given(
+        f"{_words(PruneSchedule)}: prune once and fine-tune, in rounds, or while training.",
+        None,
+        metavar="NAME",
+        shown="the method's",
+    )
+    rounds: int | None = given("Rounds of the iterative schedule.", None, metavar="N", shown="3")
+    start: Start | None = given(
+        "Methods that act during training begin from dense (trained) or fresh weights.",
+        None,
+        metavar="NAME",
+        shown="the method's",
+    )
+    binary: bool = given("With guided: weights of ±1 and a scale per output channel.", False)
+    freeze: str = given("neq: skip the gradients of neurons at equilibrium.", "none", metavar="NAME[?KEY=VALUE&…]")
+    budget: Budget = given(
+        "ops=50% or params=50% that remain, ratio=50% of the channels removed; predicted for --board: "
+        "ms=3.5 or ms=40%, mj=6 or mj=40%.",
+        factory=Budget,
+        metavar="KIND=AMOUNT",
+        shown="ops=50%",
+    )
+    board: str = given("Board that ms and mj budgets count for.", "pynq-z2", metavar="NAME")
+    array: str | None = given("Array on that board.", None, metavar="NAME", shown="the board's own")
+    scope: Scope = given(
+        "layer: every group gives up the same share; global: one threshold on normalised importance.",
+        "layer",
+        metavar="NAME",
+    )
+    residual: Residual = given(
+        "coupled: channels that meet in an addition go together; free: every branch drops its own.",
+        "coupled",
+        metavar="NAME",
+    )
+    multiple: int = given("Keep multiples of N channels.", 8, metavar="N")
+    min_keep: float = given("No group keeps less than this share of its channels.", 0.1, metavar="SHARE")
+    exclude: tuple[str, ...] = given(
+        "Leave this module's output channels alone; may be repeated.", (), metavar="MODULE"
+    )
+    epochs: int | None = given("Epochs of dense training.", None, metavar="N", shown="10")
+    """None: 10, or 0 where trained weights are given or the model is an ONNX file."""
+    finetune_epochs: int | None = given("Of fine-tuning.", None, metavar="N", shown="as --epochs")
     """None: as many as ``epochs``, or 10 where that is 0."""
-    thin: bool = True
-    """Also train a plain narrower network of the same budget, for as many epochs in all."""
+    thin: bool = given("Train a thin baseline too, of the same operations and as many epochs in all.", True)
     train: TrainOptions = field(default_factory=TrainOptions)
-    seed: int = 0
-    validation: float = 0.1
-    """Share of the training images held out for validation."""
-    calibration: int = 500
-    """Training images put aside for quantisation."""
-    test_images: int = 1000
-    """Test images stored with the run; 0: none."""
+    seed: int = given("Seed of everything random.", 0, metavar="N")
+    validation: float = given("Share of the training images held out for validation.", 0.1, metavar="SHARE")
+    calibration: int = given("Training images put aside for quantisation.", 500, metavar="N")
+    test_images: int = given("Test images stored with the run; 0: none.", 1000, metavar="N")
 
     def __post_init__(self) -> None:
         require_choice(self.scope, Scope, "--scope")

@@ -9,6 +9,7 @@ from typing import Literal
 
 from proprune_cli.data.augment import Augment
 from proprune_cli.spec.checks import require, require_choice
+from proprune_cli.spec.declare import given, key
 
 Optimiser = Literal["sgd", "adamw"]
 Schedule = Literal["onecycle", "cosine", "constant"]
@@ -18,26 +19,29 @@ Schedule = Literal["onecycle", "cosine", "constant"]
 class TrainOptions:
     """One way to train, shared by the dense, the fine-tuned and the thin network."""
 
-    batch: int = 128
-    optimiser: Optimiser = "sgd"
-    lr: float | None = None
-    """Peak learning rate; None: SGD 0.1 for a network with batch norm and 0.02 without, AdamW 0.002."""
-    finetune_lr: float | None = None
-    """Peak learning rate of fine-tuning; None: half of ``lr``."""
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    schedule: Schedule = "onecycle"
-    label_smoothing: float = 0.0
-    loss: str | None = None
-    """``package.module:name?key=value``: a function of outputs and targets, or what gives one; None: cross-entropy."""
-    metric: str | None = None
-    """As ``loss``: one number, or one per image, usually from 0 to 1, larger is better; None: accuracy."""
-    augment: Augment = "auto"
+    batch: int = given("Batch size.", 128, metavar="N")
+    optimiser: Optimiser = given("sgd, with Nesterov momentum, or adamw.", "sgd", metavar="NAME")
+    lr: float | None = given(
+        "Peak learning rate.", None, metavar="RATE", shown="0.1 with batch norms, 0.02 without; adamw 0.002"
+    )
+    finetune_lr: float | None = given("Of fine-tuning.", None, metavar="RATE", shown="half of --lr")
+    momentum: float = key("Of sgd.", 0.9)
+    weight_decay: float = key("Of weights; norms and biases are not decayed.", 5e-4)
+    schedule: Schedule = key(
+        "Course of the learning rate: onecycle (a linear rise, then a cosine to 0), cosine or constant.", "onecycle"
+    )
+    label_smoothing: float = key("Of cross-entropy.", 0.0)
+    loss: str | None = given("package.module:name of outputs and targets.", None, metavar="LOSS", shown="cross-entropy")
+    """``package.module:name?key=value``: a function of outputs and targets, or what gives one."""
+    metric: str | None = given("As --loss; larger is better.", None, metavar="METRIC", shown="accuracy")
+    """One number, or one per image, usually from 0 to 1."""
+    augment: Augment = given(
+        "auto (what suits the data set), none, crop or crop+flip of training images.", "auto", metavar="NAME"
+    )
     """``auto``: pad-and-crop, and flips where the data set's objects have no handedness; with targets other than
     classes of images or of their pixels, nothing."""
-    threads: int = 2
-    device: str = "cpu"
-    """Where networks are trained and measured: ``cpu``, ``cuda``, ``cuda:1``."""
+    threads: int = given("Threads of the CPU.", 2, metavar="N")
+    device: str = given("Train on cpu, cuda or cuda:1.", "cpu", metavar="NAME")
 
     def __post_init__(self) -> None:
         require_choice(self.optimiser, Optimiser, "--optimiser")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import resource
@@ -14,6 +15,10 @@ import typer
 
 from proprune_cli.cli import docs
 from proprune_cli.cli.app import app
+from proprune_cli.compile.options import CompileOptions
+from proprune_cli.pages import stale
+from proprune_cli.prune import PruneOptions, TrainOptions
+from proprune_cli.spec.declare import declared
 
 COMMANDS = ("prune", "compile", "inspect", "run", "deploy", "bench", "boards", "demo")
 
@@ -59,8 +64,17 @@ def test_help_is_quick() -> None:
     assert min(once() for _ in range(5)) < 0.3
 
 
-def test_the_commands_page_is_current() -> None:
-    assert docs.PAGE.read_text(encoding="utf-8") == docs.page(), "run: python -m proprune_cli.cli.docs"
+def test_the_pages_of_commands_and_run_files_are_current() -> None:
+    assert stale({docs.PAGE: docs.page(), docs.RUN_FILES: docs.run_files()}) == []
+
+
+def test_every_option_is_declared_once_and_no_flag_twice() -> None:
+    for kinds in ((PruneOptions, TrainOptions), (CompileOptions,)):
+        flags = [option.flag for kind in kinds for option in declared(kind) if option.flag]
+        assert len(flags) == len(set(flags))
+        for kind in kinds:
+            names = {f.name for f in dataclasses.fields(kind)}
+            assert names - {option.name for option in declared(kind)} <= {"train"}
 
 
 def test_every_option_has_help() -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from proprune_cli.config import CompileOptions, compile_options, load_run_file, prune_options
+from proprune_cli.compile.options import CompileOptions
+from proprune_cli.config import compile_options, load_run_file, prune_options
 from proprune_cli.errors import InputError, UsageError
 from proprune_cli.prune import Budget, PruneOptions, TrainOptions
 from proprune_cli.resources import resource_dir

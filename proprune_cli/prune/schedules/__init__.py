@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from proprune_cli.errors import UsageError
-from proprune_cli.prune.methods import method_named
+from proprune_cli.prune.methods import METHODS, method_named
 from proprune_cli.prune.options import PruneOptions, PruneSchedule
 from proprune_cli.prune.phases import Phases
 from proprune_cli.prune.schedules.base import DEFAULT_ROUNDS, Fresh, Outcome
@@ -31,11 +31,11 @@ def schedule_of(options: PruneOptions) -> PruneSchedule:
     method, _ = method_named(options.method)
     asked = options.schedule or ("iterative" if options.rounds is not None else method.schedules[0])
     if asked not in method.schedules:
-        other = "l1, taylor and the other importances" if method.training else "swd, lobster, serene or guided"
+        other = ", ".join(m.name for m in METHODS.values() if asked in m.schedules)
         raise UsageError(
             f"{method.name} cannot follow the schedule {asked!r}; it knows " + " and ".join(method.schedules),
             where=f"--schedule {asked}" if options.schedule else f"--rounds {options.rounds}",
-            remedy=f"leave the schedule out, or choose {other} with --method",
+            remedy=f"leave the schedule out, or choose one of {other} with --method",
         )
     if options.rounds is not None and asked != "iterative":
         raise UsageError(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from proprune_cli.accel.array import load_array
 from proprune_cli.accel.boards import load_board
-from proprune_cli.config import CompileOptions
+from proprune_cli.compile.options import CompileOptions
 from proprune_cli.errors import InputError
 from proprune_cli.flow.build import build
 from proprune_cli.flow.cost_models import engine_taps

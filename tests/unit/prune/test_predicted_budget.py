@@ -14,7 +14,7 @@ from torch import nn
 
 from proprune_cli.channels.count import CostTable
 from proprune_cli.channels.dependencies import analyse
-from proprune_cli.config import CompileOptions
+from proprune_cli.compile.options import CompileOptions
 from proprune_cli.errors import InputError, UsageError
 from proprune_cli.flow.build import build
 from proprune_cli.flow.cost_models import cost_model

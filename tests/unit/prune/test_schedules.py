@@ -17,7 +17,9 @@ from torch import nn
 
 from proprune_cli.errors import UsageError
 from proprune_cli.flow.prune import prune_into
+from proprune_cli.pages import stale
 from proprune_cli.prune import Budget, PruneOptions, TrainOptions, load_run
+from proprune_cli.prune.method_names import METHOD_NAMES
 from proprune_cli.prune.methods import METHODS
 from proprune_cli.prune.methods.common import page
 from proprune_cli.prune.result import PruneResult
@@ -175,4 +177,8 @@ def test_freezing_something_unknown_is_refused_before_anything_runs(tmp_path: Pa
 
 
 def test_the_page_of_methods_is_up_to_date() -> None:
-    assert page.PAGE.read_text(encoding="utf-8") == page.page()
+    assert stale({page.PAGE: page.page()}) == []
+
+
+def test_a_file_is_called_as_its_method_is() -> None:
+    assert METHOD_NAMES == tuple(METHODS) == tuple(method.name for method in METHODS.values())

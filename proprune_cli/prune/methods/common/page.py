@@ -65,12 +65,17 @@ the checkpoint, so that a run that was killed ends with the same bytes as one th
 
 def page() -> str:
     """The page's text."""
-    parts = [HEAD, _overview(), *(_section(method) for method in METHODS.values()), FREEZE, _table(NeqOptions), TAIL]
+    parts = [HEAD, _overview(), *map(_section, _methods()), FREEZE, _table(NeqOptions), TAIL]
     return "\n".join(part.rstrip() + "\n" for part in parts)
 
 
+def _methods() -> list[Method]:
+    """Importances first, then what acts on training, each by name."""
+    return sorted(METHODS.values(), key=lambda method: (method.training is not None, method.name))
+
+
 def _overview() -> str:
-    rows = [(f"`{m.name}`", ", ".join(m.schedules), m.use) for m in METHODS.values()]
+    rows = [(f"`{m.name}`", ", ".join(m.schedules), m.use) for m in _methods()]
     return table(("method", "schedules", "when to use it"), rows)
 
 
@@ -83,8 +88,8 @@ def _section(method: Method) -> str:
             "keep": "every channel stays, with the zeros in its weights; there is no budget to give",
         }[method.finish]
         text += f"\nStarts from {method.start} weights where `--start` does not say; afterwards {after}.\n"
-    table = _table(method.options)
-    return text + (f"\n{table}" if table else "")
+    options = _table(method.options)
+    return text + (f"\n{options}" if options else "")
 
 
 def _table(options: type[Any]) -> str:

@@ -1,0 +1,23 @@
+"""What the compiler is asked for: a frozen dataclass whose fields are options of the command line and keys of run
+files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from proprune_cli.spec.declare import given
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """One way to compile."""
+
+    board: str = given("Board to plan for.", "pynq-z2", metavar="NAME")
+    array: str | None = given("Array to compile for.", None, metavar="NAME", shown="the board's own")
+    calibration: str | None = given(
+        "Example images, float32 NCHW, or a data set's name.", None, metavar="X.NPY|DATA", shown="the run's own"
+    )
+    batch: int = given(
+        "Images per start: fully connected layers read their weights once for all of them.", 1, metavar="N"
+    )
