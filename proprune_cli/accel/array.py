@@ -6,13 +6,14 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import Any, cast
+from pathlib import Path
+from typing import Any
 
 import yaml
 
 from proprune_cli.accel import isa
 from proprune_cli.errors import InputError, UsageError
-from proprune_cli.resources import resource_dir
+from proprune_cli.resources import config_files, resource_dir
 from proprune_cli.work.taps import LaneCounts
 
 
@@ -108,30 +109,76 @@ class Array:
         return hashlib.sha256(json.dumps(contract, sort_keys=True).encode()).hexdigest()
 
 
-def array_names() -> list[str]:
-    """Names of the arrays that ``configs/arrays`` declares."""
-    return sorted(p.stem for p in (resource_dir("configs") / "arrays").glob("*.yaml"))
+def array_names(*, own: bool = True) -> list[str]:
+    """Names of all arrays; without ``own``, of those that come with proprune alone."""
+    return list(config_files("arrays", own=own))
 
 
-@cache
 def load_array(name: str) -> Array:
     """Load array ``name``.
 
     Raises:
         UsageError: no such array.
-        InputError: its file is malformed.
+        InputError: its file is malformed, or the engine cannot be built so.
     """
-    path = resource_dir("configs") / "arrays" / f"{name}.yaml"
-    if not path.is_file():
+    files = config_files("arrays")
+    if name not in files:
         raise UsageError(
             f"no array is called {name!r}",
-            where=str(path.parent),
-            remedy=f"choose one of {', '.join(array_names())}",
+            where=str(resource_dir("configs") / "arrays"),
+            remedy=f"choose one of {', '.join(files)}",
         )
+    path = files[name]
+    return _read_array(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _read_array(path: Path, _: int) -> Array:
+    """The array of a file, read once as long as it does not change."""
     try:
-        raw = cast("dict[str, Any]", yaml.safe_load(path.read_text(encoding="utf-8")))
-        return Array(name=name, **raw)
-    except (yaml.YAMLError, TypeError) as error:
+        raw: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        array = Array(name=path.stem, **raw)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError) as error:
         raise InputError(
             f"malformed array file: {error}", where=str(path), remedy="compare it with z7020-256.yaml"
         ) from error
+    if faults := _faults(array):
+        raise InputError(
+            f"the engine cannot be built so: {'; '.join(faults)}",
+            where=str(path),
+            remedy="compare it with z7020-256.yaml; docs/engine.md says what each parameter is",
+        )
+    return array
+
+
+_NUMBERS = (
+    "px",
+    "ic",
+    "oc",
+    "bank_depth",
+    "acc_depth",
+    "weight_port_words",
+    "min_beats",
+    "max_patterns",
+    "scratch_words",
+)
+
+
+def _faults(array: Array) -> list[str]:
+    """Why the engine's source and its contract have no room for ``array``."""
+    odd = [name for name in _NUMBERS if type(getattr(array, name)) is not int or getattr(array, name) < 1]
+    if odd:
+        return [f"{name} is {getattr(array, name)!r}, not a whole number from 1 on" for name in odd]
+    rules = {
+        "px must be 2: two pixels share a multiplier": array.px == 2,
+        "ic must be 8, 16, 24 or 32": array.ic in (8, 16, 24, 32),
+        "oc must be a multiple of 8, and no more than ic": array.oc % isa.GROUP == 0 and array.oc <= array.ic,
+        "max_patterns must be 256 at most": array.max_patterns <= 256,
+        "dsp must be dsp48e1 or dsp48e2": array.dsp in ("dsp48e1", "dsp48e2"),
+        "clock_mhz must be a number above 0": type(array.clock_mhz) in (int, float) and array.clock_mhz > 0,
+        "part must be a part's name": type(array.part) is str and bool(array.part),
+    }
+    for name in ("bank_depth", "acc_depth", "scratch_words"):
+        value = getattr(array, name)
+        rules[f"{name} must be a power of two, 65536 at most"] = value & (value - 1) == 0 and value <= 65536
+    return [rule for rule, holds in rules.items() if not holds]

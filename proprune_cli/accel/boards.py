@@ -6,16 +6,16 @@ A number in those files is always ``{value: …, source: …}``; a source names 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
 import yaml
 
-from proprune_cli.accel.array import Array, load_array
+from proprune_cli.accel.array import Array, array_names, load_array
 from proprune_cli.errors import DoesNotFitError, InputError, UsageError
-from proprune_cli.resources import resource_dir
+from proprune_cli.resources import config_files, resource_dir
 
 ASSUMPTION = "assumption:"
 """How the source of a number begins that no document gives."""
@@ -107,26 +107,35 @@ class Board:
         return self.hp_port_bits / 8 * clock_mhz * 1e-3
 
 
-def board_names() -> list[str]:
-    """Names of the boards that ``configs/boards`` declares."""
-    return sorted(p.stem for p in (resource_dir("configs") / "boards").glob("*.yaml"))
+def board_names(*, own: bool = True) -> list[str]:
+    """Names of all boards; without ``own``, of those that come with proprune alone."""
+    return list(config_files("boards", own=own))
 
 
-@cache
 def load_board(name: str) -> Board:
-    """Load board ``name``.
+    """Load board ``name``. It carries users' arrays for its part too.
 
     Raises:
         UsageError: no such board.
         InputError: its file is malformed, or a number in it has no source.
     """
-    if name not in board_names():
+    files = config_files("boards")
+    if name not in files:
         raise UsageError(
             f"no board is called {name!r}",
             where=str(resource_dir("configs") / "boards"),
-            remedy=f"choose one of {', '.join(board_names())}",
+            remedy=f"choose one of {', '.join(files)}",
         )
-    return read_board(resource_dir("configs") / "boards" / f"{name}.yaml")
+    path = files[name]
+    board = _read_once(path, path.stat().st_mtime_ns)
+    own = [load_array(a) for a in array_names() if a not in array_names(own=False) and a not in board.arrays]
+    return replace(board, arrays=(*board.arrays, *(array.name for array in own if array.part == board.part)))
+
+
+@cache
+def _read_once(path: Path, _: int) -> Board:
+    """The board of a file, read once as long as it does not change."""
+    return read_board(path)
 
 
 def board_with_array(board_name: str, array_name: str | None = None) -> tuple[Board, Array]:

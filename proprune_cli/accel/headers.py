@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from enum import IntEnum
 
 from proprune_cli.accel import isa
@@ -157,10 +158,10 @@ struct Array {{
 """
 
 
-def selector_header() -> str:
-    """Text of ``array.hpp``: includes the array that ``-DPROPRUNE_ARRAY_<name>`` chooses."""
+def selector_header(names: Sequence[str]) -> str:
+    """Text of ``array.hpp``: includes that of the arrays ``names`` that ``-DPROPRUNE_ARRAY_<name>`` chooses."""
     lines = [BANNER + "#pragma once\n"]
-    for index, name in enumerate(array_names()):
+    for index, name in enumerate(names):
         word = "#if" if index == 0 else "#elif"
         lines.append(f'{word} defined(PROPRUNE_ARRAY_{identifier(name)})\n#include "{header_name(name)}"\n')
     lines.append('#else\n#error "choose an array with -DPROPRUNE_ARRAY_<name>"\n#endif\n')
@@ -172,12 +173,28 @@ def header_name(array_name: str) -> str:
     return f"array_{identifier(array_name)}.hpp"
 
 
+def own_headers(array: Array) -> dict[str, str]:
+    """File name → text of what a user's array needs in place of the committed headers; nothing for the others."""
+    if array.name in array_names(own=False):
+        return {}
+    return {"array.hpp": selector_header([array.name]), header_name(array.name): array_header(array)}
+
+
 def headers() -> dict[str, str]:
     """File name in ``hls/generated`` → text, for every generated header."""
-    files = {"isa.hpp": isa_header(), "array.hpp": selector_header()}
-    for name in array_names():
+    files = {"isa.hpp": isa_header(), "array.hpp": selector_header(array_names(own=False))}
+    for name in array_names(own=False):
         files[header_name(name)] = array_header(load_array(name))
     return files
 
 
-__all__ = ["ENUMERATIONS", "array_macros", "dsp_packing", "header_name", "headers", "identifier", "isa_header"]
+__all__ = [
+    "ENUMERATIONS",
+    "array_macros",
+    "dsp_packing",
+    "header_name",
+    "headers",
+    "identifier",
+    "isa_header",
+    "own_headers",
+]

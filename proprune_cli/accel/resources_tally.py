@@ -164,7 +164,7 @@ def page() -> str:
         "few words, the tap being assembled) are LUT RAM or registers, and address multiplications are bound to logic,",
         "so neither appears here.",
     ]
-    for name in array_names():
+    for name in array_names(own=False):
         t = tally(load_array(name))
         lines += [
             "",

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from proprune_cli.accel.array import Array, load_array
+from proprune_cli.accel.array import Array, array_names, load_array
 from proprune_cli.accel.boards import Board, board_names, load_board
 from proprune_cli.errors import InputError, ProPruneError
 from proprune_cli.resources import resource_dir
@@ -85,9 +85,12 @@ def load_manifest(board: Board, array: Array) -> Manifest:
     """Read and verify a manifest.
 
     Raises:
-        InputError: it is missing or malformed, its digest is not the array's, or a built file is missing or altered.
+        InputError: it is malformed, or missing for a board and array that come with proprune, its digest is not the
+            array's, or a built file is missing or altered.
     """
     path = manifest_path(board, array)
+    if not path.exists() and (board, array) not in pairs(own=False):
+        return not_built(board, array)
     manifest = read_manifest(path)
     if (manifest.board, manifest.array, manifest.part) != (board.name, array.name, board.part):
         raise _fault(path, f"it is for {manifest.board} ({manifest.part}) with {manifest.array}")
@@ -153,20 +156,22 @@ def _fault(path: Path, what: str) -> InputError:
     )
 
 
-def pairs() -> list[tuple[Board, Array]]:
-    """Every board with every array that fits it."""
-    return [(board, load_array(name)) for board in map(load_board, board_names()) for name in board.arrays]
+def pairs(*, own: bool = True) -> list[tuple[Board, Array]]:
+    """Every board with every array that fits it; without ``own``, of those that come with proprune alone."""
+    known = array_names(own=own)
+    boards = map(load_board, board_names(own=own))
+    return [(board, load_array(name)) for board in boards for name in board.arrays if name in known]
 
 
 def check() -> list[str]:
     """What is wrong with the manifests; empty if nothing is."""
     faults: list[str] = []
-    for board, array in pairs():
+    for board, array in pairs(own=False):
         try:
             load_manifest(board, array)
         except ProPruneError as error:
             faults.append(f"{error.where}: {error.what}")
-    wanted = {manifest_path(board, array) for board, array in pairs()}
+    wanted = {manifest_path(board, array) for board, array in pairs(own=False)}
     faults += [
         f"{p}: no board takes this array"
         for p in sorted(resource_dir("bitstreams").glob(f"*/{FILE}"))
@@ -178,7 +183,7 @@ def check() -> list[str]:
 def write() -> list[Path]:
     """Write "not built" over every manifest that does not hold; returns the ones written."""
     written: list[Path] = []
-    for board, array in pairs():
+    for board, array in pairs(own=False):
         try:
             load_manifest(board, array)
         except ProPruneError:

@@ -16,14 +16,14 @@ import shlex
 import subprocess
 import tempfile
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from functools import cache
 from pathlib import Path
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.bitfield import Words
-from proprune_cli.accel.headers import identifier
+from proprune_cli.accel.headers import identifier, own_headers
 from proprune_cli.errors import BoardError, InputError
 from proprune_cli.resources import resource_dir
 
@@ -51,7 +51,7 @@ class NativeEngine:
         defines = [f"-DPROPRUNE_ARRAY_{identifier(array.name)}"]
         if packed:
             defines.append("-DPROPRUNE_PACKED_DOT")
-        self.library_path = _build(tuple(defines))
+        self.library_path = _build(tuple(defines), own_headers(array))
         self._library = ctypes.CDLL(str(self.library_path))
         self._call = self._library.proprune_run
         self._call.argtypes = [
@@ -143,8 +143,12 @@ def compiler() -> list[str]:
     return shlex.split(os.environ.get("CXX", "")) or ["g++"]
 
 
-def _build(defines: tuple[str, ...]) -> Path:
-    """Path of the library for ``defines``, compiled if the cache has none."""
+def _build(defines: tuple[str, ...], own: Mapping[str, str]) -> Path:
+    """Path of the library for ``defines``, compiled if the cache has none.
+
+    Args:
+        own: headers in place of those in ``hls/generated``, by name.
+    """
     command = compiler()
     source = resource_dir("hls")
     key = hashlib.sha256()
@@ -152,6 +156,8 @@ def _build(defines: tuple[str, ...]) -> Path:
         key.update(part.encode() + b"\0")
     for path in sorted(p for folder in INCLUDES for p in (source / folder).rglob("*.[ch]pp")):
         key.update(path.relative_to(source).as_posix().encode() + b"\0" + path.read_bytes())
+    for name, text in sorted(own.items()):
+        key.update(name.encode() + b"\0" + text.encode())
     folder = cache_dir()
     library = folder / f"engine-{key.hexdigest()[:24]}.so"
     if library.is_file():
@@ -160,7 +166,7 @@ def _build(defines: tuple[str, ...]) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with _exclusive(library.with_suffix(".lock")):
             if not library.is_file():
-                _compile(command, source, defines, library)
+                _compile(command, source, defines, own, library)
     except OSError as error:
         raise BoardError(
             f"cannot write the compiled engine: {error}",
@@ -170,11 +176,14 @@ def _build(defines: tuple[str, ...]) -> Path:
     return library
 
 
-def _compile(command: list[str], source: Path, defines: tuple[str, ...], library: Path) -> None:
+def _compile(command: list[str], source: Path, defines: tuple[str, ...], own: Mapping[str, str], library: Path) -> None:
     """Compile beside the target and rename, so that nobody ever loads half a library."""
     with tempfile.TemporaryDirectory(dir=library.parent, prefix="build-") as folder:
-        output = Path(folder) / library.name
-        arguments = [*command, *FLAGS, *defines, *(f"-I{source / folder}" for folder in INCLUDES)]
+        output, headers = Path(folder) / library.name, Path(folder) / "own"
+        headers.mkdir()
+        for name, text in own.items():
+            (headers / name).write_text(text, encoding="utf-8")
+        arguments = [*command, *FLAGS, *defines, f"-I{headers}", *(f"-I{source / part}" for part in INCLUDES)]
         arguments += [str(source / s) for s in SOURCES]
         result = _call_compiler([*arguments, "-o", str(output)])
         if result.returncode != 0:
