@@ -111,7 +111,7 @@ def module_options(given: dict[str, Any]) -> tuple[PruneOptions, LatencyModel | 
 
 
 def _check(options: PruneOptions, out: Path, model: LatencyModel | EnergyModel) -> BudgetCheck:
-    from proprune_cli.prune.run_shapes import shapes_of_run
+    from proprune_cli.prune.saved import shapes_of_run
 
     compiled = model.predicted(out, None)
     dense = model.figure(model.predicted(out / "dense.onnx", out / "calibration.npy"))

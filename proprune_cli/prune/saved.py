@@ -11,10 +11,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from proprune_cli.channels.count import CostTable
+from proprune_cli.channels.dependencies import analyse
 from proprune_cli.channels.surgery import Cuts, shrink
 from proprune_cli.errors import InputError
+from proprune_cli.modules.probe import example_input
 from proprune_cli.nets.models import build_model
 from proprune_cli.train.tensors import pack, restore, state, unpack
+from proprune_cli.work.layer import LayerWork
 
 ARCHITECTURE_VERSION = 1
 SOURCE_ONNX = "source.onnx"
@@ -128,3 +132,16 @@ def load_network(run: Path, name: str = "pruned") -> nn.Module:
     model = Architecture.from_json(document, str(description)).build(run)  # pyright: ignore[reportUnknownArgumentType]
     restore(model, unpack(data, str(weights))[0], str(weights))
     return model.eval()
+
+
+def shapes_of_run(run: Path, network: str = "pruned") -> list[LayerWork]:
+    """Convolutions and fully connected layers of ``network`` ("pruned", "dense" or "thin") in the run directory.
+
+    Raises:
+        InputError: the run is not finished, or its files are damaged.
+    """
+    model = load_network(run, network)
+    document = json.loads((run / f"{network}.json").read_bytes())
+    height, width = document["size"]
+    table = CostTable(analyse(model, example_input(int(document["in_channels"]), (int(height), int(width)))))
+    return table.layers(table.full)

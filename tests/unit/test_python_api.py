@@ -29,3 +29,12 @@ def test_importing_the_package_imports_no_heavy_library() -> None:
     code = f"import sys, proprune_cli; print([m for m in {heavy!r} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_names_that_scripts_of_before_import_still_work() -> None:
+    from proprune_cli.channels import surgery
+    from proprune_cli.nets import export
+    from proprune_cli.prune.export import to_onnx
+    from proprune_cli.prune.surgery import shrink
+
+    assert to_onnx is export.to_onnx and shrink is surgery.shrink

@@ -14,14 +14,12 @@ import pytest
 
 from proprune_cli.accel.array import load_array
 from proprune_cli.accel.boards import load_board
-from proprune_cli.artifact import Artifact, Golden, Source
+from proprune_cli.artifact import Artifact
 from proprune_cli.board import base, bitstreams, registry
 from proprune_cli.cli import bench as cli_bench
 from proprune_cli.cli import deploy as cli_deploy
 from proprune_cli.cli import run as cli_run
-from proprune_cli.compile.pipeline import compile_model
 from proprune_cli.errors import BoardError, ExitCode, InputError, UsageError
-from tests.cli.conftest import tiny_model
 
 BOARD = load_board("pynq-z2")
 ARRAY = load_array("z7020-256")
@@ -153,14 +151,6 @@ def test_a_real_board_with_a_bitstream_is_not_silently_emulated(folder: Path) ->
     built(folder)
     with pytest.raises(BoardError, match="cannot reach a real board"):
         registry.open_board("pynq-z2", ARRAY)
-
-
-@pytest.fixture(scope="module")
-def artifact() -> Artifact:
-    images = np.random.default_rng(1).normal(size=(4, 1, 8, 8)).astype(np.float32)
-    c = compile_model(tiny_model(), images, ARRAY, BOARD)
-    golden = Golden(c.golden_input, c.golden_codes_in, c.golden_codes_out)
-    return Artifact("tiny", BOARD.name, Source("tiny", ""), c.program, c.qdq, golden, c.results, c.plan, {})
 
 
 @pytest.mark.parametrize("place", registry.PLACES, ids=lambda place: place.title)

@@ -11,7 +11,7 @@ from proprune_cli.accel.array import load_array
 from proprune_cli.accel.boards import load_board
 from proprune_cli.accel.disassemble import Limits, disassemble
 from proprune_cli.accel.program import Program
-from proprune_cli.artifact import Artifact, Golden, Source
+from proprune_cli.artifact import Artifact
 from proprune_cli.board.cpu import CpuExecutor
 from proprune_cli.compile.pipeline import compile_model
 from proprune_cli.errors import InputError, UsageError
@@ -20,14 +20,6 @@ from tests.cli.conftest import tiny_model
 
 ARRAY = load_array("z7020-256")
 BOARD = load_board("pynq-z2")
-
-
-@pytest.fixture(scope="module")
-def artifact() -> Artifact:
-    images = np.random.default_rng(1).normal(size=(4, 1, 8, 8)).astype(np.float32)
-    c = compile_model(tiny_model(), images, ARRAY, BOARD)
-    golden = Golden(c.golden_input, c.golden_codes_in, c.golden_codes_out)
-    return Artifact("tiny", BOARD.name, Source("tiny", ""), c.program, c.qdq, golden, c.results, c.plan, {})
 
 
 def test_a_prediction_adds_up(artifact: Artifact) -> None:
