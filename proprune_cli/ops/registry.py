@@ -1,68 +1,33 @@
-"""The operators that can be imported: one line each."""
+"""The operators that can be imported: whatever the files of this folder declare.
+
+A file declares an `Operator` by giving it a name at its top level, alone or in a tuple; nothing lists it elsewhere.
+"""
 
 from __future__ import annotations
 
-from proprune_cli.ops.activations import CLIP, FUNCTIONS, P_RELU
-from proprune_cli.ops.arithmetic import ADD, DIV, MUL, NEG, SUB, SUM
-from proprune_cli.ops.concat import CONCAT
-from proprune_cli.ops.conv import CONV
-from proprune_cli.ops.conv_transpose import CONV_TRANSPOSE
-from proprune_cli.ops.depth_to_space import DEPTH_TO_SPACE
-from proprune_cli.ops.elementwise import DROPOUT, IDENTITY, RELU
+import importlib
+import pkgutil
+from pathlib import Path
+
 from proprune_cli.ops.importing import Operator
-from proprune_cli.ops.layout import FLATTEN, RESHAPE, SQUEEZE, TRANSPOSE, UNSQUEEZE
-from proprune_cli.ops.linear import GEMM, MATMUL
-from proprune_cli.ops.normalise import BATCH_NORMALIZATION
-from proprune_cli.ops.pad import PAD
-from proprune_cli.ops.pool import (
-    AVERAGE_POOL,
-    GLOBAL_AVERAGE_POOL,
-    GLOBAL_MAX_POOL,
-    MAX_POOL,
-    REDUCE_MAX,
-    REDUCE_MEAN,
-)
-from proprune_cli.ops.resize import EXPAND, RESIZE, UPSAMPLE
-from proprune_cli.ops.select import GATHER, SLICE, SPLIT
 
-OPERATORS: tuple[Operator, ...] = (
-    CONV,
-    CONV_TRANSPOSE,
-    BATCH_NORMALIZATION,
-    RELU,
-    CLIP,
-    P_RELU,
-    *FUNCTIONS,
-    MAX_POOL,
-    AVERAGE_POOL,
-    GLOBAL_AVERAGE_POOL,
-    GLOBAL_MAX_POOL,
-    REDUCE_MEAN,
-    REDUCE_MAX,
-    ADD,
-    SUB,
-    MUL,
-    DIV,
-    NEG,
-    SUM,
-    CONCAT,
-    SPLIT,
-    SLICE,
-    GATHER,
-    PAD,
-    RESIZE,
-    UPSAMPLE,
-    EXPAND,
-    DEPTH_TO_SPACE,
-    GEMM,
-    MATMUL,
-    FLATTEN,
-    RESHAPE,
-    SQUEEZE,
-    UNSQUEEZE,
-    TRANSPOSE,
-    IDENTITY,
-    DROPOUT,
-)
+_READERS_OF_THIS = ("page", "registry")
 
-BY_NAME: dict[str, Operator] = {operator.onnx: operator for operator in OPERATORS}
+
+def _declared() -> dict[str, Operator]:
+    found: dict[str, Operator] = {}
+    for file in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        if file.name in _READERS_OF_THIS:
+            continue
+        module = importlib.import_module(f"{__package__}.{file.name}")
+        for value in vars(module).values():
+            for operator in value if isinstance(value, tuple) else (value,):
+                if not isinstance(operator, Operator):
+                    continue
+                if found.setdefault(operator.onnx, operator) is not operator:
+                    raise ImportError(f"the operator {operator.onnx} is declared twice, again in {module.__file__}")
+    return found
+
+
+BY_NAME: dict[str, Operator] = dict(sorted(_declared().items()))
+OPERATORS: tuple[Operator, ...] = tuple(BY_NAME.values())
