@@ -69,20 +69,16 @@ def test_every_method_learns_the_digits_and_loads_back(method: str, tmp_path: Pa
 
 
 KILLED = {
-    "l1": given("l1"),
     "l2": given("l2", residual="free"),
     "bn": given("bn", model="resnet8?widths=8,16,16", data="digits"),
     "taylor": given("taylor", rounds=2, freeze="neq?eps=0.05&images=32", finetune_epochs=8),
-    "random": given("random"),
-    "swd": given("swd"),
     "lobster": given("lobster?pwe=1&lam=1e-3"),
     "serene": given("serene?pwe=1&lam=1e-3&every=3"),
     "decay": given("decay?pwe=1&lam=1e-3"),
     "guided": given("guided", binary=True),
-    "binary": given("binary"),
     "knapsack": given("knapsack?steps=2&cycles=0.6"),
 }
-"""Every method, with the schedules and options that keep a state between them."""
+"""Options that make methods and schedules keep a state between steps; the others need none."""
 
 
 class KillAt:
@@ -105,7 +101,7 @@ class KillAt:
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_a_run_killed_while_its_method_works_ends_with_the_same_bytes(method: str, tmp_path: Path) -> None:
-    options = KILLED[method]
+    options = KILLED.get(method, given(method))
     prune_into(options, tmp_path / "undisturbed")
     killed = tmp_path / "killed"
     tuned = METHODS[method].training is None
