@@ -13,7 +13,6 @@ from benchmarks.predicted import quantised
 from proprune_cli.accel import interpret
 from proprune_cli.accel.array import load_array
 from proprune_cli.accel.boards import load_board
-from proprune_cli.accel.program import to_codes
 from proprune_cli.accel.segments import run_segments
 from proprune_cli.accel.timing import Memory
 from proprune_cli.board.native import NativeEngine
@@ -35,7 +34,7 @@ def main() -> None:
         graph = quantised(measured)
         program, _ = lower(graph, array, Memory.of(board, array))
         image = measured.images(1)
-        codes = to_codes(image, program.input.exponent)[0]
+        codes = program.codes(image)[0]
         buffer = np.zeros(program.size, dtype=np.uint64)
         buffer[: program.image.size] = program.image
         session = open_session(to_qdq(graph).SerializeToString())

@@ -48,7 +48,7 @@ def run_onnxruntime(graph: QGraph, images: NDArray[np.float32], *, optimise: boo
 
 def differing_bytes(graph: QGraph, program: Program, images: NDArray[np.float32]) -> dict[str, int]:
     """Output bytes in which each executor differs from the interpreter, summed over the images."""
-    codes = to_codes(images, program.input.exponent)
+    codes = program.codes(images)
     expected = np.stack([_flat(interpret.run(program, x).outputs) for x in codes])
     others = {
         "HLS C++": np.stack([_flat(run_native(program, x)[0]) for x in codes]),

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.bitfield import Words
+from proprune_cli.work.preprocess import Preprocess
 
 
 def to_codes(real: NDArray[np.float32], exponent: int) -> NDArray[np.int8]:
@@ -116,6 +117,7 @@ class Program:
         host_steps: what the processor computes between layers, in execution order; empty for most networks.
         batch: images per start. Input and outputs hold them below one another: their planes have ``batch`` times an
             image's rows.
+        preprocess: done to an image before its codes are taken; None where nothing is.
     """
 
     array: str
@@ -129,6 +131,15 @@ class Program:
     outputs: tuple[ProgramOutput, ...]
     host_steps: tuple[HostStep, ...] = ()
     batch: int = 1
+    preprocess: Preprocess | None = None
+
+    def codes(self, images: NDArray[np.float32]) -> NDArray[np.int8]:
+        """Codes of the input, int8 [N, C, H, W], of images as the network takes them, float32 [N, C, H, W]."""
+        return to_codes(self.real_input(images), self.input.exponent)
+
+    def real_input(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What `codes` rounds: the images after preprocessing."""
+        return images if self.preprocess is None else self.preprocess.apply(images)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,7 +12,7 @@ from proprune_cli.errors import InputError
 
 
 def quantise_images(images: NDArray[np.float32], plane: Plane) -> NDArray[np.int8]:
-    """float32 [N, C, H, W] → int8 [N, C, H, W], in the scale of ``plane``."""
+    """float32 [N, C, H, W] → int8 [N, C, H, W], in the scale of ``plane``. `Program.codes` preprocesses as well."""
     return to_codes(images, plane.exponent)
 
 
@@ -19,17 +21,27 @@ def dequantise_output(codes: NDArray[np.int8], output: ProgramOutput) -> NDArray
     return to_real(codes, output.plane.exponent).reshape(len(codes), *output.shape)
 
 
-def check_images(array: NDArray[np.generic], want: tuple[int, int, int], where: str, *, raw: bool = False) -> None:
-    """Refuse what are not images of the shape ``want`` = (C, H, W).
+def checked_images(
+    array: NDArray[np.generic],
+    want: tuple[int, int, int],
+    where: str,
+    *,
+    raw: bool = False,
+    stored: bool = False,
+) -> NDArray[Any]:
+    """Images of the shape ``want`` = (C, H, W), float32 [N, C, H, W], or int8 where ``raw``.
 
     Args:
         array: what the user gave; float32 [N, C, H, W], or int8 where ``raw``.
+        stored: the network takes images as data sets store them, so that uint8 will do too.
         where: its file name, for messages.
 
     Raises:
         InputError: wrong type or shape, no image, NaN or infinity.
     """
     kind = np.dtype(np.int8 if raw else np.float32)
+    if stored and not raw and array.dtype == np.uint8:
+        array = array.astype(np.float32)
     if array.dtype != kind:
         remedy = f"convert it with x.astype(numpy.{kind})"
         if raw:
@@ -50,3 +62,4 @@ def check_images(array: NDArray[np.generic], want: tuple[int, int, int], where: 
         raise InputError(
             f"{bad} of {array.size} input values are NaN or infinite", where=where, remedy="repair the images first"
         )
+    return array

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar, cast
 
 from proprune_cli.accel.program import Plane, ProgramOutput
 from proprune_cli.errors import InputError
+from proprune_cli.work.preprocess import Preprocess
 
 SCHEMA = "proprune.artifact/2"
 
@@ -68,6 +70,8 @@ class Manifest:
         members: every other file of the container.
         batch: images per start; input and outputs hold them below one another.
         host_steps: what the host computes between the layers, in execution order; left out where there is nothing.
+        preprocess: what is done to an image before it is quantised into ``input``: x * scale + shift for each channel;
+            left out where nothing is.
     """
 
     tool: str
@@ -83,12 +87,15 @@ class Manifest:
     members: dict[str, Member]
     batch: int
     host_steps: tuple[Step, ...] = ()
+    preprocess: Preprocess | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The document, plain JSON values."""
         document = {"schema": SCHEMA, **asdict(self)}
         if not self.host_steps:
             del document["host_steps"]
+        if self.preprocess is None:
+            del document["preprocess"]
         return document
 
     def encode(self) -> bytes:
@@ -118,10 +125,11 @@ def parse_manifest(content: bytes, where: str) -> Manifest:
         str(name): _build(Member, body, f"members.{name}", where)
         for name, body in _record(raw.get("members"), "members", where).items()
     }
+    plane_in = _build(Plane, raw.get("input"), "input", where)
     parts = {
         "source": _build(Source, raw.get("source"), "source", where),
         "program": _build(Layout, raw.get("program"), "program", where),
-        "input": _build(Plane, raw.get("input"), "input", where),
+        "input": plane_in,
         "outputs": tuple(
             _output(body, f"outputs[{number}]", where)
             for number, body in enumerate(_list(raw.get("outputs"), "outputs", where))
@@ -131,12 +139,23 @@ def parse_manifest(content: bytes, where: str) -> Manifest:
             _step(body, f"host_steps[{number}]", where)
             for number, body in enumerate(_list(raw.get("host_steps", []), "host_steps", where))
         ),
+        "preprocess": _preprocess(raw.get("preprocess"), plane_in.channels, where),
     }
     return _build(Manifest, {**raw, **parts}, "the document", where)
 
 
 def _fault(what: str, where: str) -> InputError:
     return InputError(f"the artifact's manifest is malformed: {what}", where=where, remedy="compile the network again")
+
+
+def _preprocess(value: object, channels: int, where: str) -> Preprocess | None:
+    if value is None:
+        return None
+    found = _build(Preprocess, value, "preprocess", where)
+    for name, numbers in (("scale", found.scale), ("shift", found.shift)):
+        if len(numbers) != channels or not all(math.isfinite(number) for number in numbers):
+            raise _fault(f"preprocess.{name} is not {channels} finite numbers", where)
+    return found
 
 
 def _output(value: object, name: str, where: str) -> ProgramOutput:
@@ -179,8 +198,8 @@ def _build(kind: type[T], value: object, name: str, where: str) -> T:
 
 def _typed(value: object, annotation: str, name: str, where: str) -> object:
     """``value`` as the annotation asks; a list becomes a tuple."""
-    if annotation in ("tuple[str, ...]", "tuple[int, ...]"):
-        item = str if annotation.startswith("tuple[str") else int
+    if annotation in ("tuple[str, ...]", "tuple[int, ...]", "tuple[float, ...]"):
+        item = {"str": str, "int": int, "float": float}[annotation[len("tuple[") :].partition(",")[0]]
         if not isinstance(value, list | tuple):
             raise _fault(f"{name} is not a list", where)
         items = tuple(cast("list[object]", value))

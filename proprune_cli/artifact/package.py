@@ -95,6 +95,7 @@ class Artifact:
                 Step(s.name, s.operators, s.after, s.inputs, s.output, _step_member(number))
                 for number, s in enumerate(p.host_steps)
             ),
+            preprocess=p.preprocess,
         )
 
     def pack(self) -> bytes:
@@ -186,6 +187,7 @@ def _assemble(manifest: Manifest, members: dict[str, bytes]) -> Artifact:
                 for s in manifest.host_steps
             ),
             batch=manifest.batch,
+            preprocess=manifest.preprocess,
         ),
         qdq=members["qdq.onnx"],
         golden=Golden(

@@ -6,6 +6,7 @@ import time
 from typing import Any, cast
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
@@ -13,6 +14,7 @@ from proprune_cli.accel.program import stack, to_real, unstack
 from proprune_cli.artifact import Artifact
 from proprune_cli.artifact.codes import quantise_images
 from proprune_cli.board.base import RunResult
+from proprune_cli.compile.qdq.export import without_preprocess
 from proprune_cli.errors import InputError
 
 
@@ -32,7 +34,11 @@ class CpuExecutor:
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
         options.intra_op_num_threads = threads
         try:
-            self._session = ort.InferenceSession(artifact.qdq, options, providers=["CPUExecutionProvider"])
+            qdq = artifact.qdq
+            if artifact.program.preprocess is not None:
+                # Codes come in, which preprocessing has behind it.
+                qdq = without_preprocess(onnx.load_from_string(qdq)).SerializeToString()
+            self._session = ort.InferenceSession(qdq, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime raises its own, unrelated classes
             raise InputError(
                 f"ONNX Runtime {ort.__version__} refuses the artifact's QDQ model: {error}",
@@ -43,7 +49,7 @@ class CpuExecutor:
         self._input = str(self._session.get_inputs()[0].name)
 
     def run_float(self, image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """float32 [1, C, H, W] → float32 [1, *shape] of each output."""
+        """float32 [1, C, H, W], preprocessed, → float32 [1, *shape] of each output."""
         names = [output.name for output in self._artifact.program.outputs]
         answers = cast("list[Any]", self._session.run(names, {self._input: image}))
         return [np.asarray(answer, dtype=np.float32) for answer in answers]

@@ -70,6 +70,7 @@ def _summary(path: Path, network: Artifact) -> None:
         ("network", f"{network.name}, from {network.source.name} ({network.source.sha256[:16]})"),
         ("compiled", f"by proprune {network.tool} for {network.board}, array {p.array}, contract {p.digest[:16]}"),
         ("input", f"[N, {', '.join(map(str, network.input_shape))}], scale 2^{p.input.exponent}"),
+        *([("", "images as the data set has them, normalised before they are quantised")] if p.preprocess else []),
         *([("batch", f"{p.batch} images per start")] if p.batch > 1 else []),
         *(("output", _output(output, named=len(p.outputs) > 1)) for output in p.outputs),
         ("quantised", quantisation(network)),

@@ -33,6 +33,11 @@ def note(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
+def warn(text: str) -> None:
+    """A line about something that is probably not meant, on stderr, whoever watches."""
+    print(f"warning: {text}", file=sys.stderr, flush=True)
+
+
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
     """Print aligned columns that no terminal width cuts; numbers to the right.
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from proprune_cli.cli.arguments import ArtifactPath
-from proprune_cli.cli.output import Json, emit_json, say
+from proprune_cli.cli.output import Json, emit_json, say, warn
 from proprune_cli.cli.progress import counting
 from proprune_cli.errors import UsageError
 
@@ -16,7 +16,13 @@ from proprune_cli.errors import UsageError
 def command(
     artifact: ArtifactPath,
     input: Annotated[  # noqa: A002 - the option's name
-        Path, typer.Option("--input", "-i", metavar="X.NPY", help="Images: float32 NCHW (int8 with --raw).")
+        Path,
+        typer.Option(
+            "--input",
+            "-i",
+            metavar="X.NPY",
+            help="Images as the data set has them: float32 or uint8 NCHW (int8 codes with --raw).",
+        ),
     ],
     output: Annotated[
         Path,
@@ -32,7 +38,8 @@ def command(
 ) -> None:
     """Run images through a compiled network.
 
-    The outputs are the same bytes wherever it runs. An .npz file has one array for each, under its name.
+    The outputs are the same bytes wherever it runs. An .npz file has one array for each, under its name. A network of
+    `proprune prune` takes images as its data set has them, uint8 too, and normalises them itself.
 
     \b
     Example:
@@ -42,13 +49,22 @@ def command(
 
     from proprune_cli.artifact import load_artifact
     from proprune_cli.artifact.arrays import read_array, write_array, write_arrays
-    from proprune_cli.artifact.codes import check_images
+    from proprune_cli.artifact.codes import checked_images
     from proprune_cli.board.registry import open_executor
-    from proprune_cli.flow.execute import run_codes, run_images
+    from proprune_cli.flow.execute import CLIPPED, clipped_share, run_codes, run_images
 
     network = load_artifact(artifact)
-    images = read_array(input)
-    check_images(images, network.input_shape, str(input), raw=raw)
+    program = network.program
+    images = checked_images(
+        read_array(input), network.input_shape, str(input), raw=raw, stored=program.preprocess is not None
+    )
+    clipped = 0.0 if raw else clipped_share(program, images)
+    if clipped > CLIPPED:
+        taken = "as its data set has them" if program.preprocess else "normalised as for training"
+        warn(
+            f"{clipped:.0%} of the values in {input} lie beyond the range of the calibration images, and are clipped; "
+            f"the network takes images {taken}"
+        )
     names = [part.name for part in network.program.outputs] if raw else list(network.results)
     archive = output.suffix == ".npz"
     if len(names) > 1 and not archive:
@@ -75,6 +91,7 @@ def command(
         shown = [{"name": n, "shape": list(r.shape), "dtype": str(r.dtype)} for n, r in results.items()]
         only: dict[str, Any] = shown[0] if len(shown) == 1 else {}
         body = {"images": len(images), "shape": only.get("shape"), "dtype": only.get("dtype"), "host_seconds": seconds}
+        body["clipped_share"] = clipped
         emit_json("run", {"artifact": str(artifact), "board": board, "output": str(output), **body, "outputs": shown})
     else:
         for name, result in results.items():

@@ -98,7 +98,7 @@ def compile_model(
     if on_stage is not None:
         on_stage("verify")
     image = np.ascontiguousarray(calibration[np.arange(batch) % len(calibration)], dtype=np.float32)
-    codes_in = stack(to_codes(image, program.input.exponent))
+    codes_in = stack(program.codes(image))
     codes_out = interpret.run(program, codes_in).outputs
     qdq = to_qdq(quantised).SerializeToString()
     # One thread: how work is divided may change the last bit of what the host computes.
@@ -199,7 +199,8 @@ def lower(graph: QGraph, array: Array, memory: Memory, batch: int = 1) -> tuple[
     for layer in passes.layers:
         twin = layers[layer.twin] if layer.twin is not None else None
         layers.append(dataclasses.replace(twin, layer=layer) if twin else _tile(layer, array, memory, known))
-    return emit(passes, tuple(layers), array), tuple(layers)
+    program = dataclasses.replace(emit(passes, tuple(layers), array), preprocess=graph.preprocess)
+    return program, tuple(layers)
 
 
 def _tile(layer: EngineLayer, array: Array, memory: Memory, known: Choices) -> TiledLayer:

@@ -46,8 +46,9 @@ class Batches:
                     remedy="leave it out, and augment where the data are made",
                 )
             augment = "none"
-        self._crop = augment != "none"
-        self._flip = augment == "crop+flip" or (augment == "auto" and data.flip)
+        moves = data.moves if augment == "auto" else augment
+        self._crop = moves != "none"
+        self._flip = moves == "crop+flip"
         self._pad = max(1, round(min(data.size) / 14))
         scale = 1 / 255 if self._images.dtype == torch.uint8 else 1.0
         mean = torch.tensor(data.mean, device=device).view(1, -1, 1, 1)

@@ -53,7 +53,7 @@ def load_cifar10(data_dir: Path | None) -> Source:
         "cifar10", data_dir, "cifar-10-batches-bin", "data_batch_1.bin", ["cifar-10-batches-py", "data_batch_1"]
     )
     train = _read([where / f"data_batch_{i}.bin" for i in range(1, 6)], 1, 10)
-    return Source("cifar10", train, _read([where / "test_batch.bin"], 1, 10), _CIFAR10, True, str(where))
+    return Source("cifar10", train, _read([where / "test_batch.bin"], 1, 10), _CIFAR10, str(where), "crop+flip")
 
 
 def load_cifar100(data_dir: Path | None) -> Source:
@@ -63,4 +63,4 @@ def load_cifar100(data_dir: Path | None) -> Source:
     names = tuple(names_file.read_text().split()) if names_file.is_file() else ()
     names = names if len(names) == 100 else tuple(str(i) for i in range(100))
     train = _read([where / "train.bin"], 2, 100)
-    return Source("cifar100", train, _read([where / "test.bin"], 2, 100), names, True, str(where))
+    return Source("cifar100", train, _read([where / "test.bin"], 2, 100), names, str(where), "crop+flip")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from proprune_cli.data.augment import Moves
 from proprune_cli.errors import InputError
 
 Images = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
@@ -50,10 +51,10 @@ class Source:
     train: Split
     test: Split
     classes: tuple[str, ...]
-    flip: bool
-    """True where a mirrored image is still an image of its class."""
     where: str
     """File or directory the images came from."""
+    moves: Moves = "none"
+    """What may be done to an image that is then still one of its class; "none" where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ class Dataset:
     mean: tuple[float, ...]
     """Per channel, in the units of `scaled` images."""
     std: tuple[float, ...]
-    flip: bool
     where: str
+    moves: Moves = "none"
     _fingerprint: list[str] = field(default_factory=lambda: [], repr=False, compare=False)
 
     @property
@@ -87,19 +88,33 @@ class Dataset:
         """Height and width in pixels."""
         return int(self.train.images.shape[2]), int(self.train.images.shape[3])
 
-    def normalise(self, images: Images) -> FloatImages:
-        """float32 [N, C, H, W] as the network wants them: scaled to 0…1 where uint8, minus mean, over std."""
-        mean = np.asarray(self.mean, np.float32).reshape(1, -1, 1, 1)
-        std = np.asarray(self.std, np.float32).reshape(1, -1, 1, 1)
-        scaled = images.astype(np.float32)
-        if images.dtype == np.uint8:
-            scaled *= np.float32(1 / 255)
-        return (scaled - mean) / std
+    @property
+    def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Scale and shift of each channel that turn images as they are stored into normalised ones, all float32.
 
-    def calibration_images(self, count: int) -> FloatImages:
-        """``count`` normalised training images, spread evenly over the training set (fewer where it has fewer)."""
+        Normalised images are scaled to 0…1 where stored as uint8, minus `mean`, over `std`.
+        """
+        unit = 1 / 255 if self.train.images.dtype == np.uint8 else 1.0
+        mean, std = np.asarray(self.mean, np.float64), np.asarray(self.std, np.float64)
+        scale, shift = (unit / std).astype(np.float32), (-mean / std).astype(np.float32)
+        return tuple(map(float, scale)), tuple(map(float, shift))
+
+    def as_stored(self) -> Dataset:
+        """The same data, of which nothing is normalised: for networks that normalise by themselves."""
+        unit = 1 / 255 if self.train.images.dtype == np.uint8 else 1.0
+        return replace(self, mean=(0.0,) * self.in_channels, std=(unit,) * self.in_channels)
+
+    def normalise(self, images: Images) -> FloatImages:
+        """float32 [N, C, H, W] as networks learn from them, of ``images`` as they are stored."""
+        scale, shift = (np.asarray(part, np.float32).reshape(1, -1, 1, 1) for part in self.normalisation)
+        return images.astype(np.float32) * scale + shift
+
+    def sample(self, count: int) -> FloatImages:
+        """``count`` training images as they are stored, spread evenly over the training set (fewer where it has fewer);
+        float32.
+        """
         index = np.linspace(0, len(self.train) - 1, min(count, len(self.train)), dtype=np.int64)
-        return self.normalise(self.train.images[index])
+        return self.train.images[index].astype(np.float32)
 
     def fingerprint(self) -> str:
         """SHA-256 of every image and label."""

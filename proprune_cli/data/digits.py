@@ -21,4 +21,4 @@ def load_digits(data_dir: Path | None) -> Source:
     where = "scikit-learn's digits"
     everything = checked(images, np.asarray(bunch["target"]), 10, where)
     train, test = hold_out(everything, 0.2, 0, where)
-    return Source("digits", train, test, tuple("0123456789"), False, where)
+    return Source("digits", train, test, tuple("0123456789"), where, "crop")

@@ -41,7 +41,7 @@ def load_folder(path: Path, size: int | None, channels: int | None) -> Source:
             )
     else:
         train, test = hold_out(train, 0.2, 0, str(path))
-    return Source(path.name, train, test, tuple(names), True, str(path))
+    return Source(path.name, train, test, tuple(names), str(path))
 
 
 def _files(root: Path, names: list[str]) -> list[tuple[Path, int]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from proprune_cli.data.augment import Moves
 from proprune_cli.data.dataset import Source, checked
 from proprune_cli.data.files import find_directory, read_bytes
 from proprune_cli.errors import InputError
@@ -63,7 +64,7 @@ def _pair(directory: Path, part: str) -> tuple[npt.NDArray[np.uint8], npt.NDArra
     return arrays[0], arrays[1]
 
 
-def _load(name: str, classes: tuple[str, ...], flip: bool, data_dir: Path | None) -> Source:
+def _load(name: str, classes: tuple[str, ...], moves: Moves, data_dir: Path | None) -> Source:
     directory = find_directory(
         name, data_dir, ("raw", "MNIST/raw", "FashionMNIST/raw"), _spellings("train-images-idx3-ubyte")
     )
@@ -74,14 +75,14 @@ def _load(name: str, classes: tuple[str, ...], flip: bool, data_dir: Path | None
     train, test = splits
     if train.images.shape[1:] != test.images.shape[1:]:
         raise InputError("training and test images differ in size", where=str(directory), remedy="fetch the set again")
-    return Source(name, train, test, classes, flip, str(directory))
+    return Source(name, train, test, classes, str(directory), moves)
 
 
 def load_fashion_mnist(data_dir: Path | None) -> Source:
     """60,000 + 10,000 pictures of clothes, 28×28 grey (Xiao et al. 2017)."""
-    return _load("fashion-mnist", _FASHION, True, data_dir)
+    return _load("fashion-mnist", _FASHION, "crop+flip", data_dir)
 
 
 def load_mnist(data_dir: Path | None) -> Source:
     """60,000 + 10,000 handwritten digits, 28×28 grey."""
-    return _load("mnist", tuple("0123456789"), False, data_dir)
+    return _load("mnist", tuple("0123456789"), "crop", data_dir)

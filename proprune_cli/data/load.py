@@ -83,7 +83,7 @@ def _finished(source: Source, validation: float, seed: int) -> Dataset:
     """Ready for training: with validation images held out, and the moments of what is left."""
     train, held_out = hold_out(source.train, validation, seed, source.where)
     mean, std = moments(train.images)
-    return Dataset(source.name, train, held_out, source.test, source.classes, mean, std, source.flip, source.where)
+    return Dataset(source.name, train, held_out, source.test, source.classes, mean, std, source.where, source.moves)
 
 
 def _whole(spec: Spec, name: str, where: str) -> int | None:
@@ -99,4 +99,4 @@ def _resized(source: Source, size: int) -> Source:
     from proprune_cli.data.resize import resize
 
     train, test = (Split(resize(s.images, size), s.labels) for s in (source.train, source.test))
-    return Source(source.name, train, test, source.classes, source.flip, source.where)
+    return Source(source.name, train, test, source.classes, source.where, source.moves)

@@ -61,7 +61,7 @@ def source_of(pairs: Sequence[Pair], name: str, where: str) -> Source:
     train, test = splits if len(splits) == 2 else hold_out(splits[0], 0.2, 0, where)
     if train.images.shape[1:] != test.images.shape[1:]:
         raise InputError("training and test images differ in shape", where=where, remedy=_LAYOUT)
-    return Source(name, train, test, tuple(str(i) for i in range(classes)), False, where)
+    return Source(name, train, test, tuple(str(i) for i in range(classes)), where)
 
 
 def _read(path: Path) -> dict[str, npt.NDArray[Any]]:

@@ -36,4 +36,4 @@ def load_svhn(data_dir: Path | None) -> Source:
     """73,257 + 26,032 house-number digits, 32×32 RGB."""
     directory = find_directory("svhn", data_dir, (), ("train_32x32.mat",))
     train, test = (_read(directory / f"{part}_32x32.mat") for part in ("train", "test"))
-    return Source("svhn", train, test, tuple("0123456789"), False, str(directory))
+    return Source("svhn", train, test, tuple("0123456789"), str(directory), "crop")

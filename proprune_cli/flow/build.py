@@ -16,6 +16,7 @@ from proprune_cli.artifact import Artifact, Golden, Source
 from proprune_cli.artifact.files import read_whole
 from proprune_cli.artifact.host import host_segment
 from proprune_cli.errors import InputError
+from proprune_cli.work.preprocess import INPUT_KEY
 
 if TYPE_CHECKING:
     import onnx
@@ -50,7 +51,7 @@ def predict_source(source: Path, options: CompileOptions) -> Prediction:
         ProPruneError: as `build`.
     """
     model, calibration = _sources(source, options.calibration)
-    return predict_model(model, _images(calibration), *target(options))
+    return predict_model(model, _images(calibration, model), *target(options))
 
 
 def predict_model(
@@ -93,7 +94,7 @@ def build(
     board, array = target(options)
     model, calibration = _sources(source, options.calibration)
     on_stage("reading calibration images")
-    images = _images(calibration)
+    images = _images(calibration, model)
     digest = hashlib.sha256(read_whole(model)).hexdigest()
     compiled = compile_model(model, images, array, board, on_stage, allow_host=allow_host, batch=options.batch)
     return Artifact(
@@ -142,8 +143,11 @@ def _sources(source: Path, calibration: str | None) -> tuple[Path, str]:
     return source, calibration
 
 
-def _images(calibration: str) -> NDArray[np.float32]:
-    """float32 [N, C, H, W]; the compiler checks them against the network."""
+def _images(calibration: str, model: Path) -> NDArray[np.float32]:
+    """float32 [N, C, H, W] as the network in the file ``model`` takes them; the compiler checks them against it.
+
+    Of a data set that is named, images are as it stores them where the network says that it normalises them itself.
+    """
     path = Path(calibration)
     if path.suffix == ".npy":
         from proprune_cli.artifact.arrays import read_array
@@ -152,8 +156,22 @@ def _images(calibration: str) -> NDArray[np.float32]:
     from proprune_cli.data.load import load_data
 
     try:
-        return load_data(calibration).calibration_images(CALIBRATION_IMAGES)
+        data = load_data(calibration)
     except InputError as error:
         # The data sets know themselves by the option of `prune`.
         where = error.where.replace("--data ", "--calibration ")
         raise InputError(error.what, where=where, remedy=error.remedy) from error
+    images = data.sample(CALIBRATION_IMAGES)
+    return images if _normalises(model) else data.normalise(images)
+
+
+def _normalises(path: Path) -> bool:
+    """Whether the network takes images as the data set stores them; its reader says what is wrong with the file."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except (OSError, DecodeError):
+        return False
+    return any(entry.key == INPUT_KEY for entry in model.metadata_props)

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from proprune_cli.accel.array import load_array
 from proprune_cli.accel.boards import load_board
 from proprune_cli.artifact import Artifact
-from proprune_cli.artifact.codes import quantise_images
 from proprune_cli.board.cpu import CpuExecutor
 from proprune_cli.board.registry import open_executor
 from proprune_cli.compile.options import CompileOptions
@@ -128,7 +127,7 @@ def demo(
     result = prune_into(options, run, progress, force=True)
     test = load_data(options.data, data_dir=data_dir, validation=options.validation, seed=options.seed)
     chosen = np.linspace(0, len(test.test) - 1, min(images, len(test.test)), dtype=np.int64)
-    sample = test.normalise(test.test.images[chosen])
+    sample = test.test.images[chosen].astype(np.float32)
     labels = test.test.labels[chosen]
 
     rows: list[DemoRow] = []
@@ -142,7 +141,7 @@ def demo(
         artifact.save(path)
         paths.append(str(path))
         on_stage(f"run the {name} network")
-        codes = quantise_images(sample, artifact.program.input)
+        codes = artifact.program.codes(sample)
         answers, found = _compared(artifact, codes, checked)
         agreements += found
         accuracy = float((answers.reshape(len(answers), -1).argmax(axis=1) == labels).mean() * 100)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proprune_cli.accel.program import stack, unstack
+from proprune_cli.accel.program import Program, stack, unstack
 from proprune_cli.artifact import Artifact
-from proprune_cli.artifact.codes import dequantise_output, quantise_images
+from proprune_cli.artifact.codes import dequantise_output
 from proprune_cli.board.base import Executor
 from proprune_cli.board.registry import open_executor, place_of
 from proprune_cli.errors import BoardError, UsageError
@@ -52,13 +52,27 @@ def run_images(
 ) -> dict[str, NDArray[Any]]:
     """float32 [N, C, H, W] → the network's outputs [N, …]: float32, or what its host segment gives (ArgMax: int64)."""
     program = artifact.program
-    codes = run_codes(executor, quantise_images(images, program.input), program.batch, advance)
+    codes = run_codes(executor, program.codes(images), program.batch, advance)
     answers: dict[str, NDArray[Any]] = {
         output.name: dequantise_output(part, output) for output, part in zip(program.outputs, codes, strict=True)
     }
     if artifact.host:
         answers |= artifact.host.run(answers)
     return {name: answers[name] for name in artifact.results}
+
+
+CLIPPED = 0.05
+"""Share of input values beyond the calibrated range from which on it is said."""
+
+
+def clipped_share(program: Program, images: NDArray[np.float32]) -> float:
+    """Share of the values of ``images``, float32 [N, C, H, W], that lie beyond the codes of the input."""
+    highest, beyond = 127.5 * 2.0**program.input.exponent, 0
+    lowest = -128.5 * 2.0**program.input.exponent
+    for at in range(0, len(images), 64):
+        real = program.real_input(images[at : at + 64])
+        beyond += int(np.count_nonzero((real > highest) | (real < lowest)))
+    return beyond / images.size
 
 
 def deploy(artifact: Artifact, board: str, where: str) -> DeployReport:

@@ -33,14 +33,17 @@ def scan_run(
     """
     from proprune_cli.channels.residual import checked_residual
     from proprune_cli.data.load import load_data
-    from proprune_cli.prune import TrainOptions, load_run
+    from proprune_cli.prune import TrainOptions
+    from proprune_cli.prune.saved import load_bare
     from proprune_cli.prune.sensitivity import sensitivity
     from proprune_cli.train.task import task_for
 
     options: dict[str, Any] = read_options(run)
-    model = load_run(run, network)
+    architecture, model = load_bare(run, network)
     where = data_dir or (Path(options["data_dir"]) if options.get("data_dir") else None)
     data = load_data(options["data"], data_dir=where, validation=options["validation"], seed=options["seed"])
+    if architecture.normalisation == data.as_stored().normalisation:
+        data = data.as_stored()
     own = {name: options["train"].get(name) for name in ("loss", "metric")}
     return sensitivity(
         model,

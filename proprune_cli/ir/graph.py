@@ -14,6 +14,7 @@ from proprune_cli.ir.nodes import Clamping, Shape, ShapeError, Shared, Unary, We
 from proprune_cli.ir.outputs import Output
 from proprune_cli.ir.window import Pads, Pair, Window
 from proprune_cli.work.layer import SourceOperator
+from proprune_cli.work.preprocess import Preprocess
 
 PadMode = Literal["constant", "edge", "reflect"]
 F32 = NDArray[np.float32]
@@ -260,6 +261,7 @@ class Graph:
         host_tail: what follows ``outputs`` on the host.
         sources: by name of a node, the operators of the ONNX model that it computes; none for what passes made anew.
         results: names of the ONNX model's outputs in their order; each is one of ``outputs`` or of the host tail's.
+        preprocess: done to an image before ``input``; None where the network's input is the image itself.
     """
 
     name: str
@@ -270,6 +272,7 @@ class Graph:
     host_tail: HostTail | None = None
     results: tuple[str, ...] = ()
     sources: Mapping[str, tuple[SourceOperator, ...]] = field(default_factory=dict[str, "tuple[SourceOperator, ...]"])
+    preprocess: Preprocess | None = None
 
     @property
     def returned(self) -> frozenset[str]:

@@ -29,6 +29,7 @@ from proprune_cli.ir.nodes import Clamping, Shared, Unary
 from proprune_cli.ir.outputs import Output
 from proprune_cli.ir.window import Pads, Window
 from proprune_cli.work.layer import SourceOperator
+from proprune_cli.work.preprocess import Preprocess
 
 REQUANT_SHIFT = 16
 """Requantisation divides by ``2**REQUANT_SHIFT``."""
@@ -142,6 +143,7 @@ class QGraph:
         layers: in an order in which every input is produced before it is read.
         input: name of the one input tensor. outputs: no name twice.
         sources: by name of a layer, the operators of the ONNX model that it computes.
+        preprocess: done to an image before it is quantised; None where nothing is.
     """
 
     name: str
@@ -150,3 +152,4 @@ class QGraph:
     input: str
     outputs: tuple[Output, ...]
     sources: Mapping[str, tuple[SourceOperator, ...]] = field(default_factory=dict[str, "tuple[SourceOperator, ...]"])
+    preprocess: Preprocess | None = None

@@ -26,7 +26,7 @@ def measure_cpu(artifact: Artifact, label: str) -> BenchRecord:
         label: the artifact's file name.
     """
     executor = CpuExecutor(artifact, threads=0)
-    image = artifact.golden.image[:1]
+    image = artifact.program.real_input(artifact.golden.image[:1])
     for _ in range(WARM_UP):
         executor.run_float(image)
     times: list[float] = []

@@ -11,22 +11,39 @@ from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
+from google.protobuf.message import DecodeError
+from onnx import helper, numpy_helper
 from torch import nn
 
 from proprune_cli.errors import UnsupportedError
 from proprune_cli.modules.outputs import difference, names_of, tensors_of
+from proprune_cli.work.preprocess import INPUT_KEY
 
 OPSET = 18
 TOLERANCE = 1e-3
 """Largest difference to the network, relative to its largest output."""
 
+Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
+"""Scale and shift of each channel."""
 
-def to_onnx(model: nn.Module, example: torch.Tensor, where: str = "model") -> bytes:
+_INPUT = "input"
+_NORMALISED = "normalise/done"
+
+
+def to_onnx(
+    model: nn.Module, example: torch.Tensor, where: str = "model", normalisation: Normalisation | None = None
+) -> bytes:
     """ONNX bytes of ``model`` in eval mode: input ``input`` [batch, C, H, W], output ``output``.
 
     Several outputs are named by `proprune_cli.modules.outputs.names_of`. The batch dimension is dynamic, weights are
     inside the file.
+
+    Args:
+        example: an image as ``model`` takes it.
+        normalisation: scale and shift of each channel, put before the network; the file then takes images as the data
+            set stores them, and says so in its metadata.
 
     Raises:
         UnsupportedError: torch cannot export the network, or ONNX Runtime computes something else from the file.
@@ -36,7 +53,35 @@ def to_onnx(model: nn.Module, example: torch.Tensor, where: str = "model") -> by
         result = model(example)
     data = _exported(model, example, names_of(result), where)
     _compare(tensors_of(result), data, example, where)
-    return data
+    return data if normalisation is None else _normalising(data, normalisation)
+
+
+def normalises(data: bytes) -> bool:
+    """Whether an ONNX file says that its network takes images as the data set stores them."""
+    try:
+        model = onnx.load_from_string(data)
+    except DecodeError:
+        return False  # whoever reads the network says what is wrong
+    return any(entry.key == INPUT_KEY for entry in model.metadata_props)
+
+
+def _normalising(data: bytes, normalisation: Normalisation) -> bytes:
+    """The same network behind ``x * scale + shift``."""
+    model = onnx.load_from_string(data)
+    graph = model.graph
+    for node in graph.node:
+        node.input[:] = [_NORMALISED if name == _INPUT else name for name in node.input]
+    columns = [np.asarray(values, np.float32).reshape(1, -1, 1, 1) for values in normalisation]
+    graph.initializer.extend(
+        numpy_helper.from_array(values, f"normalise/{name}")
+        for name, values in zip(("scale", "shift"), columns, strict=True)
+    )
+    graph.node.insert(
+        0, helper.make_node("Add", ["normalise/scaled", "normalise/shift"], [_NORMALISED], "normalise/Add")
+    )
+    graph.node.insert(0, helper.make_node("Mul", [_INPUT, "normalise/scale"], ["normalise/scaled"], "normalise/Mul"))
+    model.metadata_props.add(key=INPUT_KEY, value="as the data set stores it; the network normalises it")
+    return model.SerializeToString()
 
 
 def _exported(model: nn.Module, example: torch.Tensor, names: list[str], where: str) -> bytes:
@@ -63,7 +108,7 @@ def _by_program(model: nn.Module, example: torch.Tensor, names: list[str]) -> by
         dynamo=True,
         optimize=True,
         opset_version=OPSET,
-        input_names=["input"],
+        input_names=[_INPUT],
         output_names=names,
         dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=65536)},),
         verbose=False,
@@ -82,9 +127,9 @@ def _by_trace(model: nn.Module, example: torch.Tensor, names: list[str]) -> byte
             str(file),
             dynamo=False,
             opset_version=OPSET,
-            input_names=["input"],
+            input_names=[_INPUT],
             output_names=names,
-            dynamic_axes={name: {0: "batch"} for name in ("input", *names)},
+            dynamic_axes={name: {0: "batch"} for name in (_INPUT, *names)},
         )
         return file.read_bytes()
 
@@ -109,7 +154,7 @@ def _compare(expected: list[torch.Tensor], data: bytes, example: torch.Tensor, w
     options = ort.SessionOptions()
     options.log_severity_level = 3
     session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    found = [torch.from_numpy(np.asarray(array)) for array in session.run(None, {"input": example.numpy()})]
+    found = [torch.from_numpy(np.asarray(array)) for array in session.run(None, {_INPUT: example.numpy()})]
     error = difference(found, expected)
     if error > TOLERANCE:
         raise UnsupportedError(

@@ -214,7 +214,7 @@ class Phases:
         """
         if not isinstance(self.cost_model, CompiledModel):
             raise AssertionError("only a model that compiles sets a limit")
-        images = self.data.calibration_images(_COMPILE_IMAGES)
+        images = self.data.normalise(self.data.sample(_COMPILE_IMAGES))
         return self.cost_model.compiled(to_onnx(model, self.example, "network"), images)
 
     def reduce(self, name: str, model: nn.Module, key: dict[str, Any], make: Callable[[], Shrunk]) -> Cut:

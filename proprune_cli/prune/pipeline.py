@@ -19,7 +19,7 @@ from proprune_cli.data.dataset import Dataset
 from proprune_cli.data.load import load_data
 from proprune_cli.errors import InputError
 from proprune_cli.modules.probe import example_input
-from proprune_cli.nets.export import to_onnx
+from proprune_cli.nets.export import normalises, to_onnx
 from proprune_cli.nets.models import build_model
 from proprune_cli.nets.zoo.layers import initialise
 from proprune_cli.prune.budget import as_share
@@ -75,6 +75,10 @@ class _Run:
         self.data: Dataset = load_data(
             options.data, data_dir=options.data_dir, validation=options.validation, seed=options.seed
         )
+        self.source = self._keep_onnx()
+        if self.source.endswith(".onnx") and normalises(Path(self.source).read_bytes()):
+            # An export of ours: the network has its normalisation, and takes images as they are stored.
+            self.data = self.data.as_stored()
         self.task = task_for(self.data, options.train)
         out.record(
             "data",
@@ -94,7 +98,6 @@ class _Run:
             if spec is not None:
                 # Stages know it by its name alone.
                 out.record(name, {"name": spec, "sha256": source_digest(parse_spec(spec, f"--{name}"))})
-        self.source = self._keep_onnx()
         torch.manual_seed(derived_seed(options.seed, "model"))
         self.dense = self._fresh()
         if options.weights is not None:
@@ -249,16 +252,24 @@ class _Run:
         networks += [("thin", "thin.onnx", thin)] if thin is not None else []
         files: list[str] = []
         for name, onnx_name, network in networks:
-            stage = self.out.stage(f"export-{name}", {"start": fingerprint(network.model)})
+            normalisation = self.data.normalisation
+            stage = self.out.stage(
+                f"export-{name}", {"start": fingerprint(network.model), "normalisation": normalisation}
+            )
             if not stage.done:
-                stage.write(onnx_name, to_onnx(network.model, self.phases.example, name))
+                stage.write(onnx_name, to_onnx(network.model, self.phases.example, name, normalisation))
                 stage.commit()
             self.out.publish(onnx_name, must(stage.read(onnx_name), onnx_name))
             architecture = Architecture(
-                self.options.model, self.data.in_channels, len(self.data.classes), self.data.size, network.cuts
+                self.options.model,
+                self.data.in_channels,
+                len(self.data.classes),
+                self.data.size,
+                network.cuts,
+                normalisation,
             )
             files += [onnx_name, *save_network(self.out.publish, name, architecture, network.model)]
-        calibration = self.data.calibration_images(self.options.calibration)
+        calibration = self.data.sample(self.options.calibration)
         self.out.publish("calibration.npy", _npy(calibration))
         files.append("calibration.npy")
         if self.options.test_images:
@@ -266,7 +277,7 @@ class _Run:
             index = np.linspace(0, len(self.data.test) - 1, count, dtype=np.int64)
             part = self.data.test.take(index)
             buffer = io.BytesIO()
-            np.savez_compressed(buffer, images=self.data.normalise(part.images), labels=part.labels)
+            np.savez_compressed(buffer, images=part.images.astype(np.float32), labels=part.labels)
             self.out.publish("test.npz", buffer.getvalue())
             files.append("test.npz")
         return files

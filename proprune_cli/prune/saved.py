@@ -15,12 +15,15 @@ from proprune_cli.channels.count import CostTable
 from proprune_cli.channels.dependencies import analyse
 from proprune_cli.channels.surgery import Cuts, shrink
 from proprune_cli.errors import InputError
+from proprune_cli.modules.normalised import Normalised
 from proprune_cli.modules.probe import example_input
 from proprune_cli.nets.models import build_model
 from proprune_cli.train.tensors import pack, restore, state, unpack
 from proprune_cli.work.layer import LayerWork
 
-ARCHITECTURE_VERSION = 1
+ARCHITECTURE_VERSION = 2
+VERSIONS = (1, 2)
+"""Version 1 had no normalisation: its networks take normalised images."""
 SOURCE_ONNX = "source.onnx"
 """Copy, inside the run, of the ONNX file a model was built from."""
 NETWORKS = ("pruned", "dense", "thin")
@@ -28,13 +31,17 @@ NETWORKS = ("pruned", "dense", "thin")
 
 @dataclass(frozen=True)
 class Architecture:
-    """How to build a network: what ``--model`` named, for which data, and the indices that stay of each axis."""
+    """How to build a network: what ``--model`` named, for which data, and the indices that stay of each axis.
+
+    ``normalisation``: scale and shift of each channel of an image as it is stored; None: it is to be normalised before.
+    """
 
     model: str
     in_channels: int
     classes: int
     size: tuple[int, int]
     cuts: Cuts
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Versioned JSON document."""
@@ -45,6 +52,7 @@ class Architecture:
             "in_channels": self.in_channels,
             "classes": self.classes,
             "size": list(self.size),
+            "normalisation": self.normalisation,
             "cuts": {tensor: {str(d): kept for d, kept in axes.items()} for tensor, axes in self.cuts.items()},
         }
 
@@ -56,10 +64,10 @@ class Architecture:
             InputError: another version, or not such a document.
         """
         remedy = "run proprune prune again"
-        if document.get("kind") != "prune-architecture" or document.get("version") != ARCHITECTURE_VERSION:
+        if document.get("kind") != "prune-architecture" or document.get("version") not in VERSIONS:
             raise InputError(
                 f"the file is version {document.get('version')} of {document.get('kind')!r}; "
-                f"this proprune reads version {ARCHITECTURE_VERSION} of 'prune-architecture'",
+                f"this proprune reads versions 1 and {ARCHITECTURE_VERSION} of 'prune-architecture'",
                 where=where,
                 remedy=remedy,
             )
@@ -73,6 +81,7 @@ class Architecture:
                     tensor: {int(d): [int(i) for i in kept] for d, kept in axes.items()}
                     for tensor, axes in document["cuts"].items()
                 },
+                normalisation=_normalisation(document.get("normalisation")),
             )
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise InputError(f"the description is damaged: {error!r}", where=where, remedy=remedy) from error
@@ -96,6 +105,13 @@ class Architecture:
             ) from error
 
 
+def _normalisation(value: Any) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    if value is None:
+        return None
+    scale, shift = value
+    return tuple(map(float, scale)), tuple(map(float, shift))
+
+
 def save_network(
     write: Callable[[str, bytes], object], name: str, architecture: Architecture, model: nn.Module
 ) -> list[str]:
@@ -106,7 +122,18 @@ def save_network(
 
 
 def load_network(run: Path, name: str = "pruned") -> nn.Module:
-    """Network ``name`` ("pruned", "dense" or "thin") of a finished run, in eval mode.
+    """Network ``name`` ("pruned", "dense" or "thin") of a finished run, in eval mode, for images as the data set gives
+    them: a `Normalised` around the network that was trained. Runs of before that had normalised images as input.
+
+    Raises:
+        InputError: no such network there, or its files are damaged.
+    """
+    architecture, model = load_bare(run, name)
+    return model if architecture.normalisation is None else Normalised(model, *architecture.normalisation).eval()
+
+
+def load_bare(run: Path, name: str = "pruned") -> tuple[Architecture, nn.Module]:
+    """Network ``name`` of a finished run as it was trained, for normalised images, in eval mode; and how it is built.
 
     Raises:
         InputError: no such network there, or its files are damaged.
@@ -129,9 +156,10 @@ def load_network(run: Path, name: str = "pruned") -> nn.Module:
         ) from error
     if not isinstance(document, dict):
         raise InputError("the description is no object", where=str(description), remedy="run proprune prune again")
-    model = Architecture.from_json(document, str(description)).build(run)  # pyright: ignore[reportUnknownArgumentType]
+    architecture = Architecture.from_json(document, str(description))  # pyright: ignore[reportUnknownArgumentType]
+    model = architecture.build(run)
     restore(model, unpack(data, str(weights))[0], str(weights))
-    return model.eval()
+    return architecture, model.eval()
 
 
 def shapes_of_run(run: Path, network: str = "pruned") -> list[LayerWork]:
@@ -140,8 +168,6 @@ def shapes_of_run(run: Path, network: str = "pruned") -> list[LayerWork]:
     Raises:
         InputError: the run is not finished, or its files are damaged.
     """
-    model = load_network(run, network)
-    document = json.loads((run / f"{network}.json").read_bytes())
-    height, width = document["size"]
-    table = CostTable(analyse(model, example_input(int(document["in_channels"]), (int(height), int(width)))))
+    architecture, model = load_bare(run, network)
+    table = CostTable(analyse(model, example_input(architecture.in_channels, architecture.size)))
     return table.layers(table.full)

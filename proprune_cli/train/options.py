@@ -36,10 +36,12 @@ class TrainOptions:
     metric: str | None = given("As --loss; larger is better.", None, metavar="METRIC", shown="accuracy")
     """One number, or one per image, usually from 0 to 1."""
     augment: Augment = given(
-        "auto (what suits the data set), none, crop or crop+flip of training images.", "auto", metavar="NAME"
+        "auto (what suits a built-in data set; else none), none, crop or crop+flip of training images.",
+        "auto",
+        metavar="NAME",
     )
-    """``auto``: pad-and-crop, and flips where the data set's objects have no handedness; with targets other than
-    classes of images or of their pixels, nothing."""
+    """``auto``: pad-and-crop for the built-in data sets, and flips where their objects have no handedness; for a user's
+    own data, which may be no photographs, nothing."""
     threads: int = given("Threads of the CPU.", 2, metavar="N")
     device: str = given("Train on cpu, cuda or cuda:1.", "cpu", metavar="NAME")
 

@@ -13,7 +13,7 @@ from benchmarks.networks import network
 from benchmarks.predicted import quantised
 from proprune_cli.accel import interpret
 from proprune_cli.accel.array import Array, load_array
-from proprune_cli.accel.program import Program, stack, to_codes, unstack
+from proprune_cli.accel.program import Program, stack, unstack
 from proprune_cli.compile.pipeline import lower
 from proprune_cli.errors import DoesNotFitError, UsageError
 from proprune_cli.ir.quantized import QGraph
@@ -55,7 +55,7 @@ def test_networks_agree_and_share_their_weights(name: str) -> None:
     graph, array, count = quantised(chosen), load_array("z7020-256"), 3
     single, _ = lower(graph, array, MEMORY)
     program, layers = lower(graph, array, MEMORY, count)
-    codes = to_codes(chosen.images(count, seed=5), single.input.exponent)
+    codes = single.codes(chosen.images(count, seed=5))
     expected = np.stack([interpret.run(single, x).outputs[0] for x in codes])
     np.testing.assert_array_equal(unstack(interpret.run(program, stack(codes)).outputs[0], count), expected)
     np.testing.assert_array_equal(unstack(run_native(program, stack(codes))[0][0], count), expected)

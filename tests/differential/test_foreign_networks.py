@@ -11,7 +11,6 @@ import pytest
 
 from proprune_cli.accel import interpret
 from proprune_cli.accel.array import load_array
-from proprune_cli.accel.program import to_codes
 from proprune_cli.compile.pipeline import lower
 from tests.executors import MEMORY
 from tests.foreign_networks import (
@@ -57,6 +56,6 @@ def test_digit_classifiers(name: str, exporter: str, opset: int) -> None:
     compared = compare(digits_model(name, exporter, opset), images, images)
     assert compared.differing == AGREE
     program, _ = lower(compared.quantised, load_array("z7020-256"), MEMORY)
-    codes = to_codes(images, program.input.exponent)
+    codes = program.codes(images)
     answers = [int(np.argmax(interpret.run(program, x).outputs[0])) for x in codes]
     assert answers == labels.tolist()

@@ -51,6 +51,7 @@ from proprune_cli.ops.functions import function_of
 
 # Names with a prefix, so that no tensor of the user's model can be called the same.
 ZERO = "constant/zero"
+PREPROCESS = "preprocess"
 _CLIP_EXPONENT = -20
 """For smaller scales ONNX Runtime may not clip: its optimiser drops a Clip whose bounds are within 10⁻⁶ of those of the
 codes, and overflows for 6.0 at a scale of 2**-30. Untrained networks have such tensors."""
@@ -68,7 +69,7 @@ def to_qdq(graph: QGraph, *, expose_codes: bool = False) -> onnx.ModelProto:
         expose_codes: add the int8 codes of every tensor as outputs named by ``codes_name``.
     """
     build = _Builder(graph)
-    build.quantise(graph.input, graph.input)
+    build.quantise(build.preprocessed(), graph.input)
     for layer in graph.layers:
         build.layer(layer)
     build.finish()
@@ -83,6 +84,21 @@ def to_qdq(graph: QGraph, *, expose_codes: bool = False) -> onnx.ModelProto:
     return build.model(graph.name, [helper.make_tensor_value_info(graph.input, TensorProto.FLOAT, shape)], outputs)
 
 
+def without_preprocess(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A QDQ model that takes images after preprocessing, of one that preprocesses them."""
+    plain = onnx.ModelProto()
+    plain.CopyFrom(model)
+    steps = [node for node in plain.graph.node if node.name.startswith(f"{PREPROCESS}/")]
+    for node in steps:
+        plain.graph.node.remove(node)
+    given = plain.graph.input[0].name
+    for node in plain.graph.node:
+        node.input[:] = [given if name.startswith(f"{PREPROCESS}/") else name for name in node.input]
+    for constant in [c for c in plain.graph.initializer if c.name.startswith(f"{PREPROCESS}/")]:
+        plain.graph.initializer.remove(constant)
+    return plain
+
+
 class _Builder(OnnxBody):
     """Collects nodes and constants; every tensor's codes are dequantised once."""
 
@@ -92,6 +108,17 @@ class _Builder(OnnxBody):
         self._scales: set[int] = set()
         self._numbers: set[str] = set()
         self.constant(ZERO, np.zeros((), np.int8))
+
+    def preprocessed(self) -> str:
+        """Name of the input after preprocessing: a Mul and an Add, each rounded once, as `Preprocess.apply` does."""
+        name, preprocess = self._graph.input, self._graph.preprocess
+        if preprocess is None:
+            return name
+        for op, part, value in zip(("Mul", "Add"), ("scale", "shift"), preprocess.columns, strict=True):
+            y = f"{PREPROCESS}/{part}ed"
+            self.add(op, [name, self.constant(f"{PREPROCESS}/{part}", value)], y, f"{PREPROCESS}/{op}")
+            name = y
+        return name
 
     def layer(self, layer: QLayer) -> None:
         linear = layer.y + "/linear"

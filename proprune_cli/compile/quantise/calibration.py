@@ -48,7 +48,7 @@ class TensorStatistics:
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Statistics of every tensor, the images that were used, and what the float network gave for them.
+    """Statistics of every tensor, the images that were used (preprocessed), and what the float network gave for them.
 
     ``outputs``: float32 [N, C, H, W], one for each of the graph's outputs.
     """
@@ -102,7 +102,7 @@ def threads_for(graph: Graph, images: int) -> int:
 
 
 def calibrate(graph: Graph, images: NDArray[Any]) -> Calibration:
-    """Run a canonical graph on ``images`` (float32 [N, C, H, W]) and sample every tensor.
+    """Run a canonical graph on ``images`` (float32 [N, C, H, W], before preprocessing) and sample every tensor.
 
     Large sets are thinned evenly so that the run stays within ``WORK``, and split so that memory stays bounded.
 
@@ -110,6 +110,8 @@ def calibrate(graph: Graph, images: NDArray[Any]) -> Calibration:
         InputError: the images do not fit, or the network computes NaN or infinite values.
     """
     checked = check_images(images, graph)
+    if graph.preprocess is not None:
+        checked = graph.preprocess.apply(checked)
     budget = max(FEWEST, int(WORK / max(macs_of(graph), 1)))
     if len(checked) > budget:
         checked = checked[np.linspace(0, len(checked) - 1, budget).astype(np.int64)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -191,7 +191,7 @@ def _assemble(graph: Graph, exponents: Mapping[str, int], convs: Mapping[str, Qu
     tensors = {
         name: QTensor(name, shape[0], shape[1], shape[2], exponents[name]) for name, shape in graph.tensors.items()
     }
-    return QGraph(graph.name, tensors, layers, graph.input, graph.outputs, graph.sources)
+    return QGraph(graph.name, tensors, layers, graph.input, graph.outputs, graph.sources, graph.preprocess)
 
 
 def _layer(node: Node, exponents: Mapping[str, int], convs: Mapping[str, QuantisedConv]) -> QLayer:
@@ -234,7 +234,9 @@ def _share(errors: list[float], signals: list[float]) -> float:
 
 def _output_errors(candidate: QGraph, seen: Calibration, images: int, threads: int) -> list[float]:
     """Squared error of each of the int8 network's outputs on the first calibration images."""
-    session = open_session(to_qdq(candidate).SerializeToString(), threads=threads)
+    # The images of the calibration are preprocessed already.
+    plain = replace(candidate, preprocess=None)
+    session = open_session(to_qdq(plain).SerializeToString(), threads=threads)
     size = min(images, 64)
     totals = [0.0 for _ in candidate.outputs]
     for at in range(0, images, size):

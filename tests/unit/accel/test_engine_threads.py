@@ -14,7 +14,6 @@ from benchmarks.networks import network as named
 from benchmarks.predicted import quantised
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array, array_names, load_array
-from proprune_cli.accel.program import to_codes
 from proprune_cli.accel.segments import segments
 from proprune_cli.board.native import save_case
 from proprune_cli.compile.pipeline import lower
@@ -135,7 +134,7 @@ def test_a_compiled_network(testbench: Bench, tmp_path: Path) -> None:
     program, _ = lower(quantised(network), array, MEMORY)
     buffer = np.zeros(program.size, dtype=np.uint64)
     buffer[: program.image.size] = program.image
-    codes = to_codes(network.images(1), program.input.exponent)[0]
+    codes = program.codes(network.images(1))[0]
     buffer[program.input.address :][: program.input.words] = program.input.pack(codes)
     (whole,) = segments(program)
     assert (np.asarray(program.layers().out_base) & isa.ON_CHIP).any()

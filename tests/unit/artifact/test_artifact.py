@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from proprune_cli.accel.array import load_array
 from proprune_cli.accel.program import Plane, Program, ProgramOutput
 from proprune_cli.artifact import Artifact, Golden, Source, check_contract, load_artifact, unpack
-from proprune_cli.artifact.codes import check_images, dequantise_output, quantise_images
+from proprune_cli.artifact.codes import checked_images, dequantise_output, quantise_images
 from proprune_cli.artifact.seal import seal
 from proprune_cli.errors import BoardError, InputError
 from proprune_cli.work.layer import LayerWork, SourceOperator
@@ -250,4 +250,4 @@ def test_dequantising_is_exact_and_takes_the_output_shape() -> None:
 )
 def test_what_is_not_a_batch_of_images_is_refused(array: np.ndarray, raw: bool, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        check_images(array, (3, 4, 5), "x.npy", raw=raw)
+        checked_images(array, (3, 4, 5), "x.npy", raw=raw)

@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
+from proprune_cli.data.augment import Augment
+from proprune_cli.data.batches import Batches
 from proprune_cli.data.load import load_data
 from proprune_cli.errors import InputError
 
@@ -175,3 +177,27 @@ def test_a_wrong_data_option_is_an_input_error(spec: str) -> None:
     with pytest.raises(InputError) as caught:
         load_data(spec)
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize(("asked", "moved"), [("auto", False), ("none", False), ("crop", True), ("crop+flip", True)])
+def test_images_of_users_are_moved_where_they_ask_for_it_alone(tmp_path: Path, asked: Augment, moved: bool) -> None:
+    rng = np.random.default_rng(0)
+    images, labels = rng.normal(size=(40, 1, 8, 8)).astype(np.float32), np.arange(40) % 2
+    np.savez(tmp_path / "spectra.npz", images=images, labels=labels)
+    for k in range(2):
+        (tmp_path / f"classes/{k}").mkdir(parents=True)
+        for n in range(10):
+            Image.fromarray(rng.integers(0, 256, (8, 8), np.uint8)).save(tmp_path / f"classes/{k}/{n}.png")
+    for source in ("spectra.npz", "classes"):
+        data = load_data(str(tmp_path / source))
+        batches = Batches(data, data.train, 4, asked)
+        given = {image.numpy().tobytes() for found, _ in batches.shuffled(1) for image in found}
+        plain = {image.numpy().tobytes() for found, _ in batches.in_order() for image in found}
+        assert (not given <= plain) is moved
+
+
+def test_built_in_data_say_themselves_what_may_be_done_to_them() -> None:
+    data = load_data("digits")
+    batches = Batches(data, data.train, 64, "auto")
+    plain = {image.numpy().tobytes() for found, _ in batches.in_order() for image in found}
+    assert not {image.numpy().tobytes() for found, _ in batches.shuffled(1) for image in found} <= plain

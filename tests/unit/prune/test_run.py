@@ -158,12 +158,14 @@ def test_the_one_cycle_rate_rises_then_falls_to_almost_nothing() -> None:
     assert rates[-1] < 0.001
 
 
-def test_calibration_images_are_normalised_training_images() -> None:
+def test_calibration_images_are_training_images_as_they_are_stored() -> None:
     data = load_data("digits?size=16")
-    images = data.calibration_images(100)
+    images = data.sample(100)
     assert images.shape == (100, 1, 16, 16)
     assert images.dtype == np.float32
-    assert abs(float(images.mean())) < 0.1
+    assert images.min() == 0 and images.max() == 255
+    assert abs(float(data.normalise(images).mean())) < 0.1
+    np.testing.assert_array_equal(data.as_stored().normalise(images), images)
     assert len(data.train) + len(data.validation) + len(data.test) == 1797
 
 

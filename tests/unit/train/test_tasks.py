@@ -130,7 +130,7 @@ def test_labels_of_pixels_move_with_their_images() -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(1, 255, (24, 1, 12, 12), dtype=np.uint8)
     split = Split(images, (images[:, 0] % 7).astype(np.int64))
-    data = Dataset("x", split, split, split, tuple("0123456"), (0.0,), (1.0,), True, "here")
+    data = Dataset("x", split, split, split, tuple("0123456"), (0.0,), (1.0,), "here", "crop+flip")
     moved = 0
     for pixels, labels in Batches(data, split, 8, "auto").shuffled(1):
         values = torch.round(pixels[:, 0] * 255).long()
@@ -148,7 +148,7 @@ def test_pixels_that_do_not_count_change_neither_loss_nor_score() -> None:
     other = logits.clone()
     other[:, :, 2:] = torch.randn(4, 3, 3, 5)
     split = Split(np.zeros((4, 1, 5, 5), np.uint8), labels.numpy())
-    task = Task(Dataset("x", split, split, split, tuple("012"), (0.0,), (1.0,), True, "here"))
+    task = Task(Dataset("x", split, split, split, tuple("012"), (0.0,), (1.0,), "here"))
     assert task.total_score(logits, labels) == task.total_score(other, labels)
     torch.testing.assert_close(task.loss(logits, labels), task.loss(other, labels))
     right = float((logits.argmax(1)[:, :2] == labels[:, :2]).double().mean()) * 4
