@@ -19,7 +19,7 @@ FEW = 25
 
 
 def known_mode(view: NodeView) -> str | None:
-    """The mode is constant with one finite number, edge, reflect or wrap.
+    """The mode is constant with one number, edge, reflect or wrap; a number below -1e4 is read by max poolings alone.
 
     Remedy: use padding_mode='zeros', or crop and pad the images before the network
     """
@@ -33,7 +33,7 @@ def known_mode(view: NodeView) -> str | None:
     value = view.constant(2)
     if value is not None and value.size != 1:
         return f"a value of shape {list(value.shape)}"
-    return None if np.isfinite(_value(view)) else f"value {_value(view):g}"
+    return f"value {_value(view):g}" if np.isnan(_value(view)) else None
 
 
 def image_pads(view: NodeView) -> str | None:
@@ -109,7 +109,8 @@ def _build(view: NodeView) -> list[Node]:
     if any(pads) and _mode(view) != "constant":
         return moved_pad(view.name, x, view.y, pads, MODES[_mode(view)])
     if any(pads):
-        nodes.append(Pad(view.name, x, view.y, pads, _value(view)))
+        largest = float(np.finfo(np.float32).max)
+        nodes.append(Pad(view.name, x, view.y, pads, min(max(_value(view), -largest), largest)))
     return nodes or [Identity(view.name, x, view.y)]
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
-from proprune_cli.ir.graph import F32, Affine, AveragePool, Conv, Node, Reshape
-from proprune_cli.ir.nodes import MaxPool, Mul, Select
+from proprune_cli.ir.graph import F32, Affine, AveragePool, Conv, Node, Pad, Reshape
+from proprune_cli.ir.nodes import Concat, MaxPool, Mul, Select
 from proprune_cli.ir.window import Window
 from proprune_cli.ops.importing import NodeView, Operator
 from proprune_cli.ops.windows import (
@@ -23,6 +25,14 @@ AVERAGE = "taps with constant weights"
 MAXIMUM = "the same walk with max in place of multiply-accumulate"
 
 
+BORDER_STEPS, BORDER_ERROR = 1.01, 1 / 30
+"""Largest error of the factors that a padded average pooling has at its borders, in steps of their codes and of itself;
+a 3×3 pooling padded by 1 is just within both."""
+
+MOST_WINDOWS = 49
+"""Average poolings, each over windows with the same true pixels, that one with padding may become: 7×7 padded by 3."""
+
+
 def no_indices(view: NodeView) -> str | None:
     """Only the maxima are used, not their indices."""
     second = view.proto.output[1] if len(view.proto.output) > 1 else ""
@@ -34,11 +44,11 @@ def padding_below_kernel(view: NodeView) -> str | None:
     window = window_of(view)
     if any(pad >= window.kernel[i % 2] for i, pad in enumerate(window.pads)):
         return f"pads {window.pads} with a kernel of {window.kernel[0]}x{window.kernel[1]}"
-    whole = all(_touches(view.shape()[1 + i], window, i) for i in (0, 1))
+    whole = all(touches(view.shape()[1 + i], window, i) for i in (0, 1))
     return None if whole else f"windows that lie in the padding alone (pads {window.pads})"
 
 
-def _touches(size: int, window: Window, axis: int) -> bool:
+def touches(size: int, window: Window, axis: int) -> bool:
     """Whether every window along one axis reads at least one of ``size`` elements."""
     dilation = window.dilation[axis]
     start = np.arange(window.count(size, axis), dtype=np.int64) * window.stride[axis] - window.pads[axis]
@@ -47,14 +57,18 @@ def _touches(size: int, window: Window, axis: int) -> bool:
     return bool((first <= last).all())
 
 
-def border_follows(view: NodeView) -> str | None:
-    """Padding counts as zeros (count_include_pad=1), or what it lacks at the borders is a factor per row and column.
+def few_windows(view: NodeView) -> str | None:
+    """Padding counts as zeros (count_include_pad=1), or at most 49 windows differ in which true pixels they hold.
 
     Remedy: in PyTorch, build the AvgPool2d with count_include_pad=True
     """
     if view.int_of("count_include_pad", 0) or not any(window_of(view).pads):
         return None
-    return None if _border(view) is not None else f"pads {window_of(view).pads} with count_include_pad=0"
+    if _border(view) is not None:
+        return None
+    parts = [_same_pixels(view, axis) for axis in (0, 1)]
+    count = len(parts[0]) * len(parts[1])
+    return None if 0 < count <= MOST_WINDOWS else f"pads {window_of(view).pads} with count_include_pad=0"
 
 
 def whole_windows(view: NodeView) -> str | None:
@@ -108,9 +122,10 @@ def _border(view: NodeView) -> F32 | None:
     """A kernel [1, 1, h, w] that turns an image of ones into the kernel's size over the count of true pixels.
 
     Along one axis, window i reads the image with the taps inside(i); the kernel's sum over those must be
-    taps / |inside(i)|. None where a window lies in the padding alone, or no such kernel exists.
+    taps / |inside(i)|. None where a window lies in the padding alone, no such kernel exists, or its weights cancel one
+    another so far that their int8 codes give other factors: more than ``BORDER_STEPS`` or ``BORDER_ERROR`` off.
     """
-    window, sides = window_of(view), []
+    window, sides, insides = window_of(view), [], []
     for axis in (0, 1):
         size, taps = view.shape()[1 + axis], window.kernel[axis]
         start = np.arange(window.count(size, axis)) * window.stride[axis] - window.pads[axis]
@@ -123,14 +138,56 @@ def _border(view: NodeView) -> F32 | None:
         if np.abs(inside @ side - wanted).max() > 1e-6:
             return None
         sides.append(side)
-    return np.outer(*sides).astype(np.float32)[None, None]
+        insides.append(inside)
+    kernel = np.outer(*sides)
+    step = np.abs(kernel).max() / 127
+    true, coded = (insides[0] @ weights @ insides[1].T for weights in (kernel, np.rint(kernel / step) * step))
+    unit = 2.0 ** np.ceil(np.log2(true.max() / 127))
+    off = np.abs(np.rint(coded / unit) * unit - true)
+    if (off > BORDER_STEPS * unit).any() or (off > BORDER_ERROR * true).any():
+        return None
+    return kernel.astype(np.float32)[None, None]
+
+
+@dataclass(frozen=True)
+class _Same:
+    """Outputs along one axis, one after the other, whose windows hold the same true pixels.
+
+    Attributes:
+        outputs: how many. start: first true pixel of the first window. taps: true pixels of each.
+    """
+
+    outputs: int
+    start: int
+    taps: int
+
+
+def _same_pixels(view: NodeView, axis: int) -> list[_Same]:
+    """The outputs along an axis by the true pixels of their windows; none where a window is dilated or holds none."""
+    window, size = window_of(view), view.shape()[1 + axis]
+    if window.dilation[axis] != 1:
+        return []
+    found: list[tuple[int, int, int]] = []
+    runs: list[_Same] = []
+    for output in range(window.count(size, axis)):
+        begin = output * window.stride[axis] - window.pads[axis]
+        first, last = max(begin, 0), min(begin + window.kernel[axis], size)
+        if last <= first:
+            return []
+        found.append((first - begin, last - first, first))
+    for offset, taps in dict.fromkeys((offset, taps) for offset, taps, _ in found):
+        starts = [first for o, n, first in found if (o, n) == (offset, taps)]
+        runs.append(_Same(len(starts), starts[0], taps))
+    return runs
 
 
 def _average_pool(view: NodeView) -> list[Node]:
     window, x, y, name = window_of(view), view.x(), view.y, view.name
-    border = None if view.int_of("count_include_pad", 0) or not any(window.pads) else _border(view)
-    if border is None:
+    if view.int_of("count_include_pad", 0) or not any(window.pads):
         return [AveragePool(name, x, y, window)]
+    border = _border(view)
+    if border is None:
+        return _pooled_in_parts(view)
     # The mean with zeros, times the share of true pixels' inverse: one plane for all channels.
     one, zero = np.ones(1, np.float32), np.zeros(1, np.float32)
     first, ones, factor, planes, mean = (f"{y}.{part}" for part in ("first", "ones", "factor", "planes", "mean"))
@@ -142,6 +199,34 @@ def _average_pool(view: NodeView) -> list[Node]:
         Select(name + ".planes", factor, planes, np.zeros(view.shape()[0], np.int64)),
         Mul(name, mean, planes, y),
     ]
+
+
+def _pooled_in_parts(view: NodeView) -> list[Node]:
+    """A pooling for each run of windows with the same true pixels."""
+    window, x, y, name = window_of(view), view.x(), view.y, view.name
+    _, height, width = view.shape()
+    down, across = (_same_pixels(view, axis) for axis in (0, 1))
+    nodes: list[Node] = []
+    rows: list[str] = []
+    for i, vertical in enumerate(down):
+        parts: list[str] = []
+        for j, horizontal in enumerate(across):
+            at = f"{i}.{j}"
+            kernel = (vertical.taps, horizontal.taps)
+            pads = (
+                -vertical.start,
+                -horizontal.start,
+                vertical.start + (vertical.outputs - 1) * window.stride[0] + kernel[0] - height,
+                horizontal.start + (horizontal.outputs - 1) * window.stride[1] + kernel[1] - width,
+            )
+            parts.append(f"{y}.{at}")
+            nodes += [
+                Pad(f"{name}.pixels.{at}", x, f"{y}.pixels.{at}", pads),
+                AveragePool(f"{name}.{at}", f"{y}.pixels.{at}", parts[-1], Window(kernel, window.stride)),
+            ]
+        rows.append(f"{y}.{i}")
+        nodes.append(Concat(f"{name}.{i}", tuple(parts), rows[-1], 3))
+    return [*nodes, Concat(name, tuple(rows), y, 2)]
 
 
 def _global_average_pool(view: NodeView) -> list[Node]:
@@ -179,7 +264,7 @@ MAX_POOL = Operator(
     _max_pool,
     (*_WINDOWED, no_indices, padding_below_kernel),
 )
-AVERAGE_POOL = Operator("AveragePool", AVERAGE, _average_pool, (*_WINDOWED, whole_windows, border_follows))
+AVERAGE_POOL = Operator("AveragePool", AVERAGE, _average_pool, (*_WINDOWED, whole_windows, few_windows))
 GLOBAL_AVERAGE_POOL = Operator("GlobalAveragePool", AVERAGE, _global_average_pool, (image_input,))
 GLOBAL_MAX_POOL = Operator("GlobalMaxPool", MAXIMUM, _global_max_pool, (image_input,))
 REDUCE_MEAN = Operator("ReduceMean", AVERAGE, _reduce, (image_input, spatial_axes))

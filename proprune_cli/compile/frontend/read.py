@@ -97,6 +97,16 @@ def opset_of(model: onnx.ModelProto) -> int:
     return version
 
 
+def _may_be_infinite(model: onnx.ModelProto) -> set[str]:
+    """Names that nothing reads but a Pad for its value or a Clip for a bound, where infinity means something."""
+    reads: dict[str, bool] = {}
+    for node in model.graph.node:
+        for index, name in enumerate(node.input):
+            fine = (node.op_type, index) in {("Pad", 2), ("Clip", 1), ("Clip", 2)}
+            reads[name] = reads.get(name, True) and fine
+    return {name for name, fine in reads.items() if fine}
+
+
 def initializers(model: onnx.ModelProto) -> dict[str, Array]:
     """Value of every initializer.
 
@@ -108,10 +118,14 @@ def initializers(model: onnx.ModelProto) -> dict[str, Array]:
             "the model has sparse initializers", where=f"model {model.graph.name!r}", remedy="store the weights dense"
         )
     values: dict[str, Array] = {}
+    unbounded = _may_be_infinite(model)
     for tensor in model.graph.initializer:
         where = f"initializer {tensor.name!r}"
         refuse_type(tensor.data_type, where)
         value = tensor_value(tensor, where)
+        if tensor.name in unbounded and not np.isnan(value).any():
+            values[tensor.name] = value
+            continue
         if np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
             bad = int(value.size - np.count_nonzero(np.isfinite(value)))
             raise InputError(

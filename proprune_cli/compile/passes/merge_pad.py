@@ -1,8 +1,8 @@
-"""A zero padding becomes the padding of the convolutions and average poolings that read it.
+"""A padding becomes the padding of the layers that read it, where theirs means the same.
 
-Handled: readers that are Conv or AveragePool take it over; a Pad of a Pad of the same value that only grows. Left
-alone: crops, other values and modes, other readers (max pooling among them, whose own padding never wins where a zero
-may).
+Handled: readers that are Conv or AveragePool take zeros over; those that are MaxPool take what can never win, which
+their own padding does not either; a Pad of a Pad of the same value that only grows. Left alone: crops, other values and
+modes, other readers (max pooling of zeros among them, for a zero may win).
 """
 
 from __future__ import annotations
@@ -11,9 +11,18 @@ from dataclasses import replace
 
 from proprune_cli.compile.passes.base import Pass
 from proprune_cli.compile.passes.drop_dead import DROP_DEAD
+from proprune_cli.errors import UnsupportedError
 from proprune_cli.ir.edit import with_nodes
 from proprune_cli.ir.graph import AveragePool, Conv, Graph, Identity, Node, Pad
+from proprune_cli.ir.nodes import MaxPool
 from proprune_cli.ir.window import Pads
+from proprune_cli.ops.pool import touches
+
+NEVER_WINS = -1e4
+"""A padding of this or less stands for minus infinity before a max pooling: -1e4 and float16's least are common."""
+
+LARGEST = 2.0**60
+"""No tensor holds more than this in magnitude; calibration refuses it too."""
 
 
 def _run(graph: Graph) -> Graph:
@@ -30,8 +39,30 @@ def _run(graph: Graph) -> Graph:
         elif before is not None and before.value == 0.0 and isinstance(node, Conv | AveragePool):
             window = replace(node.window, pads=_sum(before.pads, node.window.pads))
             node = replace(node, x=before.x, window=window)
+        elif before is not None and before.value <= NEVER_WINS and isinstance(node, MaxPool):
+            window = replace(node.window, pads=_sum(before.pads, node.window.pads))
+            merged_size = graph.tensors[before.x][1:]
+            # A window that lies in the padding alone would have nothing to choose from.
+            small = all(pad < window.kernel[i % 2] for i, pad in enumerate(window.pads))
+            if small and all(touches(merged_size[i], window, i) for i in (0, 1)):
+                node = replace(node, x=before.x, window=window)
         kept.append(node)
-    return DROP_DEAD.run(with_nodes(graph, kept))
+    merged = DROP_DEAD.run(with_nodes(graph, kept))
+    for node in merged.nodes:
+        if isinstance(node, Pad) and abs(node.value) > LARGEST:
+            raise UnsupportedError(
+                f"Pad {node.name!r} pads with {_shown(node.value)}, which int8 codes cannot hold beside the image",
+                where=f"node {node.name!r} (Pad)",
+                remedy="let max poolings alone read it, none of whose windows lies in the padding; else pad with a "
+                "number of the image's range",
+            )
+    return merged
+
+
+def _shown(value: float) -> str:
+    """A number; the largest of float32 stands for infinity."""
+    infinite = abs(value) > 3.4e38
+    return ("-" if value < 0 else "") + "infinity" if infinite else f"{value:g}"
 
 
 def _sum(a: Pads, b: Pads) -> Pads:

@@ -48,6 +48,10 @@ from proprune_cli.ops.conv_transpose import by_channel, by_filter
 F64 = NDArray[np.float64]
 
 
+DROWNS = 64
+"""A constant this many times larger than all values of a tensor leaves them a single code to either side of zero."""
+
+
 @dataclass(frozen=True)
 class LayerReport:
     """How one convolution was quantised.
@@ -112,6 +116,7 @@ def quantise(graph: Graph, calibration: NDArray[Any]) -> tuple[QGraph, QuantRepo
             cannot be proven to stay below 2**24.
     """
     seen = calibrate(graph, calibration)
+    _refuse_drowned(graph, seen)
     wished = choose_exponents(graph, seen.tensors)
     exponents, convs = _fit(graph, wished)
     plain = _assemble(graph, exponents, convs)
@@ -132,6 +137,26 @@ def quantise(graph: Graph, calibration: NDArray[Any]) -> tuple[QGraph, QuantRepo
         tuple(name for name in graph.tensors if exponents[name] != wished[name]),
     )
     return (corrected if helps else plain), report
+
+
+def _refuse_drowned(graph: Graph, seen: Calibration) -> None:
+    """Refuse a padding so far from the image's values that codes which hold both hold nothing of the image.
+
+    Raises:
+        UnsupportedError: there is one; names the node.
+    """
+    for node in graph.nodes:
+        if not isinstance(node, Pad) or node.mode != "constant" or max(node.pads) <= 0:
+            continue
+        peak = seen.tensors[node.x].peak
+        if peak and abs(node.value) > DROWNS * peak:
+            raise UnsupportedError(
+                f"Pad {node.name!r} pads with {node.value:g} an image whose values reach {peak:.3g}: int8 codes that "
+                "hold the one hold nothing of the other",
+                where=f"node {node.name!r} (Pad)",
+                remedy="pad with a number of the image's range; minus infinity is for max poolings whose windows all "
+                "hold a pixel",
+            )
 
 
 def _fit(graph: Graph, wished: Mapping[str, int]) -> tuple[dict[str, int], dict[str, QuantisedConv]]:
