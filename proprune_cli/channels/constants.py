@@ -16,6 +16,7 @@ from torch import nn
 
 from proprune_cli.channels.groups import ChannelMap, Group
 from proprune_cli.channels.labels import owner_of
+from proprune_cli.modules.probe import at_another_size, probes
 
 Values = npt.NDArray[np.float64]
 FLAT = 1e-6
@@ -37,8 +38,9 @@ class Constants:
 def constant_channels(model: nn.Module, channels: ChannelMap, example: torch.Tensor) -> Constants:
     """Zero filters of ``model``, and the constants at the inputs of layers and the outputs of branches.
 
-    The values are seen in eval mode on random images of three sizes of contrast; a channel that is not constant on
-    them (zero padding of a depthwise layer shows at the border) counts as none.
+    The values are seen in eval mode on random images of several magnitudes, and of another size where the network
+    runs on it; a channel that is not constant on them (zero padding of a depthwise layer shows at the border, once the
+    image has an inside) counts as none.
     """
     tensors = {
         **dict(model.named_parameters(remove_duplicate=False)),
@@ -51,6 +53,9 @@ def constant_channels(model: nn.Module, channels: ChannelMap, example: torch.Ten
     high: dict[tuple[str, str], Values] = {}
 
     def watch(key: tuple[str, str], x: torch.Tensor, axis: int) -> None:
+        nonlocal low, high
+        if key in low and len(low[key]) != x.shape[axis]:
+            return  # features of a layer that another size gives another number of
         rows = x.detach().movedim(axis, 0).reshape(x.shape[axis], -1).double()
         least, most = rows.amin(1).numpy(), rows.amax(1).numpy()
         low[key] = np.minimum(low[key], least) if key in low else least
@@ -63,11 +68,13 @@ def constant_channels(model: nn.Module, channels: ChannelMap, example: torch.Ten
             handles.append(module.register_forward_pre_hook(_before(("read", name), axis, watch)))
         if name in writers:
             handles.append(module.register_forward_hook(_after(("made", name), axis, watch)))
-    generator = torch.Generator().manual_seed(5)
+    images = probes(example.shape[1], (example.shape[2], example.shape[3]), seed=5)
     try:
         with torch.no_grad():
-            for contrast in (0.3, 1.0, 3.0):
-                model.eval()(torch.randn(example.shape, generator=generator) * contrast)
+            model.eval()(images)
+        before = dict(low), dict(high)
+        if at_another_size(model, images) is None:
+            low, high = before  # it stopped on the way; what it makes at that size is nobody's
     finally:
         for handle in handles:
             handle.remove()

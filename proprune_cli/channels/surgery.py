@@ -13,10 +13,12 @@ from torch import nn
 
 from proprune_cli.channels.groups import RESHAPES, ChannelMap, Kept, Reshape, is_reshape
 from proprune_cli.channels.labels import Ids
+from proprune_cli.channels.recorder import Node
 from proprune_cli.channels.spread import FILL, spread, unspread
 from proprune_cli.channels.trace import replay
 from proprune_cli.errors import UnsupportedError
-from proprune_cli.modules.outputs import difference, shapes_of, tensors_of
+from proprune_cli.modules.outputs import difference_by_image, shapes_of, tensors_of
+from proprune_cli.modules.probe import at_another_size
 
 Cuts = dict[str, dict[int, list[int]]]
 """Parameter or buffer → axis → indices that stay, rising. Plain numbers: this is what a run stores.
@@ -139,14 +141,16 @@ def masked(model: nn.Module, channels: ChannelMap, kept: Kept) -> nn.Module:
 def prove(
     model: nn.Module, pruned: nn.Module, channels: ChannelMap, kept: Kept, inputs: torch.Tensor, where: str = "model"
 ) -> float:
-    """`verify` against the masked network.
+    """`verify` against the masked network; and no number that the network computes with follows the channels.
 
     Raises:
         RearrangedError: an operator that rearranges channels does not follow their number.
         SurgeryError: the pruned network is wrong for another reason.
     """
     try:
-        return verify(pruned, masked(model, channels, kept), inputs, where)
+        error = verify(pruned, masked(model, channels, kept), inputs, where)
+        _check_numbers(model, pruned, inputs[:2], where)
+        return error
     except SurgeryError as error:
         blamed = _blamed(pruned, channels, kept, inputs[:2])
         if blamed is None:
@@ -178,6 +182,53 @@ def check_training(model: nn.Module, pruned: nn.Module, idle: list[str], inputs:
     )
 
 
+_NUMBERS = ("other", "exponent", "min", "max", "value", "fill_value", "threshold", "weight")
+"""Arguments of elementwise operators that are numbers in a network's arithmetic, not sizes."""
+_ARITHMETIC = frozenset(
+    {"add", "sub", "rsub", "mul", "div", "floor_divide", "remainder", "fmod", "pow", "clamp", "clamp_min", "clamp_max"}
+    | {"eq", "ne", "lt", "le", "gt", "ge", "fill", "full", "scalar_tensor", "masked_fill", "threshold", "lerp"}
+)
+
+
+def _numbers(nodes: list[Node]) -> list[tuple[str, tuple[float, ...]]]:
+    """The numbers that arithmetic operators take, one after the other."""
+    found: list[tuple[str, tuple[float, ...]]] = []
+    for node in nodes:
+        if node.op in _ARITHMETIC:
+            given = [node.arguments.get(name) for name in _NUMBERS]
+            numbers = tuple(float(x) for x in given if isinstance(x, int | float) and not isinstance(x, bool))
+            if numbers:
+                found.append((node.op, numbers))
+    return found
+
+
+def _check_numbers(model: nn.Module, pruned: nn.Module, inputs: torch.Tensor, where: str) -> None:
+    """Refuse arithmetic with a number that comes from a number of channels, such as ``x / x.shape[1]``.
+
+    What random inputs show of it may be nothing: a clamp at 64 that becomes one at 32.
+
+    Raises:
+        SurgeryError: the two networks compute with different numbers.
+    """
+    before = _numbers(replay(model, inputs)[0])
+    if not before:
+        return
+    after = _numbers(replay(pruned, inputs)[0])
+    for (op, dense), (other, now) in zip(before, after, strict=False):
+        if op == other and dense != now:
+            raise SurgeryError(
+                f"the network's code computes with a number of channels: {op} with {_listed(dense)}, in the pruned "
+                f"network with {_listed(now)}",
+                where=where,
+                remedy="write the number as a constant in place of a tensor's shape, or exclude the layers that make "
+                "those channels (--exclude)",
+            )
+
+
+def _listed(numbers: tuple[float, ...]) -> str:
+    return ", ".join(f"{number:g}" for number in numbers)
+
+
 def _blamed(pruned: nn.Module, channels: ChannelMap, kept: Kept, inputs: torch.Tensor) -> Reshape | None:
     """The first operator whose result has not the shape that the surviving channels ask for."""
     stay = channels.survivors(kept)
@@ -192,16 +243,21 @@ def _blamed(pruned: nn.Module, channels: ChannelMap, kept: Kept, inputs: torch.T
 
 
 def verify(pruned: nn.Module, reference: nn.Module, inputs: torch.Tensor, where: str = "model") -> float:
-    """Largest difference of the two networks' outputs in eval mode, over the largest of each output of ``reference``.
+    """Largest difference of the two networks' outputs in eval mode, over the largest of each output of ``reference``
+    for each image; also on an image of another size, where ``reference`` runs on it (`at_another_size`).
 
     Where rounding shows (deep networks enlarge it, and the places that a max pooling chose flip), float64 decides.
 
     Raises:
         SurgeryError: the pruned network does not run, or differs by more than 1e-4.
     """
-    error = _difference(pruned, reference, inputs, where)
-    if error > _ROUNDING:
-        error = min(error, _exact_difference(pruned, reference, inputs, where))
+    other = at_another_size(reference, inputs)
+    error = 0.0
+    for images in (inputs,) if other is None else (inputs, other):
+        found = _difference(pruned, reference, images, where)
+        if found > _ROUNDING:
+            found = min(found, _exact_difference(pruned, reference, images, where))
+        error = max(error, found)
     if error > RELATIVE_TOLERANCE:
         raise SurgeryError(
             f"the pruned network differs from the masked one by {error:.2g} of the largest output",
@@ -239,7 +295,7 @@ def _difference(pruned: nn.Module, reference: nn.Module, inputs: torch.Tensor, w
             where=where,
             remedy=_REMEDY,
         )
-    return difference(found, expected)
+    return difference_by_image(found, expected)
 
 
 def all_tensors(model: nn.Module) -> list[tuple[str, torch.Tensor]]:

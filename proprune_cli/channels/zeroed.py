@@ -27,6 +27,7 @@ from proprune_cli.channels.shrunk import Shrunk, group_rows, layer_rows
 from proprune_cli.channels.spread import FILL, Spread
 from proprune_cli.channels.surgery import BIAS, SPREAD, all_tensors, cuts_for, shrink, verify
 from proprune_cli.channels.trace import trace
+from proprune_cli.modules.probe import probes
 
 _Mask = npt.NDArray[np.bool_]
 
@@ -99,7 +100,7 @@ def remove_zeroed(model: nn.Module, example: torch.Tensor, where: str = "model",
     for module, (_, values) in constants.items():
         if cuts.get(module + SPREAD, {}).get(0):
             getattr(smaller.get_submodule(module), FILL).copy_(torch.from_numpy(values))
-    error = verify(smaller, model, torch.cat([example, 2 * torch.flip(example, [0])]), where)
+    error = verify(smaller, model, probes(example.shape[1], (example.shape[2], example.shape[3])), where)
     table = CostTable(channels)
     sizes = np.array([int(alive.sum()) for alive in channels.survivors(kept)], dtype=np.int64)
     return Shrunk(

@@ -36,6 +36,14 @@ def difference(found: Sequence[torch.Tensor], expected: Sequence[torch.Tensor]) 
     return worst
 
 
+def difference_by_image(found: Sequence[torch.Tensor], expected: Sequence[torch.Tensor]) -> float:
+    """`difference` of each image by itself, the largest; of all where the tensors are not one row for each image."""
+    counts = {t.shape[0] if t.ndim else 0 for t in (*found, *expected)}
+    if len(counts) != 1 or [t.shape for t in found] != [t.shape for t in expected]:
+        return difference(found, expected)
+    return max((difference([t[i] for t in found], [t[i] for t in expected]) for i in range(counts.pop())), default=0.0)
+
+
 def shapes_of(tensors: Sequence[torch.Tensor]) -> str:
     """Their shapes, for messages: ``[2, 10], [2, 4]``."""
     return ", ".join(str(list(t.shape)) for t in tensors)

@@ -15,6 +15,32 @@ def example_input(in_channels: int, size: tuple[int, int], batch: int = 2, seed:
     return torch.randn(batch, in_channels, *size, generator=generator)
 
 
+def probes(in_channels: int, size: tuple[int, int], seed: int = 1) -> torch.Tensor:
+    """Four random inputs of several magnitudes, float32 [4, in_channels, height, width].
+
+    About zero, dark (hundredths), large (tens), and bright (positive alone): what a network does with constants, clamps
+    and borders shows on some of them.
+    """
+    x = example_input(in_channels, size, batch=4, seed=seed)
+    return torch.stack([x[0], 0.01 * x[1], 30 * x[2], 2 + x[3].abs()])
+
+
+def at_another_size(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor | None:
+    """One image of another size than ``inputs`` [B, C, H, W], where the network runs on it; else None.
+
+    32 pixels less each way, or more where that would leave less than 32: networks halve images five times.
+    """
+    height, width = inputs.shape[2:]
+    step = -32 if min(height, width) >= 64 else 32
+    other = example_input(inputs.shape[1], (height + step, width + step), batch=1, seed=2)
+    try:
+        with torch.no_grad():
+            model.eval()(other)
+    except (RuntimeError, ValueError, IndexError, TypeError, AttributeError, AssertionError):
+        return None
+    return other
+
+
 def check_runs(model: nn.Module, example: torch.Tensor, where: str) -> list[torch.Tensor]:
     """Outputs of the network in eval mode for ``example``.
 

@@ -26,7 +26,7 @@ from proprune_cli.channels.surgery import (
 )
 from proprune_cli.channels.trace import trace
 from proprune_cli.errors import InputError
-from proprune_cli.modules.probe import example_input
+from proprune_cli.modules.probe import at_another_size, example_input, probes
 from proprune_cli.prune.budget import TOLERANCE, Candidate, allocate, allowed_sizes, as_share, normalised
 from proprune_cli.prune.cost import figure
 from proprune_cli.prune.methods import Context, method_named
@@ -194,8 +194,10 @@ def _attempt(
 
     cuts = cuts_for(channels, kept, tensors)
     smaller = shrink(model, cuts)
-    inputs = example_input(example.shape[1], (example.shape[2], example.shape[3]), batch=4, seed=1)
+    inputs = probes(example.shape[1], (example.shape[2], example.shape[3]))
     error = prove(model, smaller, channels, kept, inputs, f"--model {options.model}")
+    if at_another_size(model, inputs) is None:
+        notes = (*notes, "pruned and masked network were compared at one image size: the network runs at no other")
     achieved, budget_notes = _judge(options.budget, cost(table.full), cost(sizes), choice.scored, sizes)
     return Shrunk(
         model=smaller,
