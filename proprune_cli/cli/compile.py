@@ -9,8 +9,8 @@ import typer
 
 from proprune_cli.cli.arguments import Config
 from proprune_cli.cli.declared import with_flags
-from proprune_cli.cli.output import Json, emit_json, say, size
-from proprune_cli.cli.plan import plan_table, quantisation
+from proprune_cli.cli.output import Json, emit_json, say, size, warn
+from proprune_cli.cli.plan import lost_signal, plan_table, quantisation
 from proprune_cli.cli.progress import stages
 from proprune_cli.compile.options import CompileOptions
 
@@ -43,6 +43,8 @@ def command(
     with stages() as on_stage:
         artifact = build(source, options, on_stage, allow_host=not no_host)
         length = artifact.save(output)
+    if weak := lost_signal(artifact):
+        warn(weak)
     if as_json:
         emit_json("compile", _document(output, artifact, length))
         return

@@ -94,6 +94,23 @@ def quantisation(artifact: Artifact) -> str:
     return f"{error} at the output, {report['images']} images, {limited} of {channels} channels with a widened scale"
 
 
+def lost_signal(artifact: Artifact) -> str:
+    """What to warn of where an output of the int8 network is hardly above its error; else empty."""
+    from proprune_cli.compile.quantise.signal import WEAK_DB
+
+    weak = {
+        name: quality
+        for name, quality in artifact.report.get("outputs_db", {}).items()
+        if quality is not None and quality < WEAK_DB
+    }
+    if not weak:
+        return ""
+    found = ", ".join(f"{name!r} is {quality:.1f} dB above its error" for name, quality in weak.items())
+    at = artifact.report["lost_at"]
+    where = f"; the signal is lost at layer {at!r}" if at else ""
+    return f"on the calibration images the output {found}{where}: check weights and images for extreme values"
+
+
 def _place(on_chip: int, planes: int) -> str:
     return "DDR" if not on_chip else "chip" if on_chip == planes else "both"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from proprune_cli.compile.quantise.calibration import (
 from proprune_cli.compile.quantise.calibration_model import not_canonical
 from proprune_cli.compile.quantise.exponents import choose_exponents, legalise
 from proprune_cli.compile.quantise.pass_through import nonnegative
+from proprune_cli.compile.quantise.signal import WEAK_DB, where_lost
 from proprune_cli.compile.quantise.tables import fill_table
 from proprune_cli.compile.quantise.weights import QuantisedConv, decibels, quantise_conv, with_bias
 from proprune_cli.errors import UnsupportedError
@@ -82,6 +83,8 @@ class QuantReport:
         bias_correction: whether the corrected biases gave the smaller error, and were kept.
         output_sqnr_db: the network's int8 output against its float output, on (some of) the calibration images; of
             several outputs, the worst.
+        outputs_db: each output's, by its name.
+        lost_at: where an output is not `WEAK_DB` above its error, the first layer that is not either; else empty.
         raised: tensors whose scale had to be widened to keep multipliers and additions within their limits.
     """
 
@@ -90,6 +93,8 @@ class QuantReport:
     bias_correction: bool
     output_sqnr_db: float
     raised: tuple[str, ...]
+    outputs_db: dict[str, float] = field(default_factory=dict[str, float])
+    lost_at: str = ""
 
     @property
     def limited_channels(self) -> int:
@@ -129,14 +134,19 @@ def quantise(graph: Graph, calibration: NDArray[Any]) -> tuple[QGraph, QuantRepo
     helps = _share(errors[1], signals) < _share(errors[0], signals)
     if helps:
         convs = better
+    chosen = corrected if helps else plain
+    quality = [decibels(signal, error) for signal, error in zip(signals, errors[helps], strict=True)]
+    lost = min(quality) < WEAK_DB
     report = QuantReport(
         tuple(_layer_report(name, conv, exponents, seen) for name, conv in convs.items()),
         len(seen.images),
         helps,
-        min(decibels(signal, error) for signal, error in zip(signals, errors[helps], strict=True)),
+        min(quality),
         tuple(name for name in graph.tensors if exponents[name] != wished[name]),
+        {output.name: one for output, one in zip(graph.outputs, quality, strict=True)},
+        where_lost(graph, replace(chosen, preprocess=None), seen.images) if lost else "",
     )
-    return (corrected if helps else plain), report
+    return chosen, report
 
 
 def _refuse_drowned(graph: Graph, seen: Calibration) -> None:
