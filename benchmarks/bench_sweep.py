@@ -101,7 +101,7 @@ Written by `PYTHONPATH=build/peers python -m benchmarks.bench_sweep --write`, af
 pytorchcv 0.0.74 and of the zoo; random weights, norm statistics as after training) is pruned eight times: 30 % and 50
 % of the channels of every group, by L1 norm and at random, with coupled and with free residual branches. Each result
 either equals its masked twin (the network of full size with the parameters of removed channels set to zero) within
-10⁻⁴ of the largest of each output of each image (from 10⁻⁵ on judged in float64), on a dark image, a bright one, a large
+10⁻⁴ of the largest of each output of an image (from 10⁻⁵ on judged in float64), on a dark image, a bright one, a large
 one and one about zero, and on one of another size where it runs on that; or it is refused with a reason. Where channels
 stay because an operator has no rule for them, the last column says so. Published final poolings that want ImageNet's
 image size were made adaptive.

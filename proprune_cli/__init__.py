@@ -23,18 +23,19 @@ __all__ = ["load", "prune_module", "run_bench", "run_compile", "run_prune", "run
 Paths = str | os.PathLike[str]
 
 
-def load(run: Paths, network: str = "pruned") -> nn.Module:
+def load(run: Paths, network: str = "pruned", *, trust: bool = False) -> nn.Module:
     """Network of a finished run, in eval mode, with its trained weights: ready to run, to train on, or to prune again.
 
     Args:
         run: run directory of ``proprune prune``. network: "pruned", "dense" or "thin".
+        trust: a model that the run names as ``package.module:factory`` may be imported and called.
 
     Raises:
-        InputError: the directory is not a finished run, or its files are damaged.
+        InputError: the directory is not a finished run, its files are damaged, or it names code and is not trusted.
     """
     from proprune_cli.prune import load_run
 
-    return load_run(Path(run), network)
+    return load_run(Path(run), network, trust=trust)
 
 
 def run_prune(out: Paths, *, model: str, data: str, force: bool = False, **options: Any) -> PruneResult:
@@ -78,21 +79,37 @@ def prune_module(module: nn.Module, shape: tuple[int, int, int], **options: Any)
 
 
 def run_sensitivity(
-    run: Paths, network: str = "dense", *, method: str = "l1", residual: str | None = None, images: int = 500
+    run: Paths,
+    network: str = "dense",
+    *,
+    method: str = "l1",
+    residual: str | None = None,
+    images: int = 500,
+    trust: bool = False,
 ) -> Sensitivity:
     """``proprune sensitivity``: accuracy of each group of channels against the share removed.
 
     Args:
         residual: whether layers that meet in an addition are judged as one (``coupled``) or each alone (``free``);
             None: as the run was pruned.
+        trust: code that the run names for model, data, loss and metric may be imported and called.
 
     Raises:
-        InputError: the directory is not a finished run, or the method scores no channels.
+        InputError: the directory is not a finished run, it names code and is not trusted, or the method scores no
+            channels.
     """
     from proprune_cli.flow.sensitivity import scan_run
     from proprune_cli.prune.sensitivity import SHARES
 
-    return scan_run(Path(run), network=network, method=method, residual=residual, shares=list(SHARES), images=images)
+    return scan_run(
+        Path(run),
+        network=network,
+        method=method,
+        residual=residual,
+        shares=list(SHARES),
+        images=images,
+        trust=trust,
+    )
 
 
 def run_compile(

@@ -42,6 +42,9 @@ def command(
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Write the picture there: .svg, .png or .pdf.")
     ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Import the code that the run names: its model, data, loss and metric.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """How much accuracy each group of channels costs when a part of it goes, alone and without training.
@@ -75,6 +78,7 @@ def command(
             shares=wanted,
             images=images,
             data_dir=data_dir,
+            trust=trust,
             progress=progress,
         )
     if plot is not None:

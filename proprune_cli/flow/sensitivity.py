@@ -21,11 +21,13 @@ def scan_run(
     shares: list[float],
     images: int,
     data_dir: Path | None = None,
+    trust: bool = False,
     progress: Progress | None = None,
 ) -> Sensitivity:
     """Scan the network ``network`` of the run directory on its own validation images.
 
     Args:
+        trust: models, data, losses and metrics that the run names by import path may be imported and called.
         residual: ``coupled`` or ``free``; None: as the run was pruned.
 
     Raises:
@@ -36,10 +38,14 @@ def scan_run(
     from proprune_cli.prune import TrainOptions
     from proprune_cli.prune.saved import load_bare
     from proprune_cli.prune.sensitivity import sensitivity
+    from proprune_cli.spec.factories import refuse_stored
     from proprune_cli.train.task import task_for
 
     options: dict[str, Any] = read_options(run)
-    architecture, model = load_bare(run, network)
+    for name, spec in (("data", options["data"]), *((n, options["train"].get(n)) for n in ("loss", "metric"))):
+        if not trust:
+            refuse_stored(spec, f"{run}, {name}")
+    architecture, model = load_bare(run, network, trust=trust)
     where = data_dir or (Path(options["data_dir"]) if options.get("data_dir") else None)
     data = load_data(options["data"], data_dir=where, validation=options["validation"], seed=options["seed"])
     if architecture.normalisation == data.as_stored().normalisation:

@@ -59,7 +59,7 @@ def check(options: PruneOptions) -> None:
     freezing_hooks(options.freeze)
 
 
-def load_run(run: Path, network: str = "pruned") -> nn.Module:
+def load_run(run: Path, network: str = "pruned", *, trust: bool = False) -> nn.Module:
     """Network of a finished run directory, in eval mode. ``network``: "pruned", "dense" or "thin".
 
     Raises:
@@ -67,4 +67,4 @@ def load_run(run: Path, network: str = "pruned") -> nn.Module:
     """
     from proprune_cli.prune.saved import load_network
 
-    return load_network(run, network)
+    return load_network(run, network, trust=trust)

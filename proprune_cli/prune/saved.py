@@ -18,6 +18,7 @@ from proprune_cli.errors import InputError
 from proprune_cli.modules.normalised import Normalised
 from proprune_cli.modules.probe import example_input
 from proprune_cli.nets.models import build_model
+from proprune_cli.spec.factories import refuse_stored
 from proprune_cli.train.tensors import pack, restore, state, unpack
 from proprune_cli.work.layer import LayerWork
 
@@ -121,19 +122,22 @@ def save_network(
     return [f"{name}.json", f"{name}.safetensors"]
 
 
-def load_network(run: Path, name: str = "pruned") -> nn.Module:
+def load_network(run: Path, name: str = "pruned", *, trust: bool = False) -> nn.Module:
     """Network ``name`` ("pruned", "dense" or "thin") of a finished run, in eval mode, for images as the data set gives
     them: a `Normalised` around the network that was trained. Runs of before that had normalised images as input.
 
     Raises:
-        InputError: no such network there, or its files are damaged.
+        InputError: no such network there, its files are damaged, or it is code to be imported and not trusted.
     """
-    architecture, model = load_bare(run, name)
+    architecture, model = load_bare(run, name, trust=trust)
     return model if architecture.normalisation is None else Normalised(model, *architecture.normalisation).eval()
 
 
-def load_bare(run: Path, name: str = "pruned") -> tuple[Architecture, nn.Module]:
+def load_bare(run: Path, name: str = "pruned", *, trust: bool = False) -> tuple[Architecture, nn.Module]:
     """Network ``name`` of a finished run as it was trained, for normalised images, in eval mode; and how it is built.
+
+    Args:
+        trust: a model that the run names by import path may be imported and called.
 
     Raises:
         InputError: no such network there, or its files are damaged.
@@ -157,17 +161,20 @@ def load_bare(run: Path, name: str = "pruned") -> tuple[Architecture, nn.Module]
     if not isinstance(document, dict):
         raise InputError("the description is no object", where=str(description), remedy="run proprune prune again")
     architecture = Architecture.from_json(document, str(description))  # pyright: ignore[reportUnknownArgumentType]
+    if not trust:
+        refuse_stored(architecture.model, f"{description}, model")
     model = architecture.build(run)
     restore(model, unpack(data, str(weights))[0], str(weights))
     return architecture, model.eval()
 
 
 def shapes_of_run(run: Path, network: str = "pruned") -> list[LayerWork]:
-    """Convolutions and fully connected layers of ``network`` ("pruned", "dense" or "thin") in the run directory.
+    """Convolutions and fully connected layers of ``network`` ("pruned", "dense" or "thin") in the run directory, which
+    the caller has just made.
 
     Raises:
         InputError: the run is not finished, or its files are damaged.
     """
-    architecture, model = load_bare(run, network)
+    architecture, model = load_bare(run, network, trust=True)
     table = CostTable(analyse(model, example_input(architecture.in_channels, architecture.size)))
     return table.layers(table.full)

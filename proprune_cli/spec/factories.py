@@ -29,6 +29,24 @@ CALL_ERRORS = (
 """What a user's code raises when its arguments or tensors do not fit, or its files are not there."""
 
 
+def refuse_stored(spec: object, where: str) -> None:
+    """Refuse a specification out of a file that would import code which the user did not name.
+
+    Args:
+        spec: what the file says, such as ``package.module:name?key=value``. where: the file and the option.
+
+    Raises:
+        InputError: it is an import path.
+    """
+    name = str(spec).partition("?")[0]
+    if ":" in name and not name.endswith((".onnx", ".npz")):
+        raise InputError(
+            f"the run would import code and call it: {name!r}",
+            where=where,
+            remedy="if you know where the run comes from, say so: trust=True, or --trust on the command line",
+        )
+
+
 def imported(spec: Spec, where: str) -> Callable[..., object]:
     """What ``package.module:name`` names, with the working directory on the import path.
 

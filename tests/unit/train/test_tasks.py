@@ -90,7 +90,7 @@ def test_a_detector_is_pruned_with_its_own_data_loss_and_metric(tmp_path: Path, 
     assert result.metric == "closeness"
     assert 0 < result.finetuned.test_accuracy < 100
     assert json.loads((tmp_path / "run/results.json").read_text())["metric"] == "closeness"
-    net = proprune_cli.load(tmp_path / "run")
+    net = proprune_cli.load(tmp_path / "run", trust=True)
     session = ort.InferenceSession(str(tmp_path / "run/model.onnx"))
     with np.load(tmp_path / "run/test.npz") as test:
         images, targets = test["images"], test["labels"]
