@@ -51,7 +51,7 @@ def test_a_network_with_several_results_is_pruned_and_exported_whole(residual: s
     options = PruneOptions(model="x", data="-", budget=Budget("ops", 0.5), residual=residual, multiple=2)
     shrunk = prune_network(model, 1, (16, 16), options)
     assert shrunk.macs < 0.51 * shrunk.dense_macs
-    assert shrunk.error < 1e-6
+    assert shrunk.error < 1e-5
     x = example_input(1, (16, 16))
     found = shrunk.model(x)
     assert found["corner"].shape == (2, 2)
@@ -104,7 +104,7 @@ def test_a_detector_is_pruned_with_its_own_data_loss_and_metric(tmp_path: Path, 
 
 def test_sensitivity_is_judged_by_the_metric_of_the_run(tmp_path: Path) -> None:
     proprune_cli.run_prune(tmp_path / "run", **DETECTION, epochs=1, finetune_epochs=0, thin=False)
-    scan = proprune_cli.run_sensitivity(tmp_path / "run", images=6)
+    scan = proprune_cli.run_sensitivity(tmp_path / "run", images=6, trust=True)
     assert scan.metric == "closeness"
     assert any(group.points for group in scan.groups)
 
