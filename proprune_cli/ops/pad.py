@@ -19,7 +19,7 @@ FEW = 25
 
 
 def known_mode(view: NodeView) -> str | None:
-    """The mode is constant with one number, edge, reflect or wrap; a number below -1e4 is read by max poolings alone.
+    """The mode is constant with one number, edge, reflect or wrap.
 
     Remedy: use padding_mode='zeros', or crop and pad the images before the network
     """
