@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from proprune_cli.compile.quantise.calibration import TensorStatistics
+from proprune_cli.compile.quantise.calibration import SAMPLES, Calibration, TensorStatistics
 from proprune_cli.compile.quantise.pass_through import passed_operands
 from proprune_cli.compile.quantise.tables import evaluate, function_of_node
 from proprune_cli.errors import UnsupportedError
@@ -59,15 +59,23 @@ def tied_groups(graph: Graph) -> dict[str, str]:
     return {name: head(name) for name in graph.tensors}
 
 
-def choose_exponents(graph: Graph, seen: Mapping[str, TensorStatistics]) -> dict[str, int]:
+def choose_exponents(graph: Graph, seen: Calibration) -> dict[str, int]:
     """Exponent of every tensor by least squared error over candidates, tied tensors together.
 
+    Outputs of several channels, which may be scores of classes, are judged by the probabilities that they would stand
+    for as well: least squares would rather clip a few of the largest values, and among scores those are the answer.
     The limits of additions and of the requantisation are met afterwards by ``legalise``.
     """
     leader = tied_groups(graph)
     members: dict[str, list[TensorStatistics]] = {}
     for name, head in leader.items():
-        members.setdefault(head, []).append(seen[name])
+        members.setdefault(head, []).append(seen.tensors[name])
+    scores: dict[str, list[F32]] = {}
+    for output, values in zip(graph.outputs, seen.outputs, strict=True):
+        if values.shape[1] > 1:
+            pixels = np.moveaxis(values, 1, -1).reshape(-1, values.shape[1])
+            every = max(1, values.size // SAMPLES)
+            scores.setdefault(leader[output.tensor], []).append(pixels[::every])
     arguments = _arguments(graph, leader)
     chosen: dict[str, int] = {}
     for head, group in members.items():
@@ -78,6 +86,9 @@ def choose_exponents(graph: Graph, seen: Mapping[str, TensorStatistics]) -> dict
         top = max(int(np.ceil(np.log2(peak / 127.0))), FINEST)
         tried = range(top, max(top - CANDIDATES, FINEST - 1), -1)
         errors = {e: _error(group, arguments.get(head, []), e) for e in tried}
+        if head in scores:
+            signal = sum(float(np.square(one.samples).sum(dtype=np.float64)) for one in group)
+            errors = {e: error / signal + _error_of_probabilities(scores[head], e) for e, error in errors.items()}
         chosen[head] = min(errors, key=lambda e: (errors[e], -e))
     return {name: chosen[head] for name, head in leader.items()}
 
@@ -93,6 +104,23 @@ def _arguments(graph: Graph, leader: Mapping[str, str]) -> dict[str, list[Activa
         if functions and len(functions) == len(readers) and groups[leader[name]] == 1 and name not in graph.returned:
             found[name] = functions
     return found
+
+
+def _error_of_probabilities(scores: Sequence[F32], exponent: int) -> float:
+    """Squared error of the Softmax of ``scores`` (float32 [N, C] each) as codes, relative to the square of the real."""
+    scale = np.float32(2.0**exponent)
+    error = signal = 0.0
+    for one in scores:
+        real = _softmax(one)
+        coded = _softmax(np.clip(np.rint(one / scale), -128, 127) * scale)
+        error += float(np.square(real - coded).sum(dtype=np.float64))
+        signal += float(np.square(real).sum(dtype=np.float64))
+    return error / signal
+
+
+def _softmax(scores: F32) -> F32:
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
 
 
 def _error(group: Sequence[TensorStatistics], functions: Sequence[Activation], exponent: int) -> float:

@@ -122,7 +122,7 @@ def quantise(graph: Graph, calibration: NDArray[Any]) -> tuple[QGraph, QuantRepo
     """
     seen = calibrate(graph, calibration)
     _refuse_drowned(graph, seen)
-    wished = choose_exponents(graph, seen.tensors)
+    wished = choose_exponents(graph, seen)
     exponents, convs = _fit(graph, wished)
     plain = _assemble(graph, exponents, convs)
     better = _corrected(graph, convs, seen, exponents)

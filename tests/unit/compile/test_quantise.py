@@ -114,10 +114,26 @@ def test_exponents_minimise_the_squared_error() -> None:
     x = np.random.default_rng(0).standard_normal((4, 1, 64, 64)).astype(np.float32)
     x[0, 0, 0, 0] = 40.0
     seen = calibrate(graph, x)
-    chosen = choose_exponents(graph, seen.tensors)
+    chosen = choose_exponents(graph, seen)
     assert chosen["x"] == chosen["y"], "a ReLU keeps its input's scale"
     errors = {e: sum(squared_error(t.samples, e) for t in seen.tensors.values()) for e in range(-9, 2)}
     assert chosen["x"] == min(errors, key=errors.__getitem__) < -1, "one outlier does not set the scale"
+
+
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("power", [-4, 6])
+def test_the_winning_scores_are_not_clipped_together(power: int, size: int) -> None:
+    """The best two of 200 classes lie some codes beyond the range that least squares prefers."""
+    rng = np.random.default_rng(3)
+    x = rng.uniform(-90, 90, (20, 200, size, size)).astype(np.float32)
+    for image in x:
+        for pixel in np.ndindex(size, size):
+            image[(rng.permutation(200)[:2], *pixel)] = np.asarray([132.0, 130.0])
+    x *= np.float32(2.0**power)
+    weights = {"w": np.eye(200, dtype=np.float32).reshape(200, 200, 1, 1)}
+    q, _ = quantise(canonical(node("Conv", ["x", "w"], ["y"]), weights=weights, image=(200, size, size)), x)
+    codes = np.clip(np.rint(x / 2.0 ** q.tensors["y"].exponent), -128, 127)
+    assert (codes.argmax(axis=1) == x.argmax(axis=1)).all()
 
 
 def test_what_moves_codes_shares_one_scale() -> None:
@@ -157,7 +173,7 @@ def test_the_scale_before_an_activation_minds_what_comes_after_it() -> None:
         weights={"w": random(3, 3, 1, 1) * 20, "low": np.asarray(0, np.float32), "high": np.asarray(6, np.float32)},
     )
     seen = calibrate(graph, random(8, 3, 6, 5))
-    chosen = choose_exponents(graph, seen.tensors)
+    chosen = choose_exponents(graph, seen)
     assert chosen["y"] == -4 and chosen["a"] <= -3
     assert seen.tensors["a"].peak > 60
 
