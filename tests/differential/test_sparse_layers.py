@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from proprune_cli.accel import interpret, isa
 from proprune_cli.accel.array import Array, load_array
-from proprune_cli.accel.program import Program
+from proprune_cli.accel.program import Program, stack, unstack
 from proprune_cli.compile.pipeline import lower
 from proprune_cli.errors import DoesNotFitError, InputError, ProPruneError
 from proprune_cli.ir.outputs import Output
@@ -19,7 +19,7 @@ from proprune_cli.ir.quantized import QConv, QConvTranspose, QGraph, QLayer, QTe
 from proprune_cli.ir.window import Window
 from proprune_cli.ops.reference import run_reference
 from tests.differential.test_lowering import accumulators_bounded
-from tests.executors import MEMORY, differing_bytes, run_native
+from tests.executors import MEMORY, differing_bytes, run_native, run_onnxruntime
 from tests.qnetworks import arrays, quantised_networks
 
 PATTERNS = ("guided", "one of a kernel", "few", "columns")
@@ -178,6 +178,39 @@ def test_a_guided_layer_takes_one_tap_per_chunk(
     assert differing_bytes(sparse, program, images) == dict.fromkeys(
         ["HLS C++", "ONNX Runtime, optimised", "ONNX Runtime, as written"], 0
     )
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.sampled_from([1, 2, 3, 4, 8, 16]), st.sampled_from([1, 2, 3, 8, 12, 24]), st.sampled_from([1, 2, 5, 8, 24]),
+    st.sampled_from([(1, 1), (3, 3), (5, 5), (1, 7), (2, 3)]), st.sampled_from([0.0, 0.005, 0.02, 0.1, 0.4]), arrays(),
+    st.integers(1, 3), st.integers(0, 2**32 - 1),
+)  # fmt: skip
+def test_groups_with_scattered_weights(
+    groups: int, per_group: int, filters: int, kernel: tuple[int, int], density: float, array: Array, count: int,
+    seed: int,
+) -> None:  # fmt: skip
+    """Blocks of filters that read nothing of a chunk, which a step may hold alone, still start from their biases."""
+    rng = np.random.default_rng(seed)
+    graph, layer = convolution(groups * per_group, groups * filters, kernel, 7)
+    weight = np.where(rng.random(layer.weight.shape) < density, layer.weight, np.int8(0))[:, :per_group]
+    layer = dataclasses.replace(layer, weight=weight.astype(np.int8), groups=groups)
+    graph = dataclasses.replace(graph, layers=(layer,))
+    try:
+        program, _ = lower(graph, array, MEMORY, count)
+    except DoesNotFitError as error:
+        assert "lane patterns" in str(error) or "spans" in str(error), error
+        assume(False)
+        raise
+    program = dataclasses.replace(program, digest=load_array(array.name).digest)
+    reals = rng.normal(size=(count, groups * per_group, 7, 7)).astype(np.float32)
+    images = program.codes(reals)
+    mine = interpret.run(program, stack(images)).outputs[0]
+    np.testing.assert_array_equal(unstack(mine, count), run_reference(graph, images)["y"])
+    np.testing.assert_array_equal(run_native(program, stack(images))[0][0], mine)
+    for optimise in (False, True):
+        onnxruntime = run_onnxruntime(graph, reals, optimise=optimise)
+        np.testing.assert_array_equal(onnxruntime, unstack(mine, count).reshape(count, -1))
 
 
 def test_a_guided_layer_is_seven_times_faster_than_a_dense_one() -> None:

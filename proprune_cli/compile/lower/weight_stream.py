@@ -49,6 +49,8 @@ def lane_patterns(tiled: TiledLayer, array: Array) -> tuple[NDArray[np.int64], T
             position = unit.served.table
             cell = (position // width - first_row) * dil_y * tiling.pitch + position % width * dil_x
             base = np.where(position >= 0, cell, np.iinfo(np.int64).max).min(axis=1)
+            # A block without weights starts from its bias by a tap that no lane may serve: it reads the first cell.
+            base[(position < 0).all(axis=1)] = 0
             offsets.append(np.where(position >= 0, cell - base[:, None], 0))
             bases.append(base)
             keys.append((r, unit.chunk))
