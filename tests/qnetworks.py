@@ -256,8 +256,8 @@ class Builder:
         weight = self.rng.integers(-127, 128, (self.draw(CHANNELS), t.channels, *kernel)).astype(np.int8)
         return self.add_conv(x, weight, size)
 
-    def layer(self, x: str, *, host: bool = True) -> str:
-        kind = self.draw(st.sampled_from(KINDS if host else KINDS[:-2]))
+    def layer(self, x: str) -> str:
+        kind = self.draw(st.sampled_from(KINDS))
         source = self.tensors[x]
         same = (source.channels, source.height, source.width)
         if kind == "conv":
@@ -307,13 +307,13 @@ class Builder:
 
 
 @st.composite
-def quantised_networks(draw: DrawFn, *, host: bool = True) -> tuple[QGraph, np.ndarray]:
-    """A network of 1 to 5 steps and one image of codes, int8 [C, H, W]. ``host``: some may be the host's."""
+def quantised_networks(draw: DrawFn) -> tuple[QGraph, np.ndarray]:
+    """A network of 1 to 5 steps and one image of codes, int8 [C, H, W]."""
     b = Builder(draw, np.random.default_rng(draw(st.integers(0, 2**32 - 1))))
     x = first = b.tensor(draw(CHANNELS), draw(st.integers(1, 20)), draw(st.integers(1, 20)))
     for _ in range(draw(st.integers(1, 5))):
         if b.tensors[x].channels * b.tensors[x].height * b.tensors[x].width < 20_000:
-            x = b.layer(x, host=host)
+            x = b.layer(x)
     if all(isinstance(layer, Host | Select | Concat) for layer in b.layers):
         x = b.table(x)
     s = b.tensors[first]

@@ -13,7 +13,7 @@ import numpy as np
 from proprune_cli.accel import isa
 from proprune_cli.accel.bitfield import Words
 from proprune_cli.accel.host import run_host_model
-from proprune_cli.accel.program import HostStep, Program
+from proprune_cli.accel.program import HostStep, Program, stack, unstack
 
 
 @dataclass(frozen=True)
@@ -65,16 +65,22 @@ def run_segments(program: Program, buffer: Words, run_layers: Callable[[Segment]
             run_layers(segment)
         for step in segment.host_steps:
             read = tuple(buffer[plane.address : plane.address + plane.words] for plane in step.inputs)
-            buffer[step.output.address : step.output.address + step.output.words] = run_host_step(step, read)
+            buffer[step.output.address : step.output.address + step.output.words] = run_host_step(
+                step, read, program.batch
+            )
 
 
-def run_host_step(step: HostStep, words: tuple[Words, ...]) -> Words:
+def run_host_step(step: HostStep, words: tuple[Words, ...], batch: int) -> Words:
     """What a host step writes, uint64 [output words], from what it reads, uint64 [words of each input].
+
+    The ``batch`` images, below one another in the tensors, go through the model one by one.
 
     Raises:
         InputError: ONNX Runtime refuses the model, or the model gives something else than the output's codes.
     """
     codes = tuple(plane.unpack(part.copy()) for plane, part in zip(step.inputs, words, strict=True))
-    shape = (step.output.channels, step.output.height, step.output.width)
+    shape = (step.output.channels, step.output.height // batch, step.output.width)
     where = f"host step {step.name!r} ({', '.join(step.operators)})"
-    return step.output.pack(run_host_model(step.model, codes, shape, where))
+    images = zip(*(unstack(part, batch) for part in codes), strict=True)
+    results = [run_host_model(step.model, image, shape, where) for image in images]
+    return step.output.pack(stack(np.stack(results)))

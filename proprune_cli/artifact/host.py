@@ -78,8 +78,10 @@ class HostSegment:
             ) from error
 
 
-def measure_step_ms(step: HostStep) -> float:
-    """Median milliseconds of a host step **on the machine that asks**, its copies to and from DDR included.
+def measure_step_ms(step: HostStep, batch: int) -> float:
+    """Median milliseconds of a host step for a start of ``batch`` images **on the machine that asks**.
+
+    Its copies to and from DDR are included.
 
     Raises:
         InputError: ONNX Runtime refuses the model.
@@ -88,7 +90,7 @@ def measure_step_ms(step: HostStep) -> float:
     seconds: list[float] = []
     for _ in range(REPETITIONS + 1):
         start = time.perf_counter()
-        run_host_step(step, words)
+        run_host_step(step, words, batch)
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds[1:]) * 1e3  # the first opens the model
 

@@ -234,7 +234,8 @@ def _check_layout(artifact: Artifact, image_words: int, where: str) -> None:
         for step in p.host_steps
         if not all(_inside(t, p.size) and t.address >= image_words for t in (*step.inputs, step.output))
     ]
-    if p.batch < 1 or any(t.height % p.batch for _, t, _ in shapes):
+    planes = [t for _, t, _ in shapes] + [t for step in p.host_steps for t in (*step.inputs, step.output)]
+    if p.batch < 1 or any(t.height % p.batch for t in planes):
         raise InputError(f"the tensors do not hold {p.batch} images", where=where, remedy=REMEDY)
     if artifact.golden.image.shape != (p.batch, *artifact.input_shape):
         faults.append(f"the golden image has shape {list(artifact.golden.image.shape)}")

@@ -34,7 +34,7 @@ def host_call(program: Program) -> driver.HostCall:
     """The host steps, by number, for the driver, which knows nothing of ONNX."""
 
     def compute(number: int, words: list[Words]) -> Words:
-        return run_host_step(program.host_steps[number], tuple(words))
+        return run_host_step(program.host_steps[number], tuple(words), program.batch)
 
     return compute
 

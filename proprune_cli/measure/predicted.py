@@ -77,7 +77,7 @@ def predict(artifact: Artifact, label: str, board: Board, array: Array) -> Bench
     ]
     together = f"{batch} images per start" if batch > 1 else "one image at a time"
     notes = [f"engine clock {timing.clock_mhz:g} MHz; {together}; the host's share is not included"]
-    steps = [(s.operators, measure_step_ms(s)) for s in artifact.program.host_steps]
+    steps = [(s.operators, measure_step_ms(s, batch) / batch) for s in artifact.program.host_steps]
     if steps:
         names = ", ".join(dict.fromkeys(name for operators, _ in steps for name in operators))
         spent = sum(ms for _, ms in steps)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -14,17 +16,24 @@ from benchmarks.predicted import quantised
 from proprune_cli.accel import interpret
 from proprune_cli.accel.array import Array, load_array
 from proprune_cli.accel.program import Program, stack, unstack
+from proprune_cli.accel.segments import segments
+from proprune_cli.artifact.package import load_artifact
+from proprune_cli.board.registry import open_executor
+from proprune_cli.compile.options import CompileOptions
 from proprune_cli.compile.pipeline import lower
-from proprune_cli.errors import DoesNotFitError, UsageError
+from proprune_cli.errors import DoesNotFitError, InputError, UsageError
+from proprune_cli.flow.build import build
+from proprune_cli.flow.execute import run_codes
 from proprune_cli.ir.quantized import QGraph
 from proprune_cli.ops.reference import run_reference
 from tests.differential.test_lowering import accumulators_bounded, check_waits
 from tests.executors import MEMORY, run_native
 from tests.qnetworks import arrays, quantised_networks
+from tests.unit.compile.onnx_nets import model, node, random
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
-@given(quantised_networks(host=False), arrays(), st.integers(2, 5))
+@given(quantised_networks(), arrays(), st.integers(2, 5))
 def test_a_batch_gives_what_its_images_give_alone(case: tuple[QGraph, np.ndarray], array: Array, count: int) -> None:
     graph, x = case
     assume(accumulators_bounded(graph))
@@ -63,6 +72,58 @@ def test_networks_agree_and_share_their_weights(name: str) -> None:
     assert joint and all(layer.size[0] % count == 0 for layer in joint)
     # Streams of twins are stored once; tables and the rows of kernels on small maps take less than the weights do.
     assert len(program.image) < len(single.image) * 2
+
+
+def nhwc_model() -> onnx.ModelProto:
+    """As from TensorFlow: channels last, with host steps between layers, one that joins two, and one at the end."""
+    weights = {"w": random(9, 3, 3, 3), "v": random(9, 9, 1, 1), "d": random(9 * 4 * 4, 6), "b": random(6)}
+    weights |= {"size": np.asarray([1, 9, 4, 4], np.int64), "flat": np.asarray([-1, 9 * 4 * 4], np.int64)}
+    return model(
+        node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2]),
+        node("Conv", ["t", "w"], ["c"], pads=[1, 1, 1, 1], strides=[2, 2]),
+        node("LRN", ["c"], ["l"], size=3),
+        node("Resize", ["l", "", "", "size"], ["r"], mode="cubic"),
+        node("Conv", ["r", "v"], ["e"]),
+        node("Softmax", ["e"], ["s"], axis=1),
+        node("Max", ["s", "r"], ["m"]),
+        node("Relu", ["m"], ["f"]),
+        node("Transpose", ["f"], ["u"], perm=[0, 2, 3, 1]),
+        node("Reshape", ["u", "flat"], ["g"]),
+        node("MatMul", ["g", "d"], ["h"]),
+        node("Add", ["h", "b"], ["z"]),
+        node("Softmax", ["z"], ["y"], axis=1),
+        weights=weights, image=(14, 11, 3),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_a_batch_with_host_steps_gives_what_single_images_give_at_every_place(count: int, tmp_path: Path) -> None:
+    source, images = tmp_path / "net.onnx", random(7, 14, 11, 3)
+    onnx.save(nhwc_model(), source)
+    np.save(tmp_path / "images.npy", images)
+    single, together = (
+        build(source, CompileOptions(calibration=str(tmp_path / "images.npy"), batch=n)) for n in (1, count)
+    )
+    steps = {name for step in together.program.host_steps for name in step.operators}
+    assert {"Transpose", "LRN", "Resize", "Softmax", "Max"} <= steps and together.host is not None
+    # The engine stops as often as for one image, however many there are.
+    assert len(segments(together.program)) == len(segments(single.program))
+    together.save(tmp_path / "net.ppr")
+    together = load_artifact(tmp_path / "net.ppr")
+    codes = single.program.codes(images)
+    np.testing.assert_array_equal(codes, together.program.codes(images))
+    wanted = run_codes(open_executor(single, "interpreter", "net.ppr"), codes, 1)
+    for place in ("interpreter", "emulated:pynq-z2", "cpu"):
+        got = run_codes(open_executor(together, place, "net.ppr"), codes, count)
+        for mine, other in zip(got, wanted, strict=True):
+            np.testing.assert_array_equal(mine, other, err_msg=place)
+    first, *others = together.program.host_steps
+    odd = dataclasses.replace(first.output, height=first.output.height - 1)
+    steps_of_odd_rows = (dataclasses.replace(first, output=odd), *others)
+    broken = dataclasses.replace(together.program, host_steps=steps_of_odd_rows)
+    dataclasses.replace(together, program=broken).save(tmp_path / "broken.ppr")
+    with pytest.raises(InputError, match=f"do not hold {count} images"):
+        load_artifact(tmp_path / "broken.ppr")
 
 
 @pytest.mark.parametrize("count", [0, -1])

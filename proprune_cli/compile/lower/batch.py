@@ -6,6 +6,9 @@ other layer runs image by image, all with the one weight stream; ``joint_passes.
 
 The engine knows nothing of it. A tensor that holds all images has image i in rows i·h to (i+1)·h−1 of its planes; a
 layer of one image reads a window of them and fills a part, as layers do after a crop and before an upsampling.
+
+A step of the host reads and writes tensors of all images: the engine stops once for them, and the host takes image
+after image out of them.
 """
 
 from __future__ import annotations
@@ -13,9 +16,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from proprune_cli.accel.array import Array
-from proprune_cli.compile.lower.engine_layer import EngineGraph, EngineLayer, Phase, Residual, View
+from proprune_cli.compile.lower.engine_layer import EngineGraph, EngineLayer, HostPass, Phase, Residual, View
 from proprune_cli.compile.lower.joint_passes import joined
-from proprune_cli.errors import UnsupportedError, UsageError
+from proprune_cli.errors import UsageError
 from proprune_cli.ir.quantized import QTensor
 
 
@@ -24,19 +27,11 @@ def batched(graph: EngineGraph, images: int, array: Array) -> EngineGraph:
 
     Raises:
         UsageError: fewer than one image.
-        UnsupportedError: the host computes something between the layers, one image at a time by definition.
     """
     if images < 1:
         raise UsageError(f"a batch of {images} images holds none", where="--batch", remedy="give 1 or more")
     if images == 1:
         return graph
-    if graph.host:
-        step = graph.host[0].layer
-        raise UnsupportedError(
-            f"{', '.join(step.operators)} runs on the host between the engine's layers, one image at a time",
-            where=f"node {step.name!r} ({', '.join(step.operators)})",
-            remedy="leave out --batch, or replace these operators in the model",
-        )
     # As many pixels as the array takes up in the fewest cycles that a tap can last.
     return _Batch(graph, images, array.px * array.min_beats).run()
 
@@ -49,6 +44,7 @@ class _Batch:
         touched = (name for n in self._joined for name in (graph.layers[n].y, *graph.layers[n].reads))
         # Tensors of all images; each of the others is there once for every image, and lives as shortly as it can.
         self._shared = {graph.input, *(output.tensor for output in graph.outputs), *touched}
+        self._shared.update(name for step in graph.host for name in (*step.xs, step.layer.y))
         self._mark = "@"
         while any(self._mark in name for name in graph.tensors):
             self._mark += "@"
@@ -56,7 +52,12 @@ class _Batch:
     def run(self) -> EngineGraph:
         layers: list[EngineLayer] = []
         alone: list[EngineLayer] = []
+        host: list[HostPass] = []
         for number, layer in enumerate(self._graph.layers):
+            if any(step.after == number for step in self._graph.host):
+                self._image_by_image(alone, layers)
+                alone = []
+                host += self._steps(number, len(layers))
             if number in self._joined:
                 self._image_by_image(alone, layers)
                 alone = []
@@ -64,6 +65,7 @@ class _Batch:
             else:
                 alone.append(layer)
         self._image_by_image(alone, layers)
+        host += self._steps(len(self._graph.layers), len(layers))
         tensors: dict[str, QTensor] = {}
         for name, t in self._graph.tensors.items():
             if name in self._shared:
@@ -71,7 +73,11 @@ class _Batch:
             else:
                 copies = (replace(t, name=self._named(name, image)) for image in range(self._images))
                 tensors |= {copy.name: copy for copy in copies}
-        return replace(self._graph, tensors=tensors, layers=tuple(layers), batch=self._images)
+        return replace(self._graph, tensors=tensors, layers=tuple(layers), host=tuple(host), batch=self._images)
+
+    def _steps(self, number: int, after: int) -> list[HostPass]:
+        """The host's steps after ``number`` of the graph's passes, which are ``after`` of the batch's."""
+        return [replace(step, after=after) for step in self._graph.host if step.after == number]
 
     def _image_by_image(self, run: list[EngineLayer], layers: list[EngineLayer]) -> None:
         """Append the layers of ``run`` for the first image, then for the second, and so on."""

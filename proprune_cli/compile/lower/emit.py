@@ -17,6 +17,7 @@ from proprune_cli.compile.lower.on_chip import choose
 from proprune_cli.compile.lower.waits import waits
 from proprune_cli.compile.lower.weight_stream import TapTable, TiledLayer, lane_patterns, segment_stream
 from proprune_cli.errors import DoesNotFitError, UnsupportedError
+from proprune_cli.ir.quantized import QTensor
 from proprune_cli.ops.host_step import codes_model
 
 MAX_WORDS = isa.ON_CHIP
@@ -117,12 +118,18 @@ def emit(graph: EngineGraph, layers: tuple[TiledLayer, ...], array: Array) -> Pr
                 h.after,
                 tuple(planes[x] for x in h.xs),
                 planes[h.layer.y],
-                codes_model(h.layer, {name: graph.tensors[name] for name in (*h.xs, h.layer.y)}),
+                codes_model(h.layer, {name: _of_one_image(graph, name) for name in (*h.xs, h.layer.y)}),
             )
             for h in graph.host
         ),
         batch=graph.batch,
     )
+
+
+def _of_one_image(graph: EngineGraph, name: str) -> QTensor:
+    """A tensor that the host reads or writes: it holds all images of a batch, which go through its model one by one."""
+    t = graph.tensors[name]
+    return replace(t, height=t.height // graph.batch)
 
 
 def _lifetimes(graph: EngineGraph, layers: tuple[TiledLayer, ...]) -> list[Lifetime]:
