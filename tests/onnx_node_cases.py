@@ -159,7 +159,7 @@ def _model(
 ) -> onnx.ModelProto:
     """The network, declared in the newest operator set that is read where the case is of a newer one.
 
-    Since opset 20 these operators have only gained element types; the checker and the expected output tell if not.
+    Since opset 24 these operators have only gained element types; the checker and the expected output tell if not.
     """
     source = helper.make_tensor_value_info(x, helper.np_dtype_to_tensor_dtype(dtype), shape)
     kind = helper.np_dtype_to_tensor_dtype(outputs[0].dtype)

@@ -83,10 +83,24 @@ def _p_relu(view: NodeView) -> list[Node]:
     ]
 
 
+def _gelu(view: NodeView) -> list[Node]:
+    op = "GeluTanh" if view.string_of("approximate", "none") == "tanh" else "Gelu"
+    return [Activation(view.name, view.x(), view.y, op)]
+
+
+def _swish(view: NodeView) -> list[Node]:
+    alpha = view.float_of("alpha", 1.0)
+    if alpha == 1.0:
+        return [Activation(view.name, view.x(), view.y, "Silu")]
+    return [Activation(view.name, view.x(), view.y, "Swish", (("alpha", alpha),))]
+
+
 FUNCTIONS: tuple[Operator, ...] = tuple(
     Operator(name, TABLE, _function, (activation_input,))
     for name in sorted([*PLAIN, *(gated for gated in GATED if gated != "Silu")])
 )
+GELU = Operator("Gelu", TABLE, _gelu, (activation_input,))
+SWISH = Operator("Swish", TABLE, _swish, (activation_input,))
 CLIP = Operator("Clip", TABLE, _clip, (activation_input, constant_bounds))
 P_RELU = Operator(
     "PRelu", TABLE + "; with one slope per channel two scalings and an addition", _p_relu,

@@ -1,9 +1,10 @@
-"""Element-wise operators that compute nothing or clamp at zero: Relu, Identity, Dropout; int8 reference of ReLU."""
+"""Element-wise operators that compute nothing or clamp at zero: Relu, Identity, Dropout, Cast; int8 reference."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import TensorProto
 
 from proprune_cli.ir.graph import Identity, Node
 from proprune_cli.ir.nodes import Relu
@@ -19,6 +20,15 @@ def mask_unused(view: NodeView) -> str | None:
     """The mask is not used."""
     extra = [name for name in view.proto.output[1:] if name in view.used]
     return f"the output {extra[0]!r} is used" if extra else None
+
+
+def to_float(view: NodeView) -> str | None:
+    """Cast gives float32, which its input is."""
+    kind = view.int_of("to", TensorProto.FLOAT)
+    known = TensorProto.DataType.values()
+    if kind == TensorProto.FLOAT:
+        return None
+    return f"to {TensorProto.DataType.Name(kind).lower() if kind in known else kind}"
 
 
 def not_training(view: NodeView) -> str | None:
@@ -44,6 +54,7 @@ def _identity(view: NodeView) -> list[Node]:
 
 RELU = Operator("Relu", "part of the layer before it, else a pass of its own", _relu, (activation_input,))
 IDENTITY = Operator("Identity", "nothing", _identity, (activation_input,))
+CAST = Operator("Cast", "nothing", _identity, (activation_input, to_float))
 DROPOUT = Operator("Dropout", "nothing", _identity, (activation_input, mask_unused, not_training))
 
 

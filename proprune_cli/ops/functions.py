@@ -49,6 +49,9 @@ GATED: dict[str, tuple[tuple[str, Attributes], ...]] = {
 }
 """Products of a number with a function of it, as the chain of operators that makes the second factor."""
 
+OWN = frozenset({"Gelu", "GeluTanh", "Swish"})
+"""Functions that operator set 13 lacks, whose nodes have constants. GeluTanh is Gelu with ``approximate="tanh"``."""
+
 NONNEGATIVE = frozenset({"Abs", "HardSigmoid", "Sigmoid", "Softplus"})
 """Functions whose result is never negative, whatever the attributes (HardSigmoid clamps)."""
 
@@ -77,6 +80,8 @@ def function_nodes(f: Function, x: str, y: str, name: str) -> tuple[list[onnx.No
             nodes.append(helper.make_node(op, [gate], [f"{y}/{op}"], name=f"{name}/{op}", **given))
             gate = f"{y}/{op}"
         return [*nodes, helper.make_node("Mul", [x, gate], [y], name=name)], []
+    if f.op in OWN:
+        return _own_nodes(f, x, y, name)
     constants = [f"{name}/parameter{i}" for i in range(len(f.parameters))]
     # PRelu's slope is shared over channels, Clip's bounds are scalars.
     shape = (1, 1, 1) if f.op == "PRelu" else ()
@@ -86,6 +91,35 @@ def function_nodes(f: Function, x: str, y: str, name: str) -> tuple[list[onnx.No
     ]
     own: dict[str, Any] = dict(f.attributes)
     return [helper.make_node(f.op, [x, *constants], [y], name=name, **own)], tensors
+
+
+def _own_nodes(f: Function, x: str, y: str, name: str) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    """A function of ``OWN`` as the ONNX specification defines it."""
+    nodes: list[onnx.NodeProto] = []
+    constants: list[onnx.TensorProto] = []
+
+    def then(op: str, *inputs: str | float) -> str:
+        made = f"{y}/{len(nodes)}"
+        read: list[str] = []
+        for value in inputs:
+            if not isinstance(value, str):
+                constants.append(numpy_helper.from_array(np.asarray(value, np.float32), f"{name}/c{len(constants)}"))
+                value = constants[-1].name
+            read.append(value)
+        nodes.append(helper.make_node(op, read, [made], name=f"{name}/{len(nodes)}"))
+        return made
+
+    if f.op == "Swish":
+        then("Mul", x, then("Sigmoid", then("Mul", x, dict(f.attributes)["alpha"])))
+    elif f.op == "Gelu":
+        half = then("Mul", x, 0.5)
+        then("Mul", half, then("Add", then("Erf", then("Mul", x, 0.5**0.5)), 1.0))
+    else:
+        cube = then("Mul", then("Mul", then("Mul", x, x), x), 0.044715)
+        bent = then("Tanh", then("Mul", then("Add", x, cube), (2.0 / np.pi) ** 0.5))
+        then("Mul", then("Mul", x, 0.5), then("Add", bent, 1.0))
+    nodes[-1].output[0], nodes[-1].name = y, name
+    return nodes, constants
 
 
 def function_of(layer: QTable) -> Function:

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper, version_converter
+from onnx import TensorProto, helper, inliner, numpy_helper, version_converter
 
 from proprune_cli.accel.host import run_host_model
 from proprune_cli.errors import UnsupportedError
@@ -22,8 +22,9 @@ from proprune_cli.ops.resize import known_sizes, scales_of
 LARGEST = 1 << 26
 """Elements of a resized image."""
 
-OPSET = 13
-"""Operator sets before this one are converted to it, so that the steps fit into one QDQ model."""
+OPSETS = range(13, 21)
+"""Operator sets before and after these are converted, so that the steps fit into one QDQ model. From 21 on, ONNX
+Runtime's optimiser spoils int8 models on some processors: QuantizeLinear with an int8 result and a uint8 zero point."""
 
 IR_VERSION = 8
 
@@ -169,15 +170,17 @@ def _packed(body: onnx.GraphProto, opset: int) -> onnx.ModelProto:
 
 
 def _converted(view: NodeView, model: onnx.ModelProto, shapes: list[Shape]) -> onnx.ModelProto:
-    """The model in operator set ``OPSET`` or later; what the converter gives must compute the same."""
-    if view.opset >= OPSET:
+    """The model in one of ``OPSETS``; what it is converted to must compute the same."""
+    if view.opset in OPSETS:
         return model
+    if view.opset > OPSETS[-1]:
+        return _older(view, model, shapes)
     refusal = view.refusal(
-        f"on the host it needs operator set {OPSET}, and cannot be converted from {view.opset}",
-        f"export the model with opset_version={OPSET} or later",
+        f"on the host it needs operator set {OPSETS[0]}, and cannot be converted from {view.opset}",
+        f"export the model with opset_version={OPSETS[0]} or later",
     )
     try:
-        converted = version_converter.convert_version(model, OPSET)
+        converted = version_converter.convert_version(model, OPSETS[0])
     except Exception as error:  # the converter raises RuntimeError and its own, unrelated classes
         raise refusal from error
     for node in converted.graph.node:
@@ -185,9 +188,8 @@ def _converted(view: NodeView, model: onnx.ModelProto, shapes: list[Shape]) -> o
         if node.op_type == "Resize" and view.opset < 11 and "coordinate_transformation_mode" not in known:
             node.attribute.append(helper.make_attribute("coordinate_transformation_mode", "asymmetric"))
             node.attribute.append(helper.make_attribute("nearest_mode", "floor"))
-    result = _packed(converted.graph, OPSET)
-    rng = np.random.default_rng(0)
-    images = [rng.standard_normal((1, *shape)).astype(np.float32) for shape in shapes]
+    result = _packed(converted.graph, OPSETS[0])
+    images = _samples(shapes)
     try:
         wanted = _run(view, model, images)
     except UnsupportedError:  # ONNX Runtime is stricter about old forms, such as an absent region of a Resize
@@ -196,6 +198,51 @@ def _converted(view: NodeView, model: onnx.ModelProto, shapes: list[Shape]) -> o
     if got.shape != wanted.shape or not np.allclose(got, wanted, 1e-5, 1e-6, equal_nan=True):
         raise refusal
     return result
+
+
+def _older(view: NodeView, model: onnx.ModelProto, shapes: list[Shape]) -> onnx.ModelProto:
+    """The model of a newer operator set in the last of ``OPSETS``.
+
+    Since then operators have gained element types and changed names of nothing, so that they are taken as they are,
+    but for those that are new or mean something else: they are written out as the nodes that ONNX defines them by.
+    Which it is, results tell.
+    """
+    images = _samples(shapes)
+    wanted = _run(view, model, images)
+    reason: Exception | None = None
+    for written_out in (False, True):
+        try:
+            nodes = _written_out(model) if written_out else model.graph
+            result = _packed(nodes, OPSETS[-1])
+            got = _run(view, result, images)
+        except (UnsupportedError, RuntimeError, TypeError) as error:  # the latter two are the inliner's
+            reason = error
+            continue
+        if got.shape == wanted.shape and np.allclose(got, wanted, 1e-5, 1e-6, equal_nan=True):
+            return result
+    raise view.refusal(
+        f"on the host it needs operator set {OPSETS[-1]} or earlier, and cannot be converted from {view.opset}",
+        f"export the model with opset_version={OPSETS[-1]} or earlier",
+    ) from reason
+
+
+def _written_out(model: onnx.ModelProto) -> onnx.GraphProto:
+    """The graph with operators that ONNX defines by others replaced by those. Raises RuntimeError or TypeError."""
+    typed = onnx.ModelProto()
+    typed.CopyFrom(model)
+    typed.graph.value_info.extend(
+        helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
+        for tensor in model.graph.initializer
+    )
+    names = sorted({("", node.op_type) for node in model.graph.node} - {("", "Constant")})
+    inlined = inliner.inline_selected_functions(typed, names, inline_schema_functions=True)
+    del inlined.graph.value_info[:]
+    return inlined.graph
+
+
+def _samples(shapes: list[Shape]) -> list[Array]:
+    rng = np.random.default_rng(0)
+    return [rng.standard_normal((1, *shape)).astype(np.float32) for shape in shapes]
 
 
 def _run(view: NodeView, model: onnx.ModelProto, inputs: list[Array]) -> Array:

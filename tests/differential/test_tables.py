@@ -11,12 +11,13 @@ from proprune_cli.compile.quantise.tables import fill_table
 from proprune_cli.ir.graph import Activation
 from proprune_cli.ir.outputs import Output
 from proprune_cli.ir.quantized import QGraph, QTable, QTensor
-from proprune_cli.ops.functions import GATED, PLAIN, Function
+from proprune_cli.ops.functions import GATED, OWN, PLAIN, Function
 from tests.differential.test_qdq import PATHS
 
 FUNCTIONS = [
     *(Function(op, tuple(attributes.items())) for op, attributes in PLAIN.items()),
     *(Function(op) for op in GATED),
+    *(Function(op, (("alpha", 1.7),) if op == "Swish" else ()) for op in sorted(OWN)),
     Function("LeakyRelu", (("alpha", 0.1),)),
     Function("Clip", (), (0.0, 6.0)),
     Function("Clip", (), (-0.3, 2.7)),

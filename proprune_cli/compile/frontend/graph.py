@@ -31,7 +31,7 @@ Steps = dict[int, tuple[frozenset[int], UnsupportedError]]
 
 
 def import_onnx(source: str | Path | onnx.ModelProto) -> Graph:
-    """Read an ONNX model (opset 9 to 20, from either PyTorch exporter) as a float graph.
+    """Read an ONNX model (opset 9 to 24, from either PyTorch exporter) as a float graph.
 
     Softmax, ArgMax and what follows them at the end of the network become ``host_tail``; LRN, bilinear Resize and
     their like elsewhere become ``Host`` nodes.

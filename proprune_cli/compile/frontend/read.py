@@ -14,7 +14,7 @@ from proprune_cli.errors import InputError, UnsupportedError
 from proprune_cli.ir.nodes import Shape
 from proprune_cli.ops.importing import Array, tensor_value
 
-OPSETS = range(9, 21)
+OPSETS = range(9, 25)
 """Versions of the default operator set that are read."""
 
 LARGEST = 1 << 26
