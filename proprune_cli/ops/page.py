@@ -38,7 +38,8 @@ def page() -> str:
         "it, and it reads and makes float channels x height x width and keeps the images of a batch apart: "
         f"{', '.join(sorted(MIDDLE))}."
     )
-    constants = f"Evaluated on import where all their inputs are constants: {folded}."
+    constants = f"Evaluated on import where all their inputs are constants: {folded}. "
+    constants += "Of an If whose condition constants and shapes decide, the branch that is taken stands in its place."
     steps = (
         "Any other node that the engine cannot run becomes a step of the host too, together with those around it that "
         "share masks, indices, tokens or another order of the axes with it: float32 images and features alone cross a "

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import onnx
 
 from proprune_cli.compile.frontend import read
+from proprune_cli.compile.frontend.branches import without_branches
 from proprune_cli.compile.frontend.host_end import boundary, host_model, host_nodes
 from proprune_cli.compile.frontend.regions import Regions
 from proprune_cli.compile.frontend.source import source_of
@@ -36,13 +37,14 @@ def import_onnx(source: str | Path | onnx.ModelProto) -> Graph:
     Softmax, ArgMax and what follows them at the end of the network become ``host_tail``; LRN, bilinear Resize and
     their like elsewhere become ``Host`` nodes.
 
-    The batch may be symbolic or any number; it is dropped. Chains of Shape, Gather, Concat and their like are folded.
+    The batch may be symbolic or any number; it is dropped. Chains of Shape, Gather, Concat and their like are folded,
+    and of an If whose condition they make the branch that is taken remains.
 
     Raises:
         InputError: the file is damaged, a weight is missing or not finite, the graph has a cycle.
         UnsupportedError: an operator, type, shape or operator set that is not supported; names the node.
     """
-    model = read.read_model(source)
+    model = without_branches(read.read_model(source))
     steps: Steps = {}
     while True:
         graph, regions = _imported(model, steps)
@@ -168,7 +170,7 @@ class _Importer:
         self._indices: dict[str, onnx.NodeProto] = {}
         unpooling = [node for node in model.graph.node if node.op_type == "MaxUnpool" and len(node.input) > 1]
         self._unpooled = frozenset(node.input[1] for node in unpooling)
-        self._needed = _reach(model)
+        self._needed = read.reach(model)
 
     def take(self, proto: onnx.NodeProto) -> list[Node]:
         proto = self._without_indices(proto)
@@ -242,19 +244,6 @@ class _Importer:
             name, count = f"{base}.{count}", count + 1
         self._names.add(name)
         return name
-
-
-def _reach(model: onnx.ModelProto) -> set[str]:
-    """Names that the model's outputs depend on: a node beside them is not imported, whatever it is."""
-    makers: Mapping[str, onnx.NodeProto] = {name: node for node in model.graph.node for name in node.output if name}
-    reached: set[str] = set()
-    waiting = [value.name for value in model.graph.output]
-    while waiting:
-        name = waiting.pop()
-        if name not in reached:
-            reached.add(name)
-            waiting.extend(makers[name].input if name in makers else ())
-    return reached
 
 
 def _sorted_nodes(model: onnx.ModelProto, given: Iterable[str]) -> list[onnx.NodeProto]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
 from pathlib import Path
 
@@ -213,3 +214,16 @@ def the_outputs(model: onnx.ModelProto) -> tuple[str, ...]:
     if not names:
         raise InputError("the model has no output", where=f"model {model.graph.name!r}", remedy=_REEXPORT)
     return names
+
+
+def reach(model: onnx.ModelProto) -> set[str]:
+    """Names that the model's outputs depend on: a node beside them is not imported, whatever it is."""
+    makers: Mapping[str, onnx.NodeProto] = {name: node for node in model.graph.node for name in node.output if name}
+    reached: set[str] = set()
+    waiting = [value.name for value in model.graph.output]
+    while waiting:
+        name = waiting.pop()
+        if name not in reached:
+            reached.add(name)
+            waiting.extend(makers[name].input if name in makers else ())
+    return reached
