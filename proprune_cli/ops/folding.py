@@ -8,21 +8,26 @@ from math import prod
 import numpy as np
 from onnx import helper
 
+from proprune_cli.ops.evaluate import LARGEST, can_evaluate, evaluate
 from proprune_cli.ops.importing import Array, NodeView
 
-LARGEST = 1 << 28
-"""Elements of a constant that is made rather than read."""
+
+def fold(view: NodeView) -> dict[str, Array] | None:
+    """The results of a node that depends on constants alone, or on the shape of an activation; None for any other.
+
+    Raises:
+        UnsupportedError: its inputs do not fit together, or the result would be too large.
+    """
+    if view.op in _FIRST:
+        value = _FIRST[view.op](view)
+    elif view.op in _FOLDS:
+        value = _by_rule(view, _FOLDS[view.op])
+    else:
+        return evaluate(view) if can_evaluate(view) else None
+    return None if value is None else {view.y: np.asarray(value)}
 
 
-def fold(view: NodeView) -> Array | None:
-    """The node's value, or None when it is not a constant or this kind of node is not folded."""
-    if view.op == "Constant":
-        return _constant(view)
-    if view.op == "Shape" and (view.is_activation(0) or view.constant(0) is not None):
-        return _shape(view)
-    rule = _FOLDS.get(view.op)
-    if rule is None:
-        return None
+def _by_rule(view: NodeView, rule: Callable[[NodeView, list[Array]], Array]) -> Array | None:
     values: list[Array | None] = []
     for index, name in enumerate(view.proto.input):
         value = view.constant(index)
@@ -52,9 +57,23 @@ def _constant(view: NodeView) -> Array | None:
     return None
 
 
-def _shape(view: NodeView) -> Array:
+def _dims(view: NodeView) -> tuple[int, ...] | None:
+    """Shape of the first input, with the batch; None where it is unknown."""
     value = view.constant(0)
-    full = (view.batch, *view.shape()) if value is None else value.shape
+    if value is not None:
+        return value.shape
+    return (view.batch, *view.shape()) if view.is_activation(0) else None
+
+
+def _size(view: NodeView) -> Array | None:
+    full = _dims(view)
+    return None if full is None else np.asarray(prod(full), dtype=np.int64)
+
+
+def _shape(view: NodeView) -> Array | None:
+    full = _dims(view)
+    if full is None:
+        return None
     end = view.attribute("end")
     return np.asarray(full[view.int_of("start", 0) : None if end is None else int(end.i)], dtype=np.int64)
 
@@ -75,6 +94,8 @@ def _squeeze(view: NodeView, values: list[Array]) -> Array:
 
 
 def _gather(view: NodeView, values: list[Array]) -> Array:
+    size = values[0].shape[view.int_of("axis", 0)]
+    _limit((values[0].size // max(size, 1), values[1].size))
     return np.asarray(np.take(values[0], values[1].astype(np.int64), axis=view.int_of("axis", 0)))
 
 
@@ -110,11 +131,20 @@ def _constant_of_shape(view: NodeView, values: list[Array]) -> Array:
     return np.zeros(shape, np.float32) if fill is None else np.full(shape, fill.reshape(-1)[0])
 
 
+def _meeting(values: list[Array]) -> list[Array]:
+    """The operands, checked to have no result that is too large."""
+    _limit(np.broadcast_shapes(*(value.shape for value in values)))
+    return values
+
+
 def _divide(_: NodeView, values: list[Array]) -> Array:
+    _meeting(values)
     whole = np.issubdtype(values[0].dtype, np.integer)
     with np.errstate(divide="raise"):
         try:
-            return values[0] // values[1] if whole else values[0] / values[1]
+            if whole:  # towards zero, unlike Python's
+                return np.sign(values[0]) * np.sign(values[1]) * (np.abs(values[0]) // np.abs(values[1]))
+            return values[0] / values[1]
         except FloatingPointError as error:
             raise ZeroDivisionError("division by zero") from error
 
@@ -149,6 +179,7 @@ def _range(_: NodeView, values: list[Array]) -> Array:
 def _modulo(view: NodeView, values: list[Array]) -> Array:
     if not np.asarray(values[1]).all():
         raise ZeroDivisionError("division by zero")
+    _meeting(values)
     return np.fmod(values[0], values[1]) if view.int_of("fmod", 0) else np.mod(values[0], values[1])
 
 
@@ -168,17 +199,17 @@ _FOLDS: dict[str, Callable[[NodeView, list[Array]], Array]] = {
     "ConstantOfShape": _constant_of_shape,
     "Reshape": _reshape,
     "Transpose": _transpose,
-    "Equal": lambda _, values: np.asarray(values[0] == values[1]),
+    "Equal": lambda _, values: np.asarray(np.equal(*_meeting(values))),
     "Expand": _expand,
     "Mod": _modulo,
     "Range": _range,
     "Tile": _tile,
-    "Where": lambda _, values: np.where(values[0], values[1], values[2]),
-    "Add": lambda _, values: values[0] + values[1],
-    "Sub": lambda _, values: values[0] - values[1],
-    "Mul": lambda _, values: values[0] * values[1],
+    "Where": lambda _, values: np.where(*_meeting(values)),
+    "Add": lambda _, values: np.add(*_meeting(values)),
+    "Sub": lambda _, values: np.subtract(*_meeting(values)),
+    "Mul": lambda _, values: np.multiply(*_meeting(values)),
     "Div": _divide,
 }
 
-FOLDED: tuple[str, ...] = ("Constant", "Shape", *_FOLDS)
-"""Operators that are accepted where all their inputs are constants."""
+_FIRST: dict[str, Callable[[NodeView], Array | None]] = {"Constant": _constant, "Shape": _shape, "Size": _size}
+"""Those that read no values."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from proprune_cli.ops.folding import FOLDED
+from proprune_cli.ops.evaluate import RANDOM
 from proprune_cli.ops.host import FOLLOWING, HOST, MIDDLE, NOT_IN_STEPS
 from proprune_cli.ops.importing import rule_of
 from proprune_cli.ops.registry import OPERATORS
@@ -29,7 +29,6 @@ def page() -> str:
         (op.onnx, op.becomes, "<br>".join(rule_of(rule) for rule in op.constraints))
         for op in sorted(OPERATORS, key=lambda op: op.onnx)
     ]
-    folded = ", ".join(sorted(FOLDED))
     host = f"Run on the host, by ONNX Runtime, at the end of the network alone: {', '.join(sorted(HOST))}"
     after = f"after one of these also {', '.join(sorted(FOLLOWING))}"
     operators = _HEAD + table(("operator", "becomes", "conditions"), rows)
@@ -38,8 +37,12 @@ def page() -> str:
         "it, and it reads and makes float channels x height x width and keeps the images of a batch apart: "
         f"{', '.join(sorted(MIDDLE))}."
     )
-    constants = f"Evaluated on import where all their inputs are constants: {folded}. "
-    constants += "Of an If whose condition constants and shapes decide, the branch that is taken stands in its place."
+    constants = (
+        "Any operator whose inputs are all constants is evaluated on import, as are Shape and Size of an activation "
+        "and all that is computed from them; but for operators with graphs inside (If, Loop, Scan) and those that give "
+        f"something else each time ({', '.join(sorted(RANDOM))}, Dropout in training). "
+        "Of an If whose condition constants and shapes decide, the branch that is taken stands in its place."
+    )
     steps = (
         "Any other node that the engine cannot run becomes a step of the host too, together with those around it that "
         "share masks, indices, tokens or another order of the axes with it: float32 images and features alone cross a "

@@ -20,7 +20,7 @@ from proprune_cli.ir.nodes import Shape
 from proprune_cli.ir.outputs import Output
 from proprune_cli.ir.shapes import infer
 from proprune_cli.ir.verify import verify
-from proprune_cli.ops.folding import FOLDED, fold
+from proprune_cli.ops.folding import fold
 from proprune_cli.ops.host import HOST, MIDDLE
 from proprune_cli.ops.host_step import host_nodes as host_steps
 from proprune_cli.ops.importing import Array, Constraint, NodeView, broken_rule, import_node, remedy_of, rule_of
@@ -179,9 +179,9 @@ class _Importer:
             return []
         if proto.domain not in ("", "ai.onnx"):
             raise view.refusal(f"it belongs to the operator set {proto.domain!r}")
-        value = fold(view)
-        if value is not None:
-            self._constants[view.y] = np.asarray(value)
+        values = fold(view)
+        if values is not None:
+            self._constants.update(values)
             return []
         operator = BY_NAME.get(proto.op_type)
         if proto.op_type in MIDDLE:
@@ -189,11 +189,9 @@ class _Importer:
             if operator is None or broken is not None:
                 return self._known(self._on_host(view, broken), proto)
         if operator is None:
-            reason = "it is evaluated between constants only, here an activation reaches it"
+            reason = "no rule for this operator"
             if proto.op_type in HOST:
                 reason = "it runs on the host, at the end of the network alone"
-            elif proto.op_type not in FOLDED:
-                reason = "no rule for this operator"
             raise view.refusal(reason, f"one of the {len(BY_NAME)} operators of docs/supported-operators.md may do")
         return self._known(import_node(operator, view), proto)
 
