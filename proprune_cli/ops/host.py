@@ -6,7 +6,7 @@ HOST: frozenset[str] = frozenset(
     {"ArgMax", "ArgMin", "Exp", "Hardmax", "LRN", "Log", "LogSoftmax", "LpNormalization", "ReduceL2", "ReduceSum"}
     | {"Softmax", "TopK", "Transpose"}
 )
-"""Operators that begin the host's part when nothing but these and ``FOLLOWING`` comes after them."""
+"""Operators that begin the host's end when nothing but these and ``FOLLOWING`` comes after them."""
 
 FOLLOWING: frozenset[str] = frozenset(
     {"Abs", "Add", "Cast", "Clip", "Concat", "Div", "Dropout", "Expand", "Flatten", "Gather", "Identity", "Max", "Min"}
@@ -32,3 +32,7 @@ NOT_IN_STEPS: frozenset[str] = frozenset(
 )
 """Operators that no step of the host may hold: the engine's own work, random numbers, and results without fixed sizes.
 All others may be part of a step together with those around them, so that the step as a whole reads and makes images."""
+
+NOT_AT_END: frozenset[str] = NOT_IN_STEPS - {"Conv", "ConvTranspose"}
+"""Operators that the host's end may not hold either. All others may, from the first node on that the engine cannot run:
+a convolution too, such as the one that makes distances of a distribution, if the engine keeps most of the work."""

@@ -62,7 +62,7 @@ def host_nodes(view: NodeView, before: Sequence[onnx.NodeProto] = ()) -> list[No
     shapes = [_image(view.shapes[x]) for x in xs]
     flat = [names[x] for x in xs if len(view.shapes[x]) == 1]
     model = _converted(view, _model(_flattened(nodes, flat, tensors), tensors, shapes, view.opset), shapes)
-    _free_batch(model, view.batch)
+    free_batch(model, view.batch)
     shape, features = _shape_of(view, model, shapes)
     _keep_batch(model, shapes[0], shape)
     _check_batch(view, model, shapes)
@@ -279,7 +279,7 @@ def _flattened(nodes: list[onnx.NodeProto], flat: list[str], tensors: list[onnx.
     return [*(helper.make_node("Reshape", [name, "features"], [f"{name}_flat"]) for name in flat), *nodes]
 
 
-def _free_batch(model: onnx.ModelProto, batch: int) -> None:
+def free_batch(model: onnx.ModelProto, batch: int) -> None:
     """Shapes that hold the exporter's batch as their first number: 0, the input's own, or for Expand 1."""
     values = {tensor.name: tensor for tensor in model.graph.initializer}
     for number, node in enumerate(model.graph.node):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from proprune_cli.ops.evaluate import RANDOM
-from proprune_cli.ops.host import FOLLOWING, HOST, MIDDLE, NOT_IN_STEPS
+from proprune_cli.ops.host import FOLLOWING, HOST, MIDDLE, NOT_AT_END, NOT_IN_STEPS
 from proprune_cli.ops.importing import rule_of
 from proprune_cli.ops.registry import OPERATORS
 from proprune_cli.pages import main, table
@@ -29,8 +29,16 @@ def page() -> str:
         (op.onnx, op.becomes, "<br>".join(rule_of(rule) for rule in op.constraints))
         for op in sorted(OPERATORS, key=lambda op: op.onnx)
     ]
-    host = f"Run on the host, by ONNX Runtime, at the end of the network alone: {', '.join(sorted(HOST))}"
+    host = f"Run on the host, by ONNX Runtime in float32, at the end of the network: {', '.join(sorted(HOST))}"
     after = f"after one of these also {', '.join(sorted(FOLLOWING))}"
+    end = (
+        "The host's end also begins at any node that the engine cannot run, and holds all that depends on it, where no "
+        "layer with weights comes after it or where no step (below) can hold it: reshaped and joined heads of "
+        "detectors, their decoding, products with matrices over other axes. Tensors of any shape may cross its border; "
+        "every result must have the batch as its first axis, depend on one image alone and be the same each time; and "
+        "its multiplications may not be more than the engine's. Never part of it: "
+        f"{', '.join(sorted(NOT_AT_END))}."
+    )
     operators = _HEAD + table(("operator", "becomes", "conditions"), rows)
     middle = (
         "Run on the host between the engine's layers, each from int8 codes to int8 codes, where the engine cannot run "
@@ -49,7 +57,7 @@ def page() -> str:
         "step's border, one result leaves it, and every image of a batch is for itself. Never part of a step: "
         f"{', '.join(sorted(NOT_IN_STEPS))}."
     )
-    return "\n\n".join([operators, constants, f"{host}; {after}.", middle, steps]) + "\n"
+    return "\n\n".join([operators, constants, f"{host}; {after}.", end, middle, steps]) + "\n"
 
 
 if __name__ == "__main__":

@@ -27,6 +27,21 @@ def known_bounds(view: NodeView) -> str | None:
     return f"nothing is left along axis {empty[0]}" if empty else None
 
 
+def space_of_images(view: NodeView) -> str | None:
+    """Other axes than the channels are cut in images alone: batch x channels x height x width."""
+    if view.op == "Slice":
+        axes = [axis for axis, bounds in (_ranges(view) or {}).items() if range(*bounds) != range(_full(view)[axis])]
+    else:
+        axes = [_axis(view, 0)]
+    rank = len(view.shape()) + 1
+    far = [axis for axis in axes if axis > 1]
+    return f"axis {far[0]} of rank {rank}" if far and rank != 4 else None
+
+
+def _full(view: NodeView) -> tuple[int, ...]:
+    return (view.batch, *view.shape())
+
+
 def images_kept(view: NodeView) -> str | None:
     """The batch is not sliced; heights and widths are sliced forwards."""
     for axis, (start, stop, step) in (_ranges(view) or {}).items():
@@ -89,7 +104,7 @@ def _ranges(view: NodeView) -> dict[int, Range] | None:
         return None
     axes = tuple(range(len(starts))) if axes is None else axes
     steps = (1,) * len(starts) if steps is None else steps
-    full = (view.batch, *view.shape())
+    full = _full(view)
     if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps:
         return None
     if any(not -len(full) <= axis < len(full) for axis in axes):
@@ -178,10 +193,16 @@ def parts_named(view: NodeView) -> str | None:
 
 CHANNELS = "nothing where readers can take the channels by number; "
 SLICE = Operator(
-    "Slice", CHANNELS + "of space, a window of the tensor", _slice, (activation_input, known_bounds, images_kept)
+    "Slice",
+    CHANNELS + "of space, a window of the tensor",
+    _slice,
+    (activation_input, known_bounds, images_kept, space_of_images),
 )
 SPLIT = Operator(
-    "Split", CHANNELS + "of space, windows of the tensor", _split, (activation_input, known_parts, parts_named)
+    "Split",
+    CHANNELS + "of space, windows of the tensor",
+    _split,
+    (activation_input, known_parts, parts_named, space_of_images),
 )
 GATHER = Operator("Gather", CHANNELS.removesuffix("; "), _gather, (activation_input, constant_channels))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import onnx
 
 from proprune_cli.compile.frontend import read
 from proprune_cli.compile.frontend.branches import without_branches
+from proprune_cli.compile.frontend.host_check import check_end, with_free_batch
 from proprune_cli.compile.frontend.host_end import boundary, host_model, host_nodes
 from proprune_cli.compile.frontend.regions import Regions
 from proprune_cli.compile.frontend.source import source_of
@@ -34,31 +36,36 @@ Steps = dict[int, tuple[frozenset[int], UnsupportedError]]
 def import_onnx(source: str | Path | onnx.ModelProto) -> Graph:
     """Read an ONNX model (opset 9 to 24, from either PyTorch exporter) as a float graph.
 
-    Softmax, ArgMax and what follows them at the end of the network become ``host_tail``; LRN, bilinear Resize and
-    their like elsewhere become ``Host`` nodes.
+    Softmax, ArgMax and what follows them at the end of the network become ``host_tail``, as does what the engine cannot
+    run there; LRN, bilinear Resize and their like elsewhere become ``Host`` nodes.
 
-    The batch may be symbolic or any number; it is dropped. Chains of Shape, Gather, Concat and their like are folded,
-    and of an If whose condition they make the branch that is taken remains.
+    The batch may be symbolic or any number; it is dropped. What depends on constants and shapes alone is evaluated, and
+    of an If whose condition does, the branch that is taken remains.
 
     Raises:
         InputError: the file is damaged, a weight is missing or not finite, the graph has a cycle.
         UnsupportedError: an operator, type, shape or operator set that is not supported; names the node.
     """
     model = without_branches(read.read_model(source))
-    steps: Steps = {}
+    placed = _Placed({}, {})
     while True:
-        graph, regions = _imported(model, steps)
+        try:
+            graph, regions = _imported(model, placed)
+        except _NewEnd as found:
+            placed = found.placed
+            continue
         try:
             check_layout(graph)
         except UnsupportedError as refusal:
             seed = regions.blamed(refusal.where)
             if seed is None:  # nothing to compute at all: canonicalise says so
                 return graph
-            part = None if seed in steps else regions.around(frozenset({seed}))
-            if part is None:
-                raise
-            steps.update((i, (part, refusal)) for i in part)
+            try:
+                placed = _place(placed, seed, refusal, regions)
+            except _NewEnd as found:
+                placed = found.placed
         else:
+            check_end(graph, model, next(iter(placed.ends.values()), None))
             return graph
 
 
@@ -69,7 +76,47 @@ def check_layout(graph: Graph) -> None:
             run_passes(graph, LAYOUT)
 
 
-def _imported(model: onnx.ModelProto, steps: Steps) -> tuple[Graph, Regions]:
+@dataclass(frozen=True)
+class _Placed:
+    """What is known so far of the host's share.
+
+    Attributes:
+        steps: between the engine's layers.
+        ends: numbers of the nodes from which on the host runs all that follows, and why the engine cannot.
+    """
+
+    steps: Steps
+    ends: Mapping[int, UnsupportedError]
+
+
+class _NewEnd(Exception):  # noqa: N818 - no error: the import begins anew
+    """The host's end begins earlier than was thought."""
+
+    def __init__(self, placed: _Placed) -> None:
+        super().__init__()
+        self.placed = placed
+
+
+def _place(placed: _Placed, index: int, refusal: UnsupportedError, regions: Regions) -> _Placed:
+    """A node that the engine refuses goes to the host: to its end where no layer worth the engine comes after it, or
+    where no step can hold the node; else to a step.
+
+    Raises:
+        UnsupportedError: neither can hold it: the ``refusal``.
+        _NewEnd: it belongs to the host's end.
+    """
+    # A step that holds the node already is no remedy.
+    part = None if index in placed.steps else regions.around(frozenset({index}))
+    end = None if index in regions.tail else regions.end_from({*placed.ends, index})
+    if end is not None and (part is None or not regions.has_products(end - part - {index, *placed.ends})):
+        kept = {i: step for i, step in placed.steps.items() if not step[0] & end}
+        raise _NewEnd(_Placed(kept, {**placed.ends, index: refusal}))
+    if part is None:
+        raise refusal
+    return _Placed({**placed.steps, **dict.fromkeys(part, (part, refusal))}, placed.ends)
+
+
+def _imported(model: onnx.ModelProto, placed: _Placed) -> tuple[Graph, Regions]:
     opset = read.opset_of(model)
     name, batch, shape = read.the_input(model)
     results = read.the_outputs(model)
@@ -77,15 +124,16 @@ def _imported(model: onnx.ModelProto, steps: Steps) -> tuple[Graph, Regions]:
     views = _Importer(model, opset, batch, {name: shape}, constants)
     with np.errstate(all="ignore"):  # Overflow is found by the verifier, which names the node.
         protos = _sorted_nodes(model, {name, *constants})
-        hosted = host_nodes(protos, results)
+        hosted = host_nodes(protos, results, placed.ends)
         regions = Regions(model, protos, hosted)
-        nodes = _import_nodes(views, regions, protos, hosted, dict(steps))
+        nodes = _import_nodes(views, regions, protos, hosted, placed)
     names = results
     tail: HostTail | None = None
     if hosted:
         rest = [protos[i] for i in sorted(hosted)]
         between = boundary(rest, views.shapes, name)
-        end = host_model(model, rest, {x: views.shapes[x] for x in between}, constants)
+        given = {x: views.shapes[x] for x in between}
+        end = with_free_batch(host_model(model, rest, given, constants), given, batch)
         tail = HostTail(end.SerializeToString(), tuple(node.op_type for node in end.graph.node))
         made = {value.name for value in end.graph.output}
         names = tuple(dict.fromkeys((*(result for result in results if result not in made), *between)))
@@ -105,35 +153,35 @@ def _imported(model: onnx.ModelProto, steps: Steps) -> tuple[Graph, Regions]:
 
 
 def _import_nodes(
-    views: _Importer, regions: Regions, protos: list[onnx.NodeProto], tail: frozenset[int], steps: Steps
+    views: _Importer, regions: Regions, protos: list[onnx.NodeProto], tail: frozenset[int], placed: _Placed
 ) -> list[Node]:
     """All nodes but those of ``tail``. Where the engine refuses one, it and those around it become a host's step.
 
     Nodes of a step that were imported before it was found remain; nothing reads them.
 
-    Args:
-        steps: those that are known, by the numbers of their nodes; others are added.
+    Raises:
+        _NewEnd: a refused node belongs to the host's end, which ``tail`` does not know.
     """
     nodes: list[Node] = []
     for index, proto in enumerate(protos):
         if index in tail:
             continue
-        part, refusal = steps.get(index, (frozenset[int](), None))
+        part, refusal = placed.steps.get(index, (frozenset[int](), None))
         if refusal is None:
             try:
                 nodes += views.take(proto)
                 continue
             except UnsupportedError as error:
-                found = regions.around(frozenset({index}))
-                if found is None:
-                    raise
-                part, refusal = found, error
-            for other, _ in list(steps.values()):
+                refusal = error
+                before = list(placed.steps.values())
+                placed = _place(placed, index, error, regions)
+                part = placed.steps[index][0]
+            for other, _ in before:
                 if part & other and max(other) > index:
                     part = regions.around(part | other) or frozenset()
             if not part:
                 raise refusal
-            steps.update((i, (part, refusal)) for i in part)
+            placed = _Placed({**placed.steps, **dict.fromkeys(part, (part, refusal))}, placed.ends)
         if index == max(part):
             nodes += views.take_part([protos[i] for i in sorted(part)], refusal)
     return nodes

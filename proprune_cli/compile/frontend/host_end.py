@@ -1,8 +1,12 @@
-"""The end of a network that is not the engine's work: Softmax, ArgMax and what follows them run on the host."""
+"""The end of a network that is not the engine's work runs on the host, in float32.
+
+It begins with Softmax, ArgMax and their like where nothing else follows, and with any node that the engine cannot run
+where no layer of the engine's is worth coming back for: there its results need no codes, and any shape may cross.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -10,30 +14,48 @@ from onnx import TensorProto, helper, numpy_helper
 
 from proprune_cli.errors import UnsupportedError
 from proprune_cli.ir.nodes import Shape
-from proprune_cli.ops.host import FOLLOWING, HOST
+from proprune_cli.ops.host import FOLLOWING, HOST, NOT_AT_END
 from proprune_cli.ops.importing import Array
 
+PRODUCTS = frozenset({"Conv", "ConvTranspose", "Einsum", "GRU", "Gemm", "LSTM", "MatMul", "RNN"})
+"""Operators whose work is multiplications."""
 
-def host_nodes(nodes: Sequence[onnx.NodeProto], outputs: Sequence[str]) -> frozenset[int]:
-    """Numbers of the nodes of the host's part: at the end of the network, from the first of ``HOST`` on.
+NO_WORK = frozenset(
+    {"Cast", "Dropout", "Flatten", "Gather", "Identity", "Reshape", "Shape", "Size", "Slice", "Split", "Squeeze"}
+    | {"Transpose", "Unsqueeze"}
+)
+"""Operators that compute nothing."""
+
+
+def host_nodes(nodes: Sequence[onnx.NodeProto], outputs: Sequence[str], seeds: Collection[int] = ()) -> frozenset[int]:
+    """Numbers of the nodes of the host's end: from the first of ``HOST`` on behind which nothing else comes, and from
+    each of ``seeds`` on, whatever comes behind it.
 
     Args:
         nodes: in topological order.
+        seeds: nodes that the engine cannot run.
     """
     readers: dict[str, list[int]] = {}
     for index, node in enumerate(nodes):
         for name in filter(None, node.input):
             readers.setdefault(name, []).append(index)
+    behind: set[int] = set()
+    late: set[str] = set()
+    for index, node in enumerate(nodes):
+        if index in seeds or late.intersection(node.input):
+            behind.add(index)
+            late.update(filter(None, node.output))
     trailing: set[int] = set()
     for index in range(len(nodes) - 1, -1, -1):
         node = nodes[index]
         known = node.op_type in HOST | FOLLOWING and node.domain in ("", "ai.onnx")
-        if known and all(reader in trailing for name in node.output for reader in readers.get(name, ())):
+        free = all(reader in trailing for name in node.output for reader in readers.get(name, ()))
+        if index in behind or (known and free):
             trailing.add(index)
     found: set[int] = set()
     made: set[str] = set()
     for index, node in enumerate(nodes):
-        if index in trailing and (_begins(node) or made.intersection(node.input)):
+        if index in behind or (index in trailing and (_begins(node) or made.intersection(node.input))):
             found.add(index)
             made.update(filter(None, node.output))
     needed = set(outputs)
@@ -43,6 +65,28 @@ def host_nodes(nodes: Sequence[onnx.NodeProto], outputs: Sequence[str]) -> froze
             kept.add(index)
             needed.update(nodes[index].input)
     return frozenset(kept)
+
+
+def can_be_end(nodes: Sequence[onnx.NodeProto], end: Collection[int], depends: frozenset[str], image: str) -> bool:
+    """Whether the host may run ``end``, and the engine computes something of what it reads.
+
+    Args:
+        nodes: in topological order.
+        depends: names of the tensors whose values depend on those of the network's input, ``image``.
+    """
+    inside = [nodes[i] for i in end]
+    if any(node.op_type in NOT_AT_END or node.domain not in ("", "ai.onnx") for node in inside):
+        return False
+    needed = {name for node in inside for name in node.input}
+    if image in needed:
+        return False
+    for index in range(len(nodes) - 1, -1, -1):
+        node = nodes[index]
+        if index not in end and needed.intersection(node.output):
+            if node.op_type not in NO_WORK and depends.intersection(node.output):
+                return True
+            needed.update(node.input)
+    return False
 
 
 def _begins(node: onnx.NodeProto) -> bool:

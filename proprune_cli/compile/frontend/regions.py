@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from proprune_cli.compile.frontend.host_end import PRODUCTS, can_be_end, host_nodes
 from proprune_cli.ops.host import NOT_IN_STEPS
 
 LARGEST = 96
@@ -33,11 +34,15 @@ class Regions:
     Args:
         nodes: in topological order.
         tail: numbers of the nodes that the host runs at the network's end.
+
+    Attributes:
+        tail: as given.
+        depends: names of the tensors whose values depend on the input's, not on its shape alone.
     """
 
     def __init__(self, model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], tail: frozenset[int]) -> None:
         self._nodes = nodes
-        self._tail = tail
+        self.tail = tail
         self._model = model
         self._inferred: Types | None = None
         self._makers = {name: i for i, node in enumerate(nodes) for name in node.output if name}
@@ -45,8 +50,10 @@ class Regions:
         for i, node in enumerate(nodes):
             for name in filter(None, node.input):
                 self._readers.setdefault(name, []).append(i)
+        stored = {tensor.name for tensor in model.graph.initializer}
+        self._image = next(value.name for value in model.graph.input if value.name not in stored)
         self._outputs = {value.name for value in model.graph.output}
-        self._depends = self._activations(model)
+        self.depends = self._activations(model)
         self._orders = _orders(nodes)
 
     def around(self, seeds: frozenset[int]) -> frozenset[int] | None:
@@ -59,7 +66,7 @@ class Regions:
     def _grown(self, seeds: frozenset[int], orders: Mapping[str, Order]) -> frozenset[int] | None:
         part = set(seeds)
         while len(part) <= LARGEST:
-            if any(i in self._tail or _excluded(self._nodes[i]) for i in part):
+            if any(i in self.tail or _excluded(self._nodes[i]) for i in part):
                 return None
             more = self._missing(part, orders)
             if more is None:
@@ -69,10 +76,19 @@ class Regions:
             part |= more
         return None
 
+    def end_from(self, seeds: Collection[int]) -> frozenset[int] | None:
+        """All that the host runs at the network's end if that holds ``seeds`` too; None where it cannot."""
+        end = host_nodes(self._nodes, list(self._outputs), seeds)
+        return end if end.issuperset(seeds) and can_be_end(self._nodes, end, self.depends, self._image) else None
+
+    def has_products(self, part: Collection[int]) -> bool:
+        """Whether any node of ``part`` is work for the engine's array."""
+        return any(self._nodes[i].op_type in PRODUCTS for i in part)
+
     def blamed(self, where: str) -> int | None:
         """The node that an error's place names; where that reads another layout, the node that made the layout."""
         for i, node in enumerate(self._nodes):
-            if where.startswith(f"node {node.name or (node.output[0] if node.output else '')!r}"):
+            if where.startswith(f"node {node.name or (node.output[0] if node.output else '')!r} ("):
                 made = [self._makers[name] for name in node.input if name in self._makers]
                 return next((j for j in made if self._nodes[j].op_type in LAYOUT), i)
         return None
@@ -80,7 +96,7 @@ class Regions:
     def _missing(self, part: set[int], orders: Mapping[str, Order]) -> set[int] | None:
         """Nodes that must join ``part``: none when it is whole, None when it cannot become so."""
         names = {name for i in part for name in self._nodes[i].input if name and self._makers.get(name) not in part}
-        inside = [name for name in names if name in self._depends and not self._crosses(name, orders, entering=True)]
+        inside = [name for name in names if name in self.depends and not self._crosses(name, orders, entering=True)]
         if any(name not in self._makers for name in inside):
             return None
         if inside:

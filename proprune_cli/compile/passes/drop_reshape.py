@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from proprune_cli.compile.passes.base import Pass
+from proprune_cli.compile.passes.sources import refusal
 from proprune_cli.errors import InputError, UnsupportedError
 from proprune_cli.ir.edit import renamed_outputs
 from proprune_cli.ir.graph import Activation, Affine, Gemm, Graph, Identity, Node, Reshape, Transpose
@@ -29,17 +30,17 @@ def _run(graph: Graph) -> Graph:
         declared = [graph.tensors[name] for name in original.inputs]
         actual = [shapes[name] for name in node.inputs]
         if isinstance(node, Affine) and len(declared[0]) == 1 and node.scale.shape[0] != actual[0][0]:
-            raise _refuse(node, f"one constant per feature of a flattened image of {list(actual[0])}")
+            raise _refuse(graph, node, f"one constant per feature of a flattened image of {list(actual[0])}")
         if not _order_is_enough(node, declared):
             for said, is_ in zip(declared, actual, strict=True):
                 if said not in (is_, (is_[0],)) or (len(said) == 1 and is_[1:] != (1, 1)):
-                    raise _refuse(node, f"{list(is_)} per image would become {list(said)}")
+                    raise _refuse(graph, node, f"{list(is_)} per image would become {list(said)}")
         if isinstance(node, Add | Mul) and declared[0] == declared[1] and actual[0] != actual[1]:
-            raise _refuse(node, f"flattened images of {list(actual[0])} and {list(actual[1])} are combined")
+            raise _refuse(graph, node, f"flattened images of {list(actual[0])} and {list(actual[1])} are combined")
         try:
             shapes[node.y] = infer(node, shapes)
         except InputError as error:
-            raise _refuse(node, f"it reads a flattened image ({error.what})") from error
+            raise _refuse(graph, node, f"it reads a flattened image ({error.what})") from error
         kept.append(node)
     if not kept:
         raise UnsupportedError(
@@ -59,13 +60,8 @@ def _order_is_enough(node: Node, declared: list[Shape]) -> bool:
     return isinstance(node, Activation | Relu | Gemm)
 
 
-def _refuse(node: Node, reason: str) -> UnsupportedError:
-    kind = type(node).__name__
-    return UnsupportedError(
-        f"{kind} {node.name!r} is not supported: {reason}",
-        where=f"node {node.name!r}",
-        remedy="do this before the tensor is reshaped, or after a fully connected layer",
-    )
+def _refuse(graph: Graph, node: Node, reason: str) -> UnsupportedError:
+    return refusal(graph, node, reason, "do this before the tensor is reshaped, or after a fully connected layer")
 
 
 DROP_RESHAPE = Pass("drop-reshape", _run, requires=(Identity, Transpose), ensures=(Reshape,))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proprune_cli.compile.passes.base import Pass
-from proprune_cli.errors import UnsupportedError
+from proprune_cli.compile.passes.sources import refusal
 from proprune_cli.ir.edit import with_nodes
 from proprune_cli.ir.graph import Graph, Identity, Node, Reshape, Transpose
 from proprune_cli.ir.nodes import Select
@@ -67,10 +67,11 @@ def _nodes(graph: Graph, y: str, source: str, order: Order, blamed: Transpose) -
     flat = order.reshape(channels, pixels)
     chosen = flat[:, 0] // pixels
     if not np.array_equal(flat, chosen[:, None] * pixels + np.arange(pixels)):
-        raise UnsupportedError(
-            f"Transpose {blamed.name!r} is not supported: it moves pixels, not whole channels",
-            where=f"node {blamed.name!r} (Transpose)",
-            remedy="export the model in the layout batch x channels x height x width",
+        raise refusal(
+            graph,
+            blamed,
+            "it moves pixels, not whole channels",
+            "export the model in the layout batch x channels x height x width",
         )
     shape = order.shape
     same = np.array_equal(chosen, np.arange(channels))

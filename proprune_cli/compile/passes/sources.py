@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from proprune_cli.ir.graph import Graph
+from proprune_cli.errors import UnsupportedError
+from proprune_cli.ir.graph import Graph, Node
 from proprune_cli.work.layer import SourceOperator
+
+
+def refusal(graph: Graph, node: Node, reason: str, remedy: str) -> UnsupportedError:
+    """The error for a node that a pass cannot express, by the model's own name and operator."""
+    source = next(iter(graph.sources.get(node.name, ())), SourceOperator(type(node).__name__, node.name))
+    return UnsupportedError(
+        f"{source.operator} {source.name!r} is not supported: {reason}",
+        where=f"node {source.name!r} ({source.operator})",
+        remedy=remedy,
+    )
 
 
 def inheriting(after: Graph, before: Graph) -> Graph:
