@@ -11,9 +11,10 @@ static thread_local char last_fault[200];
 // What the last proprune_run of this thread found wrong; empty when nothing.
 HOST_EXPORT const char* proprune_fault() { return last_fault; }
 
-// Runs a program in a buffer of `words` words. Returns 0, or how many faults were found.
+// Runs a program in a buffer of `words` words, for `seconds` at most: where they pass, `completed` is less than
+// `step_count`. Returns 0, or how many faults were found.
 HOST_EXPORT uint32_t proprune_run(uint64_t* buffer, uint64_t words, uint32_t layer_table, uint32_t step_count,
-                                  uint32_t counters, uint32_t* digest, uint32_t* completed) {
+                                  uint32_t counters, double seconds, uint32_t* digest, uint32_t* completed) {
     last_fault[0] = 0;
     *digest = Array::DIGEST;
     *completed = 0;
@@ -24,6 +25,7 @@ HOST_EXPORT uint32_t proprune_run(uint64_t* buffer, uint64_t words, uint32_t lay
     }
     const uint32_t clock = 0;
     host_stream_faults = 0;
+    host_start_clock(seconds);
     engine(buffer, reinterpret_cast<const WeightBeat<Array>*>(buffer), buffer, buffer, buffer, layer_table,
            step_count, counters, digest, completed, &clock, &clock);
     if (host_stream_faults != 0) {

@@ -9,9 +9,13 @@
 template <typename T>
 using stream = hls::stream<T>;
 #define HLS_TEXT(text) _Pragma(#text)
+#define HLS_HOST_MAY_STOP
 #else
+#include "host_deadline.hpp"
 #include "host_stream.hpp"
 #define HLS_TEXT(text)
+// In a loop: on a host, its end where the time that the host allows is over.
+#define HLS_HOST_MAY_STOP if (host_is_late()) { break; }
 #endif
 
 // A macro's arguments are expanded before HLS_TEXT makes a string of them: generated numbers arrive as literals.

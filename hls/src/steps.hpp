@@ -26,6 +26,7 @@ void run_steps(const uint64_t* features, const WeightBeat<A>* weight_words, cons
 steps:
     for (uint32_t s = 0; s < step_count; ++s) {
         HLS_TRIPCOUNT(0, 65535, 1024)
+        HLS_HOST_MAY_STOP
         HLS_DATAFLOW
         // From the last process back to an early one, and from one step to the next: hence static. It never fills: no
         // more than STEPS_IN_FLIGHT completions are ever unread.

@@ -27,13 +27,17 @@ WORD_BITS = 64
 
 @dataclass(frozen=True)
 class Bits:
-    """Position of a field: ``width`` bits from bit ``low`` of word ``word``, two's complement where ``signed``."""
+    """Position of a field: ``width`` bits from bit ``low`` of word ``word``, two's complement where ``signed``.
+
+    ``address``: it says where in memory something lies, so that a program is refused unless what lies there is known.
+    """
 
     word: int
     low: int
     width: int
     signed: bool
     doc: str
+    address: bool = False
 
     @property
     def bounds(self) -> tuple[int, int]:
@@ -43,9 +47,9 @@ class Bits:
         return 0, (1 << self.width) - 1
 
 
-def bits(word: int, low: int, width: int, doc: str, *, signed: bool = False) -> Any:
+def bits(word: int, low: int, width: int, doc: str, *, signed: bool = False, address: bool = False) -> Any:
     """Declare a field of a :class:`Record`; its default value is 0."""
-    return dataclasses.field(default=0, metadata={"bits": Bits(word, low, width, signed, doc)})
+    return dataclasses.field(default=0, metadata={"bits": Bits(word, low, width, signed, doc, address)})
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,13 @@ One thread, no graph optimisation, one image at a time: the same bytes on every 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from proprune_cli.errors import InputError
+from proprune_cli.accel.deadline import run_session
+from proprune_cli.errors import BoardError, InputError
 
 SESSIONS = 64
 """Models kept open: a network has few, and opening one takes longer than running it."""
@@ -28,12 +29,15 @@ def run_host_model(model: bytes, inputs: tuple[Codes, ...], shape: tuple[int, in
 
     Raises:
         InputError: ONNX Runtime refuses the model, or it gives something else than codes of ``shape``.
+        BoardError: it does not come to an end.
     """
     try:
         session = _open(model)
         names = [str(i.name) for i in session.get_inputs()]
         feeds = {name: codes[np.newaxis] for name, codes in zip(names, inputs, strict=True)}
-        result = np.asarray(cast("list[Any]", session.run(None, feeds))[0])
+        result = np.asarray(run_session(session, None, feeds, where)[0])
+    except BoardError:
+        raise
     except Exception as error:  # ONNX Runtime raises its own, unrelated classes
         raise InputError(
             f"ONNX Runtime refuses what the host should compute: {error}",

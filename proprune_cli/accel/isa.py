@@ -79,28 +79,32 @@ class LayerDescriptor(Record):
         0, 48, 4, "channel groups of a chunk; in a chunk of n groups, part j of the lanes holds group j mod n"
     )
 
-    step_table: Value = bits(1, 0, 32, "address of the StepDescriptors")
+    step_table: Value = bits(1, 0, 32, "address of the StepDescriptors", address=True)
     step_count: Value = bits(1, 32, 16, "number of steps")
 
     in_width: Value = bits(2, 0, 16, "width of the input planes in pixels")
     in_height: Value = bits(2, 16, 16, "height of the input planes")
-    group_table: Value = bits(2, 32, 32, "address of the input planes' addresses, a word per channel group")
+    group_table: Value = bits(
+        2, 32, 32, "address of the input planes' addresses, a word per channel group", address=True
+    )
 
     pitch: Value = bits(3, 0, 16, "bank cells from one tile row to the next")
     chunk_cells: Value = bits(3, 16, 16, "bank cells from one chunk to the next")
-    pattern_table: Value = bits(3, 32, 32, "address of the lane patterns, IC/4 words each")
+    pattern_table: Value = bits(3, 32, 32, "address of the lane patterns, IC/4 words each", address=True)
 
-    out_base: Value = bits(4, 0, 32, "address of the first output plane's first pixel")
+    out_base: Value = bits(4, 0, 32, "address of the first output plane's first pixel", address=True)
     out_plane: Value = bits(4, 32, 32, "words from one output plane to the next")
 
     out_pitch: Value = bits(5, 0, 16, "words from one row of an output plane to the next")
     out_step_y: Value = bits(5, 16, 4, "rows of the output plane from one output row of this layer to the next")
     out_step_x: Value = bits(5, 20, 4, "pixels of the output plane from one output pixel of this layer to the next")
-    residual_table: Value = bits(5, 32, 32, "address of the residual planes' addresses, one word per output group")
+    residual_table: Value = bits(
+        5, 32, 32, "address of the residual planes' addresses, one word per output group", address=True
+    )
 
     pattern_count: Value = bits(6, 0, 8, "number of lane patterns")
     in_pitch: Value = bits(6, 16, 16, "words from one row of an input plane to the next")
-    lookup_table: Value = bits(6, 32, 32, "address of the table, 256 codes in 32 words")
+    lookup_table: Value = bits(6, 32, 32, "address of the table, 256 codes in 32 words", address=True)
 
     lane_select_0: Value = bits(8, 0, 48, "byte of the group word that lanes 0-15 take, 3 bits each")
     lane_select_1: Value = bits(9, 0, 48, "byte of the group word that lanes 16-31 take, 3 bits each")
@@ -127,7 +131,7 @@ class StepDescriptor(Record):
     beats: Value = bits(2, 32, 16, "cycles of one tap: pixels / PX, rounded up, at least MIN_BEATS")
     blocks: Value = bits(2, 48, 16, "blocks in this step's part of the weight stream")
 
-    weights: Value = bits(3, 0, 32, "address of this step's part of the weight stream")
+    weights: Value = bits(3, 0, 32, "address of this step's part of the weight stream", address=True)
     weight_words: Value = bits(3, 32, 32, "its length in words")
 
     taps: Value = bits(4, 0, 32, "taps of all blocks together")

@@ -6,11 +6,12 @@ import statistics
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from proprune_cli.accel.deadline import run_session
 from proprune_cli.accel.program import HostStep
 from proprune_cli.accel.segments import run_host_step
 from proprune_cli.errors import InputError
@@ -37,12 +38,13 @@ class HostSegment:
         """The engine's outputs, float32 [N, …], image by image, to the segment's; their dtype may be an integer's.
 
         Raises:
-            InputError: ONNX Runtime refuses the model.
+            InputError: ONNX Runtime refuses the model. BoardError: it does not come to an end.
         """
         session = self._session()
         count = len(given[self.inputs[0]])
+        who = f"the host segment ({', '.join(self.operators)})"
         answers = [
-            cast("list[Any]", session.run(list(self.outputs), {name: given[name][n : n + 1] for name in self.inputs}))
+            run_session(session, self.outputs, {name: given[name][n : n + 1] for name in self.inputs}, who)
             for n in range(count)
         ]
         return {
@@ -61,7 +63,7 @@ class HostSegment:
         seconds: list[float] = []
         for _ in range(REPETITIONS):
             start = time.perf_counter()
-            session.run(None, image)
+            run_session(session, None, image, f"the host segment ({', '.join(self.operators)})")
             seconds.append(time.perf_counter() - start)
         return statistics.median(seconds) * 1e3
 

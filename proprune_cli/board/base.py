@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
+from proprune_cli.accel.array import Array
+from proprune_cli.accel.check import check_program
+from proprune_cli.accel.deadline import run_seconds
 from proprune_cli.accel.program import Program
 from proprune_cli.errors import BoardError, InputError
 
@@ -78,6 +81,7 @@ class BoardSession(Protocol):
 
         Raises:
             BoardError: the engine follows another contract than the program.
+            InputError: the program is not one that may run, see `accel.check`.
             DoesNotFitError: the board's memory cannot hold it.
         """
         ...
@@ -87,9 +91,23 @@ class BoardSession(Protocol):
 
         Raises:
             InputError: the input has another shape or type.
-            BoardError: nothing is loaded, or the engine fails.
+            BoardError: nothing is loaded, or the engine fails or does not come to an end.
         """
         ...
+
+
+def accept(engine: int, program: Program, array: Array, where: str) -> float:
+    """What every place asks of a program before it takes it: seconds in which a host must have run it.
+
+    Args:
+        engine: first 32 bits of the contract digest that the engine reports.
+
+    Raises:
+        BoardError: the engine would misread it. InputError: it may not run, see `accel.check`.
+    """
+    check_digest(engine, program, where)
+    layers = check_program(program, array)
+    return run_seconds(sum(layer.steps for layer in layers), sum(layer.iterations for layer in layers))
 
 
 def check_digest(engine: int, program: Program, where: str) -> None:

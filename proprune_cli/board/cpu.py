@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import time
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from proprune_cli.accel.check import MAX_ITERATIONS
+from proprune_cli.accel.deadline import model_seconds, run_session
 from proprune_cli.accel.program import stack, to_real, unstack
 from proprune_cli.artifact import Artifact
 from proprune_cli.artifact.codes import quantise_images
 from proprune_cli.board.base import RunResult
 from proprune_cli.compile.qdq.export import without_preprocess
 from proprune_cli.errors import InputError
+
+MAX_MACS = 1024 * MAX_ITERATIONS
+"""Of one start: no array multiplies more in an iteration."""
 
 
 class CpuExecutor:
@@ -46,12 +51,18 @@ class CpuExecutor:
                 remedy="update onnxruntime, or use --board interpreter",
             ) from error
         self._artifact = artifact
+        macs = artifact.plan.totals.macs
+        self._seconds = model_seconds(max(0, min(macs, MAX_MACS)) if type(macs) is int else 0)
         self._input = str(self._session.get_inputs()[0].name)
 
     def run_float(self, image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """float32 [1, C, H, W], preprocessed, → float32 [1, *shape] of each output."""
+        """float32 [1, C, H, W], preprocessed, → float32 [1, *shape] of each output.
+
+        Raises:
+            BoardError: it does not come to an end.
+        """
         names = [output.name for output in self._artifact.program.outputs]
-        answers = cast("list[Any]", self._session.run(names, {self._input: image}))
+        answers: list[Any] = run_session(self._session, names, {self._input: image}, self.name, self._seconds)
         return [np.asarray(answer, dtype=np.float32) for answer in answers]
 
     def run(self, codes: NDArray[np.int8]) -> RunResult:

@@ -12,9 +12,10 @@ from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.bitfield import Words
 from proprune_cli.accel.boards import Board
+from proprune_cli.accel.deadline import UNLIMITED
 from proprune_cli.accel.program import Program
 from proprune_cli.board.agent import driver
-from proprune_cli.board.base import RunResult, Source, check_digest, check_input
+from proprune_cli.board.base import RunResult, Source, accept, check_input
 from proprune_cli.board.job import REGISTERS, host_call, job_of
 from proprune_cli.board.memory import ContiguousMemory
 from proprune_cli.errors import BoardError
@@ -30,16 +31,21 @@ class Engine(Protocol):
         """First 32 bits of the contract digest."""
         ...
 
-    def run(self, buffer: Words, layer_table: int, step_count: int, counters: int) -> int:
-        """Run a program in place; returns the steps completed."""
+    def run(self, buffer: Words, layer_table: int, step_count: int, counters: int, seconds: float) -> int:
+        """Run a program in place, for ``seconds`` at most; returns the steps completed."""
         ...
 
 
 class EmulatedRegisters:
-    """The s_axilite register file; its start bit runs the engine. Implements the driver's ``Mmio``."""
+    """The s_axilite register file; its start bit runs the engine. Implements the driver's ``Mmio``.
+
+    Attributes:
+        seconds: that a run may take. The driver cannot stop waiting, since the write that starts a run ends with it.
+    """
 
     def __init__(self, engine: Engine, memory: ContiguousMemory) -> None:
         self._engine, self._memory = engine, memory
+        self.seconds = UNLIMITED
         self._words: dict[int, int] = {}
         self._writable: set[int] = set()
         for r in isa.REGISTERS:
@@ -92,7 +98,8 @@ class EmulatedRegisters:
                 remedy="this is a fault of the driver: report it",
             )
         buffer = self._memory.at(addresses.pop())
-        completed = self._engine.run(buffer.engine_view, self._value("layer_table"), count, self._value("counters"))
+        layers, counters = self._value("layer_table"), self._value("counters")
+        completed = self._engine.run(buffer.engine_view, layers, count, counters, self.seconds)
         self._words[_REGISTERS["completed"].offset] = completed
 
     def _value(self, name: str) -> int:
@@ -125,7 +132,9 @@ class EmulatedBoard:
             engine = NativeEngine(array)
         self._name = f"emulated:{board.name}"
         self.memory = ContiguousMemory(board.cma_bytes, self._name)
-        self._driver = driver.Driver(EmulatedRegisters(engine, self.memory), REGISTERS, self.memory.allocate)
+        self._array = array
+        self._registers = EmulatedRegisters(engine, self.memory)
+        self._driver = driver.Driver(self._registers, REGISTERS, self.memory.allocate)
         self._program: Program | None = None
 
     @property
@@ -142,8 +151,9 @@ class EmulatedBoard:
     def load(self, program: Program) -> None:
         self._driver.unload()
         self._program = None
-        check_digest(self.digest(), program, self._name)
-        self._driver.load(job_of(program), program.image)
+        seconds = accept(self.digest(), program, self._array, self._name)
+        self._registers.seconds = seconds
+        self._driver.load(job_of(program, seconds), program.image)
         self._program = program
 
     def run(self, codes: NDArray[np.int8]) -> RunResult:

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from proprune_cli.accel import interpret
 from proprune_cli.accel.array import Array
+from proprune_cli.accel.deadline import UNLIMITED
 from proprune_cli.accel.program import Program
-from proprune_cli.board.base import RunResult, Source, check_digest, check_input
+from proprune_cli.board.base import RunResult, Source, accept, check_input
 from proprune_cli.errors import BoardError
 
 
@@ -19,7 +20,9 @@ class InterpreterBoard:
 
     def __init__(self, array: Array) -> None:
         self._engine = interpret.InterpreterEngine(array)
+        self._array = array
         self._program: Program | None = None
+        self._seconds = UNLIMITED
 
     @property
     def name(self) -> str:
@@ -34,7 +37,7 @@ class InterpreterBoard:
 
     def load(self, program: Program) -> None:
         self._program = None
-        check_digest(self.digest(), program, self.name)
+        self._seconds = accept(self.digest(), program, self._array, self.name)
         self._program = program
 
     def run(self, codes: NDArray[np.int8]) -> RunResult:
@@ -42,5 +45,5 @@ class InterpreterBoard:
             raise BoardError("no program is loaded", where=self.name, remedy="load an artifact first")
         check_input(codes, self._program)
         start = time.perf_counter()
-        result = interpret.run(self._program, codes)
+        result = interpret.run(self._program, codes, self._seconds)
         return RunResult(result.outputs, result.counters, self.source, time.perf_counter() - start)

@@ -16,8 +16,12 @@ REGISTERS = {r.name: (r.offset, r.width) for r in isa.REGISTERS}
 """Byte offset and width in bits of each register of the engine."""
 
 
-def job_of(program: Program) -> driver.Job:
-    """Addresses and lengths, in words."""
+def job_of(program: Program, seconds: float) -> driver.Job:
+    """Addresses and lengths, in words, of a program that was accepted.
+
+    Args:
+        seconds: in which the engine must be done with each range.
+    """
     return driver.Job(
         size=program.size,
         ranges=_ranges(program),
@@ -27,6 +31,7 @@ def job_of(program: Program) -> driver.Job:
         input_address=program.input.address,
         input_words=program.input.words,
         outputs=tuple(_place(output.plane) for output in program.outputs),
+        seconds=seconds,
     )
 
 

@@ -1,29 +1,28 @@
 """The engine's own C++ source, compiled for this host on first use and called in place of a board.
 
-The library is kept in ``$PROPRUNE_CACHE``, else ``$XDG_CACHE_HOME/proprune``, else ``~/.cache/proprune``, under a key
-that covers the sources, the array, the compiler and its flags, and this machine's instruction set.
+The library is kept by `board.library_cache`, under a key that covers the sources, the array, the compiler and its
+flags, and this machine's instruction set.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import fcntl
 import hashlib
 import os
 import platform
 import shlex
 import subprocess
-import tempfile
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.bitfield import Words
+from proprune_cli.accel.deadline import UNLIMITED, out_of_time
 from proprune_cli.accel.headers import identifier, own_headers
+from proprune_cli.board.library_cache import built
 from proprune_cli.errors import BoardError, InputError
 from proprune_cli.resources import resource_dir
 
@@ -58,6 +57,7 @@ class NativeEngine:
             ctypes.c_void_p,
             ctypes.c_uint64,
             *[ctypes.c_uint32] * 3,
+            ctypes.c_double,
             *[ctypes.POINTER(ctypes.c_uint32)] * 2,
         ]
         self._call.restype = ctypes.c_uint32
@@ -75,21 +75,24 @@ class NativeEngine:
 
     def digest(self) -> int:
         """First 32 bits of the contract digest, as the engine's register reports it."""
-        digest, _completed = self._run(0, 0, 0, 0, 0)
+        digest, _completed = self._run(0, 0, 0, 0, 0, 1.0)
         return digest
 
-    def run(self, buffer: Words, layer_table: int, step_count: int, counters: int) -> int:
+    def run(self, buffer: Words, layer_table: int, step_count: int, counters: int, seconds: float = UNLIMITED) -> int:
         """Run a program in place; one run at a time, since the accumulators are the library's own.
 
         Args:
             buffer: uint64 [words], contiguous and writable: the DDR buffer with the program's image and input.
             layer_table, step_count, counters: the registers of those names.
+            seconds: after which the run stops, at the end of a step.
 
         Returns:
             Steps completed.
 
         Raises:
-            InputError: the buffer is not one, or the program reaches outside it, or its counts contradict each other.
+            InputError: the buffer is not one, or the program reaches outside it or writes over itself, or its counts
+                contradict each other.
+            BoardError: the time is over, and steps are left.
         """
         if buffer.dtype != "<u8" or not buffer.flags.c_contiguous or not buffer.flags.writeable:
             raise InputError(
@@ -97,15 +100,19 @@ class NativeEngine:
                 where="NativeEngine.run",
                 remedy="allocate it with numpy.zeros(words, dtype='<u8')",
             )
-        _digest, completed = self._run(buffer.ctypes.data, buffer.size, layer_table, step_count, counters)
+        _digest, completed = self._run(buffer.ctypes.data, buffer.size, layer_table, step_count, counters, seconds)
+        if completed < step_count:
+            raise out_of_time(seconds, f"the engine of array {self.array.name}", f"{completed} of {step_count} steps")
         return completed
 
-    def _run(self, address: int, words: int, table: int, count: int, counters: int) -> tuple[int, int]:
+    def _run(self, address: int, words: int, table: int, count: int, counters: int, seconds: float) -> tuple[int, int]:
         digest = ctypes.c_uint32()
         completed = ctypes.c_uint32()
         with self._lock:
             faults = int(
-                self._call(address, words, table, count, counters, ctypes.byref(digest), ctypes.byref(completed))
+                self._call(
+                    address, words, table, count, counters, seconds, ctypes.byref(digest), ctypes.byref(completed)
+                )
             )
             message = bytes(self._message() or b"").decode()
         if faults:
@@ -122,15 +129,6 @@ def counters_of(buffer: Words, counters: int, layer_count: int) -> isa.LayerCoun
     return isa.LayerCounters.decode(buffer[counters : counters + layer_count * isa.LayerCounters.WORDS])
 
 
-def cache_dir() -> Path:
-    """Directory of compiled libraries; not created here."""
-    if explicit := os.environ.get("PROPRUNE_CACHE"):
-        return Path(explicit)
-    if base := os.environ.get("XDG_CACHE_HOME"):
-        return Path(base) / "proprune"
-    return Path.home() / ".cache" / "proprune"
-
-
 _locks: dict[Path, threading.Lock] = {}
 
 
@@ -139,8 +137,20 @@ def _library_lock(path: Path) -> threading.Lock:
 
 
 def compiler() -> list[str]:
-    """The C++ compiler's command: ``$CXX``, which may carry options, or g++."""
-    return shlex.split(os.environ.get("CXX", "")) or ["g++"]
+    """The C++ compiler's command: ``$CXX``, which may carry options, or g++.
+
+    Raises:
+        BoardError: its quotes do not pair.
+    """
+    given = os.environ.get("CXX", "")
+    try:
+        return shlex.split(given) or ["g++"]
+    except ValueError as error:
+        raise BoardError(
+            f"CXX is no command: {given!r} ({error})",
+            where="environment variable CXX",
+            remedy="write it as a shell would read it, for example CXX='g++ -g'; unset it to use g++",
+        ) from error
 
 
 def _build(defines: tuple[str, ...], own: Mapping[str, str]) -> Path:
@@ -158,49 +168,35 @@ def _build(defines: tuple[str, ...], own: Mapping[str, str]) -> Path:
         key.update(path.relative_to(source).as_posix().encode() + b"\0" + path.read_bytes())
     for name, text in sorted(own.items()):
         key.update(name.encode() + b"\0" + text.encode())
-    folder = cache_dir()
-    library = folder / f"engine-{key.hexdigest()[:24]}.so"
-    if library.is_file():
-        return library
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with _exclusive(library.with_suffix(".lock")):
-            if not library.is_file():
-                _compile(command, source, defines, own, library)
-    except OSError as error:
-        raise BoardError(
-            f"cannot write the compiled engine: {error}",
-            where=str(folder),
-            remedy="set PROPRUNE_CACHE to a directory that can be written",
-        ) from error
-    return library
+    return built(f"engine-{key.hexdigest()[:32]}.so", lambda library: _compile(command, source, defines, own, library))
 
 
 def _compile(command: list[str], source: Path, defines: tuple[str, ...], own: Mapping[str, str], library: Path) -> None:
-    """Compile beside the target and rename, so that nobody ever loads half a library."""
-    with tempfile.TemporaryDirectory(dir=library.parent, prefix="build-") as folder:
-        output, headers = Path(folder) / library.name, Path(folder) / "own"
-        headers.mkdir()
-        for name, text in own.items():
-            (headers / name).write_text(text, encoding="utf-8")
-        arguments = [*command, *FLAGS, *defines, f"-I{headers}", *(f"-I{source / part}" for part in INCLUDES)]
-        arguments += [str(source / s) for s in SOURCES]
-        result = _call_compiler([*arguments, "-o", str(output)])
-        if result.returncode != 0:
-            raise BoardError(
-                f"{command[0]} cannot compile the engine:\n{result.stderr.strip()[-3000:]}",
-                where=str(source),
-                remedy="use g++ 9 or clang 10 or later; set CXX to choose another compiler",
-            )
-        output.replace(library)
+    """Compile the library at ``library``."""
+    headers = library.parent / "own"
+    headers.mkdir()
+    for name, text in own.items():
+        (headers / name).write_text(text, encoding="utf-8")
+    arguments = [*command, *FLAGS, *defines, f"-I{headers}", *(f"-I{source / part}" for part in INCLUDES)]
+    arguments += [str(source / s) for s in SOURCES]
+    result = _call_compiler([*arguments, "-o", str(library)])
+    if result.returncode != 0 or not library.is_file():
+        raise BoardError(
+            f"{command[0]} cannot compile the engine:\n{result.stderr.strip()[-3000:]}",
+            where=str(source),
+            remedy="use g++ 9 or clang 10 or later; set CXX to choose another compiler",
+        )
 
 
 def _call_compiler(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=COMPILE_SECONDS)
-    except FileNotFoundError as error:
+        return subprocess.run(
+            arguments, capture_output=True, text=True, errors="replace", check=False, timeout=COMPILE_SECONDS
+        )
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
         raise BoardError(
-            f"no C++ compiler: {arguments[0]!r} was not found",
+            f"no C++ compiler: {arguments[0]!r} {'was not found' if missing else f'cannot be run ({error.strerror})'}",
             where="PATH and CXX",
             remedy="install g++ (Debian, Ubuntu: apt install g++) or set CXX to a C++17 compiler",
         ) from error
@@ -225,17 +221,6 @@ def _instruction_set() -> str:
     wanted = ("flags", "Features", "model name", "CPU part")
     facts = sorted({line for line in lines if line.startswith(wanted)})
     return "\n".join([platform.machine(), platform.processor(), *facts])
-
-
-@contextlib.contextmanager
-def _exclusive(path: Path) -> Generator[None]:
-    """Hold a lock file; another process that builds the same library waits."""
-    with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(handle, fcntl.LOCK_UN)
 
 
 def save_case(

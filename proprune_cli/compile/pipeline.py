@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from proprune_cli.accel import interpret
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.boards import Board
+from proprune_cli.accel.check import check_program
 from proprune_cli.accel.program import Program, stack, to_codes, unstack
 from proprune_cli.accel.timing import Memory, estimate
 from proprune_cli.compile.cluster.streams import cluster
@@ -97,6 +98,7 @@ def compile_model(
     program, quantised = scheduled.program, scheduled.quantised
     if on_stage is not None:
         on_stage("verify")
+    check_program(program, array)
     image = np.ascontiguousarray(calibration[np.arange(batch) % len(calibration)], dtype=np.float32)
     codes_in = stack(program.codes(image))
     codes_out = interpret.run(program, codes_in).outputs

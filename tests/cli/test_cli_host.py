@@ -108,7 +108,7 @@ def test_the_artifact_holds_one_model_for_each_step(artifact: Path) -> None:
         ({"after": 99}, "does not stand between layers"),
         ({"after": -1}, "does not stand between layers"),
         ({"address": 0}, "outside the tensors' memory"),
-        ({"address": 1 << 40}, "outside the tensors' memory"),
+        ({"address": 1 << 40}, "lies outside the buffer"),
         ({"model": "host/9.onnx"}, "malformed"),
         ({"operators": [1]}, "not a list of str"),
     ],

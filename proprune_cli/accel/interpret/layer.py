@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
+from proprune_cli.accel.deadline import Deadline
 from proprune_cli.accel.interpret.faults import Site
 from proprune_cli.accel.interpret.machine import Layer, decode_layer
 from proprune_cli.accel.interpret.memory import Memory
@@ -54,15 +55,19 @@ class Accumulators:
         self.valid = np.zeros(shape, dtype=np.bool_)
 
 
-def run_layer(array: Array, descriptor: isa.LayerDescriptor, memory: Memory, done: int, site: Site) -> Counts:
+def run_layer(
+    array: Array, descriptor: isa.LayerDescriptor, memory: Memory, done: int, site: Site, deadline: Deadline
+) -> Counts:
     """Run one layer on ``memory``.
 
     Args:
         descriptor: with plain integers (a row).
         done: steps of the run before this layer.
+        deadline: of the run.
 
     Raises:
         InputError: the layer is inconsistent; the error names step and block.
+        BoardError: the deadline has passed.
     """
     layer = decode_layer(array, descriptor, memory, site)
     memory.start_layer(done + 1, int(descriptor.step_count))
@@ -72,6 +77,7 @@ def run_layer(array: Array, descriptor: isa.LayerDescriptor, memory: Memory, don
     turns = [turn_of(s, done + 1 + number, site.at_step(number)) for number, s in enumerate(rows)]
     runner = _Runner(layer, memory, Accumulators(array), Counts(), rows, turns, site)
     for number in range(len(rows)):
+        deadline.check("the interpreter")
         runner.step(number)
     return runner.counts
 

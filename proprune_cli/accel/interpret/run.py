@@ -12,6 +12,7 @@ from threadpoolctl import ThreadpoolController
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array, load_array
 from proprune_cli.accel.bitfield import Words
+from proprune_cli.accel.deadline import UNLIMITED, Deadline
 from proprune_cli.accel.interpret.faults import Site
 from proprune_cli.accel.interpret.layer import Counts, run_layer
 from proprune_cli.accel.interpret.memory import Memory
@@ -36,15 +37,16 @@ class Interpretation:
     buffer: Words
 
 
-def run(program: Program, x: NDArray[np.int8]) -> Interpretation:
+def run(program: Program, x: NDArray[np.int8], seconds: float = UNLIMITED) -> Interpretation:
     """Run ``program`` on one image.
 
     Args:
         x: int8 [channels, height, width], codes of the program's input.
+        seconds: after which the run stops, before a step.
 
     Raises:
         InputError: ``x`` has another shape or type, or the program is inconsistent.
-        BoardError: the program was compiled for another version of the array.
+        BoardError: the program was compiled for another version of the array, or the time is over.
     """
     shape = (program.input.channels, program.input.height, program.input.width)
     if x.dtype != np.int8 or x.shape != shape:
@@ -59,21 +61,21 @@ def run(program: Program, x: NDArray[np.int8]) -> Interpretation:
     buffer[: program.image.size] = program.image
     packed = program.input.pack(x)
     buffer[program.input.address : program.input.address + packed.size] = packed
-    counters = run_buffer(program, buffer)
+    counters = run_buffer(program, buffer, Deadline(seconds))
     end = max(output.plane.address + output.plane.words for output in program.outputs)
     if end > program.size:
         raise Site("table").fault(f"the output ends at {end}, beyond the buffer of {program.size} words")
     return Interpretation(program.unpack_outputs(buffer), counters, buffer)
 
 
-def run_buffer(program: Program, buffer: Words) -> isa.LayerCounters:
+def run_buffer(program: Program, buffer: Words, deadline: Deadline | None = None) -> isa.LayerCounters:
     """Run ``program`` on a prepared DDR buffer (uint64 [program.size]), in place; counters are also written into it.
 
     Host steps run between the layers, by ONNX Runtime.
 
     Raises:
         InputError: the program is inconsistent.
-        BoardError: the program was compiled for another version of the array.
+        BoardError: the program was compiled for another version of the array, or the deadline has passed.
     """
     array = load_array(program.array)
     if program.digest != array.digest:
@@ -88,7 +90,8 @@ def run_buffer(program: Program, buffer: Words) -> isa.LayerCounters:
     def run_layers(part: Segment) -> None:
         names = program.layer_names[part.first : part.first + part.layers]
         started = _Start(part.layer_table, part.step_count, part.counters)
-        counts.extend(_execute(array, buffer, started, program.image.size, names, part.first))
+        named = _Named(program.image.size, names, part.first)
+        counts.extend(_execute(array, buffer, started, deadline or Deadline(), named))
 
     run_segments(program, buffer, run_layers)
     return isa.LayerCounters(
@@ -126,16 +129,19 @@ class InterpreterEngine:
         """What the digest register reads: the first 32 bits of the contract digest."""
         return int(self._array.digest[:8], 16)
 
-    def run(self, buffer: Words, layer_table: int, step_count: int, counters: int) -> int:
+    def run(self, buffer: Words, layer_table: int, step_count: int, counters: int, seconds: float = UNLIMITED) -> int:
         """Run ``step_count`` steps, those of whole layers, on ``buffer`` (uint64, in place).
+
+        Args:
+            seconds: after which the run stops, before a step.
 
         Returns:
             Steps completed.
 
         Raises:
-            InputError: the program is inconsistent.
+            InputError: the program is inconsistent. BoardError: the time is over.
         """
-        _execute(self._array, buffer, _Start(layer_table, step_count, counters))
+        _execute(self._array, buffer, _Start(layer_table, step_count, counters), Deadline(seconds), _Named())
         return step_count
 
 
@@ -148,20 +154,23 @@ class _Start:
     counters: int
 
 
-def _execute(
-    array: Array,
-    buffer: Words,
-    start: _Start,
-    protected: int = 0,
-    names: tuple[str, ...] | None = None,
-    first: int = 0,
-) -> list[Counts]:
-    """Run the layers of a table, write their counters and return them.
+@dataclass(frozen=True)
+class _Named:
+    """What is known of a run's layers where they are a program's.
 
-    Args:
+    Attributes:
         protected: words at the start of the buffer that no layer may write.
         names: of the layers; ``None``: their numbers. first: number of the first.
     """
+
+    protected: int = 0
+    names: tuple[str, ...] | None = None
+    first: int = 0
+
+
+def _execute(array: Array, buffer: Words, start: _Start, deadline: Deadline, named: _Named) -> list[Counts]:
+    """Run the layers of a table, write their counters and return them."""
+    names = named.names
     table_site = Site("table")
     if buffer.size > isa.ON_CHIP:
         raise table_site.fault(f"a buffer of {buffer.size} words is larger than addresses reach")
@@ -170,7 +179,7 @@ def _execute(
     if names is not None and len(layers) != len(names):
         raise table_site.fault(f"{len(names)} layers are to run, but their steps are those of {len(layers)}")
     counter_end = start.counters + len(layers) * isa.LayerCounters.WORDS
-    memory.read_only = ((0, protected), (start.counters, counter_end))
+    memory.read_only = ((0, named.protected), (start.counters, counter_end))
     memory.table(start.counters, counter_end - start.counters, table_site, "the counters")
     counted: list[Counts] = []
     done = 0
@@ -178,7 +187,7 @@ def _execute(
     with _blas().limit(limits=1, user_api="blas"):
         for index, layer in enumerate(layers):
             name = str(index) if names is None else names[index]
-            counts = run_layer(array, layer, memory, done, Site(f"{first + index} {name!r}"))
+            counts = run_layer(array, layer, memory, done, Site(f"{named.first + index} {name!r}"), deadline)
             at = start.counters + index * isa.LayerCounters.WORDS
             buffer[at : at + isa.LayerCounters.WORDS] = isa.LayerCounters(**asdict(counts)).encode()[0]
             counted.append(counts)

@@ -98,7 +98,8 @@ class Job:
     """A loaded program: where everything lies in its buffer, in words.
 
     ``ranges``: in execution order, their counters one after the other from ``counters`` on, ``counter_words`` for each
-    of ``layer_count`` layers. ``outputs``: address and words of each; they may overlap.
+    of ``layer_count`` layers. ``outputs``: address and words of each; they may overlap. ``seconds``: after which a ring
+    is taken to hang, from the program's own work; None: the driver's time-out.
     """
 
     size: int
@@ -109,6 +110,7 @@ class Job:
     input_address: int
     input_words: int
     outputs: Tuple[Tuple[int, int], ...]  # noqa: UP006 - Python 3.8
+    seconds: float | None = None
 
 
 class Driver:
@@ -118,7 +120,7 @@ class Driver:
         mmio: the engine's registers.
         registers: (byte offset, width in bits) of each register by name.
         allocate: makes a DmaBuffer of that many words.
-        timeout: seconds after which a run is taken to hang.
+        timeout: seconds after which the engine is taken to hang, where no job says otherwise.
     """
 
     def __init__(
@@ -221,14 +223,16 @@ class Driver:
         if not self._mmio.read(control) & IDLE:
             raise DriverError("the engine is busy; configure it again")
         self._mmio.write(control, START)
-        deadline = time.monotonic() + self._timeout
+        job = self._job
+        limit = self._timeout if job is None or job.seconds is None else job.seconds
+        deadline = time.monotonic() + limit
         while True:
             status = self._mmio.read(control)
             if status & DONE:
                 return
             if time.monotonic() > deadline:
                 message = "the engine is not done after {:g} s (control register {:#x})"
-                raise DriverError(message.format(self._timeout, status))
+                raise DriverError(message.format(limit, status))
             time.sleep(POLL_SECONDS)
 
     def _set(self, name: str, value: int) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from proprune_cli.artifact import load_artifact
 from proprune_cli.artifact.seal import seal
+from proprune_cli.cli.app import run_cli
 from tests.cli.conftest import Files
 from tests.cli.error_cases.registry import Arguments, case
 
@@ -73,9 +74,8 @@ def artifact_for_an_unknown_array(tiny: Files) -> Arguments:
 
 @case(4)
 def artifact_for_an_array_the_board_cannot_take(tiny: Files) -> Arguments:
-    from proprune_cli.accel.array import load_array
-
-    _with_program(tiny, array="zu-1024", digest=load_array("zu-1024").digest)
+    files = [str(tiny.model), "--calibration", str(tiny.images), "-o", "net.ppr"]
+    assert run_cli(["compile", *files, "--board", "zcu104", "--array", "zu-1024"]) == 0
     return ["deploy", "net.ppr", "--board", "emulated:pynq-z2"]
 
 

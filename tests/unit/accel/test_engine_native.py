@@ -15,7 +15,8 @@ from proprune_cli.accel.array import array_names, load_array
 from proprune_cli.accel.bitfield import Record
 from proprune_cli.accel.headers import identifier
 from proprune_cli.board import native
-from proprune_cli.board.native import NativeEngine, cache_dir, compiler, save_case
+from proprune_cli.board.library_cache import cache_dir
+from proprune_cli.board.native import NativeEngine, compiler, save_case
 from proprune_cli.errors import BoardError, InputError
 from proprune_cli.resources import resource_dir
 from tests.unit.accel.engine_builder import build
@@ -113,7 +114,12 @@ FAULTS = [
     ("steps of a layer is 2, at most 1", {"step_count": 2}),
     ("steps that a step depends on is 9, at most 8", {"depends": 9}),
     ("end of an output plane on chip is 8193, at most 8192", {"out_base": isa.ON_CHIP + 8193 - 20}),
-    ("streams ran dry or kept words", {"iterations": 8}),
+    ("iterations is 8, the weight stream has 50", {"iterations": 8}),
+    ("taps is 4294967295, the weight stream has 5", {"taps": 2**32 - 1, "iterations": 2**32 - 1}),
+    ("blocks is 2, the weight stream has 1", {"blocks": 2}),
+    ("emit_blocks is 0, the weight stream has 1", {"emit_blocks": 0}),
+    ("emit_groups is 2, the weight stream has 1", {"emit_groups": 2}),
+    ("words loaded", {"pitch": 0, "rows": 65535}),
 ]
 
 
@@ -123,8 +129,7 @@ def test_a_program_that_does_not_hold_together_is_refused(what: str, fields: dic
     before = buffer.copy()
     with pytest.raises(InputError, match=what):
         NativeEngine(ARRAY).run(buffer, table, 1, counters)
-    if not what.startswith("streams"):
-        np.testing.assert_array_equal(buffer, before)
+    np.testing.assert_array_equal(buffer, before)
 
 
 def test_the_program_that_the_faults_start_from_runs() -> None:
@@ -168,7 +173,7 @@ def test_a_failing_compiler_is_quoted(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("CXX", " ".join([*compiler(), "-DHLS_PIPELINE=", "-include", "no_such_header.hpp"]))
     with pytest.raises(BoardError, match=r"no_such_header\.hpp"):
         NativeEngine(ARRAY)
-    assert not list(tmp_path.glob("*.so"))
+    assert not list(tmp_path.rglob("*.so"))
 
 
 def test_an_unwritable_cache_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,8 +194,8 @@ def test_two_processes_build_one_library(tmp_path: Path) -> None:
     ]
     answers = {process.communicate(timeout=120)[0].strip() for process in started}
     assert answers == {str(int(ARRAY.digest[:8], 16))}
-    assert len(list(tmp_path.glob("*.so"))) == 1
-    assert not list(tmp_path.glob("build-*"))
+    assert len(list(tmp_path.rglob("*.so"))) == 1
+    assert not list(tmp_path.rglob("build-*"))
 
 
 def test_cache_directory_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,7 +144,7 @@ def test_runs_of_any_length_follow_each_other_also_after_refused_ones(depends: i
             run(buffer, part.layer_table, part.steps - 1, part.counters)
         broken = buffer.copy()
         change(isa.StepDescriptor, broken, step_table, part.steps - 1, iterations=8)
-        with pytest.raises(InputError, match="streams ran dry or kept words"):
+        with pytest.raises(InputError, match="iterations is 8, the weight stream has"):
             run(broken, part.layer_table, part.steps, part.counters)
         assert run(buffer, part.layer_table, part.steps, part.counters) == part.steps == 6 * rows
         np.testing.assert_array_equal(buffer[part.output : part.output + part.output_words], part.expected)

@@ -114,8 +114,13 @@ def test_queues_that_overflow_do_not_hang(testbench: Bench, tmp_path: Path) -> N
     parts = [build(case, array) for case in cases * 2]
     sequence = join(parts, array)
     for number in range(len(parts)):
-        # The words behind a layer's patterns serve as patterns that no tap uses.
-        sequence.change_layer(number, pattern_count=array.max_patterns)
+        # Behind a layer's patterns come others that no tap uses.
+        layer = sequence.layer(number)
+        patterns = np.zeros(array.max_patterns * array.pattern_words, dtype="<u8")
+        used = int(layer.pattern_count) * array.pattern_words
+        patterns[:used] = sequence.buffer[int(layer.pattern_table) :][:used]
+        sequence.change_layer(number, pattern_count=array.max_patterns, pattern_table=sequence.buffer.size)
+        sequence.buffer = np.concatenate([sequence.buffer, patterns])
     assert replay(testbench, sequence, tmp_path) == 0
 
 

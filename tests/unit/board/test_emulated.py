@@ -242,7 +242,9 @@ def test_an_engine_that_fails_is_reported(registers: Stuck, message: str) -> Non
 
 def test_a_driver_error_reaches_the_user_as_a_board_error() -> None:
     class Lazy(InterpreterEngine):
-        def run(self, buffer: np.ndarray, layer_table: int, step_count: int, counters: int) -> int:
+        def run(
+            self, buffer: np.ndarray, layer_table: int, step_count: int, counters: int, seconds: float = 0.0
+        ) -> int:
             return 0
 
     board = EmulatedBoard(BOARD, ARRAY, Lazy(ARRAY))
@@ -309,9 +311,9 @@ def test_the_driver_is_rung_for_each_range_and_refuses_to_go_on_without_its_host
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"after": 2}, "runs after 2 layers"),
+        ({"after": 2}, "does not stand between layers"),
         ({"output": Plane(0, 4, 4, 4, 0)}, "outside the tensors' memory"),
-        ({"inputs": (Plane(190, 4, 4, 4, 0),)}, "outside the tensors' memory"),
+        ({"inputs": (Plane(190, 4, 4, 4, 0),)}, "outside the buffer"),
         ({"output": Plane(100, 4, 5, 4, 0)}, "int8 [1, 4, 5, 4] is expected"),
         ({"model": b"no model"}, "ONNX Runtime refuses"),
     ],
@@ -319,6 +321,6 @@ def test_the_driver_is_rung_for_each_range_and_refuses_to_go_on_without_its_host
 def test_a_step_that_cannot_run_is_refused(change: dict, message: str) -> None:
     p = with_host_step(1)
     session = InterpreterBoard(ARRAY)
-    session.load(dataclasses.replace(p, host_steps=(dataclasses.replace(p.host_steps[0], **change),)))
     with pytest.raises(InputError, match=re.escape(message)):
+        session.load(dataclasses.replace(p, host_steps=(dataclasses.replace(p.host_steps[0], **change),)))
         session.run(X)
