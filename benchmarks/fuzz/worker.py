@@ -1,0 +1,87 @@
+"""One process of a campaign: mutates, runs the commands, says of each what came of it. Its parent sees to its end.
+
+Lines on standard output are JSON: ``{"start": seed, …}`` before a mutant is run, ``{"done": seed, …}`` after.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from benchmarks.fuzz.mutate import mutant
+from proprune_cli.cli.app import run_cli
+
+
+def commands(seed: int, artifact: Path, images: Path, board: str) -> list[list[str]]:
+    """What is done with a mutant: always on the compiled engine, and something else besides."""
+    out = str(artifact.with_suffix(".npz"))
+    further = [
+        ["run", str(artifact), "-i", str(images), "-o", out, "--board", "interpreter"],
+        ["inspect", str(artifact), "--disassemble", "--plan"],
+        ["bench", str(artifact), "--board", board],
+        ["deploy", str(artifact), "--board", "interpreter"],
+        ["run", str(artifact), "-i", str(images), "-o", out, "--board", board],
+        ["run", str(artifact), "-i", str(images), "-o", out, "--board", "cpu"],
+    ]
+    return [["deploy", str(artifact), "--board", board], further[seed % len(further)]]
+
+
+def board_of(name: str) -> str:
+    """The emulated board that a network of the campaign was compiled for."""
+    return "emulated:zcu104" if name.endswith("_zu") else "emulated:pynq-z2"
+
+
+def run(arguments: list[str]) -> tuple[int, str]:
+    """A command's exit code and what it wrote to the error stream."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = run_cli(arguments)
+    return code, err.getvalue()
+
+
+def work(sources: Sequence[Path], seeds: Sequence[int], folder: Path, say: TextIO) -> None:
+    """Run the mutants of ``seeds``; mutant n is made of source n modulo their number."""
+    contents = {source: source.read_bytes() for source in sources}
+    for seed in seeds:
+        source = sources[seed % len(sources)]
+        content, notes = mutant(contents[source], seed)
+        artifact = folder / f"mutant-{os.getpid()}.ppr"
+        artifact.write_bytes(content)
+        for arguments in commands(seed, artifact, source.with_suffix(".npy"), board_of(source.stem)):
+            print(json.dumps({"start": seed, "of": source.stem, "did": notes, "command": arguments}), file=say)
+            say.flush()
+            start = time.monotonic()
+            code, err = run(arguments)
+            done = {"done": seed, "code": code, "seconds": round(time.monotonic() - start, 3), "said": err[:400]}
+            done["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+            print(json.dumps(done), file=say)
+            say.flush()
+        artifact.unlink()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("first", type=int)
+    parser.add_argument("stop", type=int)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("names", nargs="+")
+    asked = parser.parse_args()
+    # What numpy says of a mutant's numbers is no finding.
+    np.seterr(all="ignore")
+    say = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    work([asked.folder / f"{n}.ppr" for n in asked.names], range(asked.first, asked.stop), asked.folder, say)
+
+
+if __name__ == "__main__":
+    main()
