@@ -27,6 +27,9 @@ from proprune_cli.artifact.seal import seal
 Words = NDArray[np.uint64]
 
 
+LAYOUTS = {record: record.layout() for record in isa.RECORDS}
+
+
 @dataclass(frozen=True)
 class Place:
     """A record in the image."""
@@ -35,7 +38,9 @@ class Place:
     at: int
 
     def get(self, words: Words, name: str) -> int:
-        return int(getattr(self.record.decode(words[self.at : self.at + self.record.WORDS].copy()).row(0), name))
+        p = LAYOUTS[self.record][name]
+        value = int(words[self.at + p.word]) >> p.low & (1 << p.width) - 1
+        return value - (1 << p.width) if p.signed and value >> p.width - 1 else value
 
     def set(self, words: Words, name: str, value: int) -> None:
         p = self.record.layout()[name]
@@ -182,8 +187,9 @@ class Mutant:
         if name == "batch":
             self.manifest["batch"] = int(self.rng.choice([0, -1, 1, 2, 3, 10, 2**31, 2**63]))
         elif name == "layer_names":
-            count = int(self.rng.choice([0, 1, len(layout[name]) + 1, len(layout[name]) * 2, 5000]))
-            layout[name] = (layout[name] * (count // len(layout[name]) + 1))[:count]
+            given = layout[name] or ["name"]
+            count = int(self.rng.choice([0, 1, len(given) + 1, len(given) * 2, 5000]))
+            layout[name] = (given * (count // len(given) + 1))[:count]
         else:
             choices = [self.address(), -1, -(2**63), 2**31, 2**32 - 1, 2**60, 2**64, 10**30, 2**27, layout[name] + 1]
             layout[name] = int(choices[self.rng.integers(len(choices))])
@@ -203,8 +209,9 @@ class Mutant:
         if name == "input" and self.rng.random() < 0.7:
             self._golden("golden/codes_in.npy", plane)
             image = [self.manifest["batch"], plane["channels"], plane["height"] // max(1, self.manifest["batch"])]
-            if image[0] > 0 and 0 < np.prod([float(n) for n in (*image, plane["width"])]) < 1e6:
-                zeros = np.zeros((*image, plane["width"]), dtype=np.float32)
+            image.append(plane["width"])
+            if min(image) > 0 and np.prod([float(n) for n in image]) < 1e6:
+                zeros = np.zeros(image, dtype=np.float32)
                 self.members["golden/image.npy"] = encode_array(zeros)
         elif name.startswith("output") and self.rng.random() < 0.7:
             self._golden(f"golden/codes_out/{name[7:]}.npy", plane)
@@ -231,7 +238,7 @@ class Mutant:
         layers = self.plan["layers"]
         layer = layers[self.rng.integers(len(layers))]
         name = str(self.rng.choice(["iterations", "steps", "macs", "cycles"]))
-        values: list[Any] = [0, -1, 2**31, 2**32 - 1, 2**70, "9", None, 1.5, layer[name] + 1]
+        values: list[Any] = [0, -1, 2**31, 2**32 - 1, 2**70, "9", None, 1.5, 1, 7]
         layer[name] = values[self.rng.integers(len(values))]
         self.notes.append(f"plan: {name} = {layer[name]!r}")
 
@@ -254,6 +261,16 @@ class Mutant:
             row["steps"], row["iterations"] = count, int(np.asarray(steps.iterations).sum())
         self.notes.append("mended")
 
+    def registers(self) -> tuple[int, int, int]:
+        """What an engine would be started with: layer table, steps of all layers, counters; 32 bits each."""
+        layout = self.manifest["program"]
+        table, steps = layout["layer_table"] % 2**32, 0
+        for number in range(min(len(layout["layer_names"]), 1000)):
+            at = table + number * isa.LayerDescriptor.WORDS
+            if at + isa.LayerDescriptor.WORDS <= len(self.words):
+                steps += Place(isa.LayerDescriptor, at).get(self.words, "step_count")
+        return table, steps, layout["counters"] % 2**32
+
     def sealed(self) -> bytes:
         """The container, every checksum right."""
         members = {**self.members, "program.bin": self.words.tobytes(), "plan.json": json.dumps(self.plan).encode()}
@@ -271,14 +288,14 @@ MUTATIONS: tuple[Callable[[Mutant], None], ...] = (
 )  # fmt: skip
 
 
-def mutant(content: bytes, seed: int) -> tuple[bytes, str]:
-    """A mutated artifact, and what was done to it."""
+def mutant(content: bytes, seed: int) -> Mutant:
+    """An artifact that was mutated."""
     m = Mutant(content, seed)
     for _ in range(int(m.rng.choice([1, 1, 1, 2, 2, 3, 5, 8]))):
         MUTATIONS[m.rng.integers(len(MUTATIONS))](m)
     if m.rng.random() < 0.5:
         m.mend()
-    return m.sealed(), "; ".join(m.notes)
+    return m
 
 
 def _places(words: Words, layout: dict[str, Any], array: Array) -> Iterator[Place]:

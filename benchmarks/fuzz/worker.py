@@ -15,12 +15,16 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO, cast
 
 import numpy as np
+import typer.main
 
-from benchmarks.fuzz.mutate import mutant
+from benchmarks.fuzz.mutate import Mutant, mutant
+from proprune_cli.board.native import NativeEngine
+from proprune_cli.cli import app
 from proprune_cli.cli.app import run_cli
+from proprune_cli.errors import ProPruneError
 
 
 def commands(seed: int, artifact: Path, images: Path, board: str) -> list[list[str]]:
@@ -50,19 +54,41 @@ def run(arguments: list[str]) -> tuple[int, str]:
     return code, err.getvalue()
 
 
+def run_alone(m: Mutant, engine: NativeEngine) -> tuple[int, str]:
+    """The engine behind its own check alone, without the one that comes before; as an exit code and a message."""
+    size = min(max(m.manifest["program"]["size"], len(m.words)), 1 << 20)
+    buffer = np.zeros(size, dtype="<u8")
+    buffer[: len(m.words)] = m.words[:size]
+    try:
+        engine.run(buffer, *m.registers(), seconds=10.0)
+    except ProPruneError as error:
+        return int(error.exit_code), str(error)
+    return 0, ""
+
+
 def work(sources: Sequence[Path], seeds: Sequence[int], folder: Path, say: TextIO) -> None:
     """Run the mutants of ``seeds``; mutant n is made of source n modulo their number."""
     contents = {source: source.read_bytes() for source in sources}
+    engines: dict[str, NativeEngine] = {}
     for seed in seeds:
         source = sources[seed % len(sources)]
-        content, notes = mutant(contents[source], seed)
+        m = mutant(contents[source], seed)
         artifact = folder / f"mutant-{os.getpid()}.ppr"
-        artifact.write_bytes(content)
-        for arguments in commands(seed, artifact, source.with_suffix(".npy"), board_of(source.stem)):
-            print(json.dumps({"start": seed, "of": source.stem, "did": notes, "command": arguments}), file=say)
+        artifact.write_bytes(m.sealed())
+        for arguments in [
+            *commands(seed, artifact, source.with_suffix(".npy"), board_of(source.stem)),
+            ["engine", "alone"],
+        ]:
+            note = {"start": seed, "of": source.stem, "did": "; ".join(m.notes), "command": arguments}
+            print(json.dumps(note), file=say)
             say.flush()
             start = time.monotonic()
-            code, err = run(arguments)
+            if arguments[0] == "engine":
+                if m.array.name not in engines:
+                    engines[m.array.name] = NativeEngine(m.array)
+                code, err = run_alone(m, engines[m.array.name])
+            else:
+                code, err = run(arguments)
             done = {"done": seed, "code": code, "seconds": round(time.monotonic() - start, 3), "said": err[:400]}
             done["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
             print(json.dumps(done), file=say)
@@ -77,6 +103,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("names", nargs="+")
     asked = parser.parse_args()
+    # The commands' options are read by a parser that is made once: making it takes longer than refusing a mutant.
+    parse = typer.main.get_command(app.app).main
+    app.app = cast("Any", lambda **given: parse(**given))
     # What numpy says of a mutant's numbers is no finding.
     np.seterr(all="ignore")
     say = os.fdopen(os.dup(sys.stdout.fileno()), "w")
