@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from proprune_cli.compile.options import CompileOptions
 from proprune_cli.errors import InputError, ProPruneError, UsageError
+from proprune_cli.files.yaml_text import read_yaml
 from proprune_cli.prune import Budget, PruneOptions, TrainOptions
 
 Values = dict[str, Any]
@@ -75,16 +76,15 @@ def load_run_file(path: Path) -> RunFile:
     """
     remedy = "compare it with configs/runs/digits.yaml"
     try:
-        text = path.read_text(encoding="utf-8")
+        raw: object = read_yaml(path, _UniqueKeys)
     except FileNotFoundError as error:
         raise InputError("no such run file", where=str(path), remedy="check the path given to --config") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the run file: {error}", where=str(path), remedy=remedy) from error
-    try:
-        raw: object = _UniqueKeys(text).get_single_data()
-        content = json.dumps(raw, allow_nan=False)
     except yaml.YAMLError as error:
         raise InputError(f"the run file is not YAML: {_one_line(error)}", where=str(path), remedy=remedy) from error
+    try:
+        content = json.dumps(raw, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise InputError(
             f"the run file holds a value of no use here: {error}", where=str(path), remedy=remedy

@@ -23,9 +23,13 @@ from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from proprune_cli.errors import InputError
+from proprune_cli.files.json_text import parse_json, parse_object
+from proprune_cli.files.limits import JSON_BYTES
+from proprune_cli.files.read import read_file
+from proprune_cli.files.write import open_lock, replace_file, sync
 
 RUN_VERSION = 1
 _PACKAGES = ("proprune", "torch", "numpy", "onnx", "onnxruntime", "safetensors", "scikit-learn")
@@ -112,6 +116,13 @@ class RunDir:
         final = self._path / "stages" / name
         partial = self._path / "stages" / f"{name}.partial"
         with _io_errors(final):
+            for place in (final.parent, final, partial):
+                if place.is_symlink():
+                    raise InputError(
+                        "a link lies where a directory of the run should be",
+                        where=str(place),
+                        remedy="look where it leads and remove it, or name a new directory with --out",
+                    )
             if final.is_dir():
                 stage = StageDir(final, partial, key, inputs)
                 if stage.matches(final):
@@ -199,12 +210,12 @@ class RunDir:
         self.publish("run.json", _json_bytes(self._document))
 
     def _acquire(self) -> None:
-        handle = (self._path / ".lock").open("a+", encoding="utf-8")
+        handle = os.fdopen(open_lock(self._path / ".lock"), "r+", encoding="utf-8", errors="replace")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             handle.seek(0)
-            owner = handle.read().strip() or "unknown"
+            owner = handle.read(20).strip() or "unknown"
             handle.close()
             raise InputError(
                 f"another proprune works in this directory (process {owner})",
@@ -244,8 +255,8 @@ class StageDir:
     def matches(self, directory: Path) -> bool:
         """True where ``directory`` was made for the same key."""
         try:
-            return json.loads((directory / "stage.json").read_bytes())["key"] == self._key
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return parse_object(read_file(directory / "stage.json", JSON_BYTES)).get("key") == self._key
+        except (FileNotFoundError, ValueError):
             return False
 
     def check(self) -> None:
@@ -254,15 +265,21 @@ class StageDir:
         Raises:
             InputError: one is missing or has changed.
         """
-        files: dict[str, str] = json.loads((self._final / "stage.json").read_bytes())["files"]
-        for name, digest in files.items():
+        files = parse_object(read_file(self._final / "stage.json", JSON_BYTES)).get("files")
+        if not isinstance(files, dict):
+            raise self._damaged(self._final / "stage.json")
+        for name, digest in cast("dict[str, Any]", files).items():
             path = self._final / name
-            if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-                raise InputError(
-                    "a file of a finished stage is missing or damaged",
-                    where=str(path),
-                    remedy=f"remove the directory {self._final} and repeat the command; it makes the stage again",
-                )
+            # A name that leads out of the directory is none that was written there.
+            if Path(name).name != name or not path.is_file() or _sha256(path) != digest:
+                raise self._damaged(path)
+
+    def _damaged(self, path: Path) -> InputError:
+        return InputError(
+            "a file of a finished stage is missing or damaged",
+            where=str(path),
+            remedy=f"remove the directory {self._final} and repeat the command; it makes the stage again",
+        )
 
     def read(self, name: str) -> bytes | None:
         """Content of a file, None where there is none.
@@ -272,7 +289,7 @@ class StageDir:
         """
         path = self._here / name
         with _io_errors(path):
-            return path.read_bytes() if path.is_file() else None
+            return read_file(path) if path.is_file() else None
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file whole.
@@ -296,7 +313,7 @@ class StageDir:
         """
         with _io_errors(self._final):
             files = {
-                p.name: hashlib.sha256(p.read_bytes()).hexdigest()
+                p.name: _sha256(p)
                 for p in sorted(self._partial.iterdir())
                 if p.name != "stage.json" and not p.name.endswith(".tmp")
             }
@@ -304,14 +321,14 @@ class StageDir:
                 self._partial / "stage.json", _json_bytes({"key": self._key, "inputs": self._inputs, "files": files})
             )
             self._partial.replace(self._final)
-            _sync(self._final.parent)
+            sync(self._final.parent)
 
 
 def _read_run(path: Path) -> dict[str, Any]:
     remedy = "name a new directory with --out"
     try:
         with _io_errors(path):
-            document = json.loads(path.read_bytes())
+            document = parse_json(read_file(path, JSON_BYTES))
     except ValueError as error:
         raise InputError(f"run.json is damaged: {error}", where=str(path), remedy=remedy) from error
     if not isinstance(document, dict) or document.get("version") != RUN_VERSION:
@@ -338,22 +355,11 @@ def _json_bytes(document: dict[str, Any]) -> bytes:
 
 
 def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as handle:
-        handle.write(data)
-        handle.flush()
-        os.fsync(handle.fileno())
-    temporary.replace(path)
-    _sync(path.parent)
+    replace_file(path, data, path.name + ".tmp")
 
 
-def _sync(directory: Path) -> None:
-    """Flush a directory, so that a rename in it survives a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(read_file(path)).hexdigest()
 
 
 @contextmanager

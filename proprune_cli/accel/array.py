@@ -13,6 +13,7 @@ import yaml
 
 from proprune_cli.accel import isa
 from proprune_cli.errors import InputError, UsageError
+from proprune_cli.files.yaml_text import read_yaml
 from proprune_cli.resources import config_files, resource_dir
 from proprune_cli.work.taps import LaneCounts
 
@@ -136,7 +137,7 @@ def load_array(name: str) -> Array:
 def _read_array(path: Path, _: int) -> Array:
     """The array of a file, read once as long as it does not change."""
     try:
-        raw: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw: Any = read_yaml(path)
         array = Array(name=path.stem, **raw)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError) as error:
         raise InputError(
@@ -175,7 +176,7 @@ def _faults(array: Array) -> list[str]:
         "oc must be a multiple of 8, and no more than ic": array.oc % isa.GROUP == 0 and array.oc <= array.ic,
         "max_patterns must be 256 at most": array.max_patterns <= 256,
         "dsp must be dsp48e1 or dsp48e2": array.dsp in ("dsp48e1", "dsp48e2"),
-        "clock_mhz must be a number above 0": type(array.clock_mhz) in (int, float) and array.clock_mhz > 0,
+        "clock_mhz must be a number above 0": type(array.clock_mhz) in (int, float) and 0 < array.clock_mhz < 1e6,
         "part must be a part's name": type(array.part) is str and bool(array.part),
     }
     for name in ("bank_depth", "acc_depth", "scratch_words"):

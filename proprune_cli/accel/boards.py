@@ -15,6 +15,7 @@ import yaml
 
 from proprune_cli.accel.array import Array, array_names, load_array
 from proprune_cli.errors import DoesNotFitError, InputError, UsageError
+from proprune_cli.files.yaml_text import read_yaml
 from proprune_cli.resources import config_files, resource_dir
 
 ASSUMPTION = "assumption:"
@@ -164,7 +165,7 @@ def read_board(path: Path) -> Board:
         InputError: it is malformed, or a number in it has no source.
     """
     try:
-        raw: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw: Any = read_yaml(path)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(
             f"cannot read the board file: {error}", where=str(path), remedy="compare it with pynq-z2.yaml"
@@ -199,6 +200,10 @@ def read_board(path: Path) -> Board:
     if board.ddr_planned_gb_s > board.ddr_peak_gb_s:
         raise ddr.fault("planned_gb_s", "is above the peak")
     return board
+
+
+_NUMBERS_BELOW = 1e15
+"""No quantity of a board is near it; above, and for infinity and NaN, arithmetic with it means nothing."""
 
 
 class _Section:
@@ -266,7 +271,7 @@ class _Section:
 
     def _plain(self, key: str) -> float:
         value = self._take(key)
-        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _NUMBERS_BELOW:
             raise self.fault(key, "must be a number, not negative")
         return float(value)
 

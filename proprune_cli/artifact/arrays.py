@@ -11,25 +11,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proprune_cli.artifact.files import read_whole, write_whole
-from proprune_cli.errors import InputError
+from proprune_cli.files.arrays import parse_npy, read_npy
+from proprune_cli.files.write import write_whole
 
 
-def read_array(path: Path) -> NDArray[Any]:
+def read_array(path: Path, *, pipes: bool = False) -> NDArray[Any]:
     """Array of a ``.npy`` file.
+
+    Args:
+        pipes: a pipe will do too.
 
     Raises:
         InputError: no such file, or not a ``.npy`` file of numbers.
     """
-    remedy = "write it with numpy.save(path, array)"
-    content = read_whole(path)
-    try:
-        array = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise InputError(_reason(content, error), where=str(path), remedy=remedy) from error
-    if not isinstance(array, np.ndarray):
-        raise InputError("this is an .npz archive, not one array", where=str(path), remedy=remedy)
-    return array
+    return read_npy(path, pipes=pipes)
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:
@@ -68,14 +63,4 @@ def decode_array(content: bytes) -> NDArray[Any]:
     Raises:
         ValueError: not such bytes.
     """
-    return np.load(io.BytesIO(content), allow_pickle=False)
-
-
-def _reason(content: bytes, error: Exception) -> str:
-    if not content:
-        return "the file is empty"
-    if not content.startswith(b"\x93NUMPY"):
-        return "this is not a .npy file"
-    if "allow_pickle" in str(error):
-        return "the array holds Python objects, which are never loaded"
-    return "the .npy file is damaged or cut short"
+    return parse_npy(content)

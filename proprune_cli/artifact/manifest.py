@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 
 from proprune_cli.accel.program import Plane, ProgramOutput
 from proprune_cli.errors import InputError
+from proprune_cli.files.json_text import parse_json
 from proprune_cli.work.preprocess import Preprocess
 
 SCHEMA = "proprune.artifact/2"
@@ -110,7 +111,7 @@ def parse_manifest(content: bytes, where: str) -> Manifest:
         InputError: not JSON, of another version, or a field is missing or of the wrong type.
     """
     try:
-        document: object = json.loads(content)
+        document: object = parse_json(content)
     except ValueError as error:
         raise _fault(f"it is not JSON ({error})", where) from error
     raw = _record(document, "the document", where)

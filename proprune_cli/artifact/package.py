@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 from proprune_cli.accel.check import layout_faults
 from proprune_cli.accel.program import HostStep, Program
 from proprune_cli.artifact.arrays import decode_array, encode_array
-from proprune_cli.artifact.files import read_whole, write_whole
 from proprune_cli.artifact.host import HostSegment, host_segment
 from proprune_cli.artifact.manifest import Layout, Manifest, Member, Source, Step, parse_manifest
 from proprune_cli.artifact.seal import REMEDY, seal, unseal
 from proprune_cli.artifact.version import tool_version
 from proprune_cli.errors import InputError
+from proprune_cli.files.json_text import parse_object
+from proprune_cli.files.limits import ARTIFACT_BYTES
+from proprune_cli.files.read import read_whole
+from proprune_cli.files.write import write_whole
 from proprune_cli.work.plan import Plan
 
 MANIFEST = "manifest.json"
@@ -141,7 +144,7 @@ def load_artifact(path: Path) -> Artifact:
     Raises:
         InputError: no such file, not an artifact, damaged, or of a format this version does not read.
     """
-    return unpack(read_whole(path), str(path))
+    return unpack(read_whole(path, ARTIFACT_BYTES), str(path))
 
 
 def unpack(content: bytes, where: str) -> Artifact:
@@ -197,8 +200,8 @@ def _assemble(manifest: Manifest, members: dict[str, bytes]) -> Artifact:
             codes_out=tuple(_typed(members[_codes_member(n)], np.int8) for n in range(len(manifest.outputs))),
         ),
         results=manifest.results,
-        plan=Plan.from_json(_object(members["plan.json"])),
-        report=_object(members["report.json"]),
+        plan=Plan.from_json(parse_object(members["plan.json"])),
+        report=parse_object(members["report.json"]),
         host=host_segment(members[HOST]) if HOST in manifest.members else None,
         tool=manifest.tool,
     )
@@ -245,13 +248,3 @@ def _typed(content: bytes, dtype: type[np.generic]) -> NDArray[Any]:
 
 def _json(value: dict[str, Any]) -> bytes:
     return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
-
-
-def _object(content: bytes) -> dict[str, Any]:
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is no JSON")
-
-    value: object = json.loads(content, parse_constant=refuse)
-    if not isinstance(value, dict):
-        raise ValueError("a JSON member is not an object")
-    return cast("dict[str, Any]", value)

@@ -58,7 +58,13 @@ def unseal(content: bytes, where: str) -> dict[str, bytes]:
         raise InputError(what, where=where, remedy=REMEDY)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            for entry in archive.infolist():
+            entries = archive.infolist()
+            # Several names for the same bytes make much out of little.
+            if len({entry.filename for entry in entries}) < len(entries) or (
+                sum(entry.file_size for entry in entries) > len(content)
+            ):
+                raise InputError("members share their bytes or their name", where=where, remedy=REMEDY)
+            for entry in entries:
                 # Sealed by us means stored by us: anything else was made to look like an artifact.
                 if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > len(content):
                     raise InputError(f"member {entry.filename!r} is not stored plainly", where=where, remedy=REMEDY)

@@ -17,6 +17,9 @@ from typing import Any, Literal, cast
 from proprune_cli.accel.array import Array, array_names, load_array
 from proprune_cli.accel.boards import Board, board_names, load_board
 from proprune_cli.errors import InputError, ProPruneError
+from proprune_cli.files.json_text import parse_json
+from proprune_cli.files.limits import JSON_BYTES
+from proprune_cli.files.read import read_file
 from proprune_cli.resources import resource_dir
 
 FORMAT = 1
@@ -106,8 +109,8 @@ def read_manifest(path: Path) -> Manifest:
         InputError: it is missing or malformed, or a built file is missing or altered.
     """
     try:
-        raw: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raw: Any = parse_json(read_file(path, JSON_BYTES))
+    except (OSError, ValueError) as error:
         raise _fault(path, f"it cannot be read: {error}") from error
     if not isinstance(raw, dict):
         raise _fault(path, "it is not a JSON object")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,3 @@ class GroupRow:
     reason: str
     """Why it was left alone; empty where it was free."""
     layers: tuple[str, ...]
-
-    @classmethod
-    def from_json(cls, row: dict[str, Any]) -> GroupRow:
-        """Inverse of `dataclasses.asdict` after a trip through JSON."""
-        return replace(cls(**row), layers=tuple(row["layers"]))

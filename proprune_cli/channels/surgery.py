@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Mapping
 
@@ -17,6 +18,7 @@ from proprune_cli.channels.recorder import Node
 from proprune_cli.channels.spread import FILL, spread, unspread
 from proprune_cli.channels.trace import replay
 from proprune_cli.errors import UnsupportedError
+from proprune_cli.files.records import value_of
 from proprune_cli.modules.outputs import difference_by_image, shapes_of, tensors_of
 from proprune_cli.modules.probe import at_another_size
 
@@ -26,6 +28,9 @@ Cuts = dict[str, dict[int, list[int]]]
 Beside them stand ``MODULE:groups`` → 0 → [number of groups], and ``MODULE:spread`` → 0 → index of a spread layer,
 1 → [number of constants filled in]; an empty index: the layer is plain again. ``MODULE:bias``: it gets a bias.
 """
+
+_MOST_CHANNELS = 1 << 20
+"""No layer has so many; a file that says so asks for memory."""
 
 RELATIVE_TOLERANCE = 1e-4
 _ROUNDING = 1e-5
@@ -84,6 +89,24 @@ def cuts_for(
         index = np.where(site.index >= 0, rank[np.maximum(site.index, 0)], width - 1 - site.index)[place]
         plain = len(index) == width and bool((index == np.arange(width)).all())
         cuts[site.module + SPREAD] = {0: [] if plain else index.tolist(), 1: [fills]}
+    return cuts
+
+
+def cuts_of(value: object) -> Cuts:
+    """Inverse of what JSON makes of `Cuts`.
+
+    Raises:
+        ValueError: it is none: an axis would keep an index twice, or a number is out of all proportion.
+    """
+    raw = value_of(dict[str, dict[str, list[int]]], value, "cuts")
+    cuts = {name: {int(axis): kept for axis, kept in axes.items()} for name, axes in raw.items()}
+    for name, axes in cuts.items():
+        for axis, kept in axes.items():
+            rising = ":" in name or all(a < b for a, b in itertools.pairwise(kept))
+            if not 0 <= axis < 8 or not rising or any(n >= _MOST_CHANNELS or n < -_MOST_CHANNELS for n in kept):
+                raise ValueError(f"cuts.{name[:60]} is no list of rising indices")
+            if ":" not in name and kept and kept[0] < 0:
+                raise ValueError(f"cuts.{name[:60]} has a negative index")
     return cuts
 
 

@@ -38,7 +38,7 @@ def command(
       proprune inspect net.ppr --disassemble --layer conv1
     """
     from proprune_cli.artifact import check_contract, load_artifact
-    from proprune_cli.artifact.files import write_whole
+    from proprune_cli.files.write import write_whole
 
     network = load_artifact(artifact)
     listing: list[str] = []

@@ -56,7 +56,7 @@ def command(
     network = load_artifact(artifact)
     program = network.program
     images = checked_images(
-        read_array(input), network.input_shape, str(input), raw=raw, stored=program.preprocess is not None
+        read_array(input, pipes=True), network.input_shape, str(input), raw=raw, stored=program.preprocess is not None
     )
     clipped = 0.0 if raw else clipped_share(program, images)
     if clipped > CLIPPED:

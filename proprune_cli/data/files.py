@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import io
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from proprune_cli.errors import InputError
+from proprune_cli.files.limits import UNPACKED_BYTES
+from proprune_cli.files.read import read_file, too_long
 
 _SYSTEM = Path("/usr/share/datasets")
 
@@ -37,8 +40,8 @@ def read_bytes(path: Path) -> bytes:
         InputError: it cannot be read, or the compressed data is damaged.
     """
     try:
-        data = path.read_bytes()
-        return gzip.decompress(data) if path.suffix == ".gz" else data
+        data = read_file(path)
+        return _unpacked(data, path) if path.suffix == ".gz" else data
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(
             f"the compressed file is damaged or truncated: {error}", where=str(path), remedy="fetch it again"
@@ -47,3 +50,14 @@ def read_bytes(path: Path) -> bytes:
         raise InputError(
             f"the file cannot be read: {error.strerror}", where=str(path), remedy="check the path and its permissions"
         ) from error
+
+
+def _unpacked(data: bytes, path: Path) -> bytes:
+    """Piece by piece, so that what is too long is noticed while it is still short."""
+    whole = bytearray()
+    with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
+        while part := stream.read(1 << 20):
+            whole += part
+            if len(whole) > UNPACKED_BYTES:
+                raise too_long(len(whole), UNPACKED_BYTES, path)
+    return bytes(whole)

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import struct
+import warnings
+import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from proprune_cli.data.dataset import Source, Split, checked, hold_out
 from proprune_cli.errors import InputError
+from proprune_cli.files.limits import PIXELS
+from proprune_cli.files.read import open_file
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
+
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM", "TIFF")
+"""By content: whatever a file is called, no other decoder sees it, such as the one that starts Ghostscript."""
 
 
 def load_folder(path: Path, size: int | None, channels: int | None) -> Source:
@@ -58,13 +70,28 @@ def _files(root: Path, names: list[str]) -> list[tuple[Path, int]]:
 
 
 def _mode(path: Path) -> str:
+    try:
+        with open_file(path) as stream, _opened(stream) as image:
+            return "L" if image.mode in ("1", "L", "I;16") else "RGB"
+    except _unreadable() as error:
+        raise InputError(f"not a readable image: {error}", where=str(path), remedy="replace it") from error
+
+
+def _opened(stream: BinaryIO) -> Image:
+    """The image in a file; its pixels are not read yet."""
     from PIL import Image
 
-    try:
-        with Image.open(path) as image:
-            return "L" if image.mode in ("1", "L", "I;16") else "RGB"
-    except (OSError, ValueError, SyntaxError) as error:
-        raise InputError(f"not a readable image: {error}", where=str(path), remedy="replace it") from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is our own
+        return Image.open(stream, formats=_FORMATS)
+
+
+def _unreadable() -> tuple[type[Exception], ...]:
+    """What Pillow raises for a damaged image, or for one that would fill the memory."""
+    from PIL import Image
+
+    return (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, Image.DecompressionBombError,
+            Image.DecompressionBombWarning, MemoryError, IndexError, TypeError, KeyError, OverflowError)  # fmt: skip
 
 
 def _read(files: list[tuple[Path, int]], mode: str, size: int | None, classes: int, where: Path) -> Split:
@@ -73,12 +100,14 @@ def _read(files: list[tuple[Path, int]], mode: str, size: int | None, classes: i
     images: list[npt.NDArray[np.uint8]] = []
     for path, _ in files:
         try:
-            with Image.open(path) as image:
+            with open_file(path) as stream, _opened(stream) as image:
+                if image.width * image.height > PIXELS:
+                    raise ValueError(f"{image.width}×{image.height} pixels, and at most {PIXELS} are read")
                 converted = image.convert(mode)
                 if size is not None:
                     converted = converted.resize((size, size), Image.Resampling.BILINEAR)
                 pixels = np.asarray(converted, dtype=np.uint8)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        except _unreadable() as error:
             raise InputError(f"not a readable image: {error}", where=str(path), remedy="replace it") from error
         images.append(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
         if images[-1].shape != images[0].shape:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import numpy.typing as npt
 
 from proprune_cli.data.dataset import NOT_COUNTED, Labels, Source, checked, hold_out
 from proprune_cli.errors import InputError
+from proprune_cli.files.arrays import read_npz
 
 _LAYOUT = (
     "give uint8 or float images [N, C, H, W], [N, H, W, C] or [N, H, W], and as labels whole numbers [N], "
@@ -66,11 +65,10 @@ def source_of(pairs: Sequence[Pair], name: str, where: str) -> Source:
 
 def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: np.asarray(archive[name]) for name in archive.files}
+        return read_npz(path)
     except FileNotFoundError as error:
         raise InputError("there is no such file", where=str(path), remedy="check the path") from error
-    except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, OSError) as error:
         raise InputError(
             f"not a readable .npz archive of plain arrays: {error}",
             where=str(path),

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from proprune_cli.accel.boards import board_with_array
 from proprune_cli.artifact import Artifact, Golden, Source
-from proprune_cli.artifact.files import read_whole
 from proprune_cli.artifact.host import host_segment
 from proprune_cli.errors import InputError
+from proprune_cli.files.limits import MODEL_BYTES
+from proprune_cli.files.read import read_whole
 from proprune_cli.work.preprocess import INPUT_KEY
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def build(
     model, calibration = _sources(source, options.calibration)
     on_stage("reading calibration images")
     images = _images(calibration, model)
-    digest = hashlib.sha256(read_whole(model)).hexdigest()
+    digest = hashlib.sha256(read_whole(model, MODEL_BYTES)).hexdigest()
     compiled = compile_model(model, images, array, board, on_stage, allow_host=allow_host, batch=options.batch)
     return Artifact(
         name=source.name if source.is_dir() else source.stem,

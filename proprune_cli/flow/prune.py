@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from proprune_cli.files.write import write_whole
 from proprune_cli.flow.cost_models import EnergyModel, LatencyModel, cost_model
 from proprune_cli.prune import run as run_pruning
 from proprune_cli.prune.options import PREDICTED, PruneOptions
@@ -73,7 +74,7 @@ def prune(
         return result, None
     check = _check(options, out, model)
     document: dict[str, Any] = {"version": 1, "kind": "budget-check", **asdict(check), "met": check.met}
-    (out / PREDICTION).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    write_whole(out / PREDICTION, (json.dumps(document, indent=1) + "\n").encode())
     return result, check
 
 

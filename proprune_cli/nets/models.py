@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+import torch
 from torch import nn
 
 from proprune_cli.errors import InputError
+from proprune_cli.files.limits import ACTIVATIONS, PARAMETERS
 from proprune_cli.modules.outputs import shapes_of
 from proprune_cli.modules.probe import check_runs, example_input
 from proprune_cli.nets.zoo import ZOO
 from proprune_cli.spec.factories import imported, made
-from proprune_cli.spec.parse import Value, parse_spec
+from proprune_cli.spec.parse import Spec, Value, parse_spec
 
 Gives = Literal["classes", "pixels", "anything"]
 """A network's result: [N, classes]; [N, classes, rows, columns]; or whatever its own loss makes of it."""
@@ -47,7 +50,9 @@ def build_model(
     elif ":" in parsed.name:
         model = _module(imported(parsed, where), (), parsed.arguments, where)
     elif parsed.name in ZOO:
-        model = _module(ZOO[parsed.name], (in_channels, classes, pixels), parsed.arguments, where)
+        given = (in_channels, classes, pixels)
+        _check_size(parsed, given, where)
+        model = _module(ZOO[parsed.name], given, parsed.arguments, where)
     else:
         raise InputError(
             f"there is no model {parsed.name!r}",
@@ -72,6 +77,35 @@ def build_model(
             remedy=f"build it for as many classes, for example --model 'package.module:factory?num_classes={classes}'",
         )
     return model
+
+
+def _check_size(parsed: Spec, given: tuple[int, int, tuple[int, int]], where: str) -> None:
+    """Count a network of the zoo on torch's device without memory, before any is asked for.
+
+    Raises:
+        InputError: it has too many parameters, or makes too large a tensor; or its arguments are wrong.
+    """
+    largest = 0
+
+    def look(_module: nn.Module, _inputs: object, output: object) -> None:
+        nonlocal largest
+        largest = max([largest, *(o.numel() for o in (output,) if isinstance(o, torch.Tensor))])
+
+    with torch.device("meta"), torch.no_grad():
+        model = _module(ZOO[parsed.name], given, parsed.arguments, where).eval()
+        parameters = sum(p.numel() for p in model.parameters())
+        for module in model.modules():
+            module.register_forward_hook(look)
+        # What does not run says so with values, where the reason shows.
+        with suppress(RuntimeError, ValueError, TypeError, IndexError):
+            model(torch.empty(2, given[0], *given[2]))
+    if parameters > PARAMETERS or largest > ACTIVATIONS:
+        raise InputError(
+            f"the network has {parameters:,} parameters and makes tensors of {largest:,} elements; at most "
+            f"{PARAMETERS:,} and {ACTIVATIONS:,} are built",
+            where=where,
+            remedy="give it a smaller width or smaller images",
+        )
 
 
 def _module(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -16,9 +17,11 @@ from torch import nn
 from proprune_cli.channels.dependencies import analyse
 from proprune_cli.channels.rows import GroupRow, LayerRow
 from proprune_cli.channels.shrunk import Shrunk
-from proprune_cli.channels.surgery import Cuts, all_tensors, shrink
+from proprune_cli.channels.surgery import Cuts, all_tensors, cuts_of, shrink
 from proprune_cli.data.dataset import Dataset
 from proprune_cli.errors import InputError, UsageError
+from proprune_cli.files.json_text import parse_object
+from proprune_cli.files.records import record_of, value_of
 from proprune_cli.nets.export import to_onnx
 from proprune_cli.prune.compiled_budget import within
 from proprune_cli.prune.methods import Job, Method, Training, method_named
@@ -259,22 +262,37 @@ class Phases:
 
     def _stored(self, stage: Stage, dense: nn.Module, name: str) -> Cut:
         where = f"{self.out.path}/stages/{name}"
-        document = json.loads(must(stage.read(_REPORT), where))
-        stored: dict[str, Any] = document["shrunk"]
-        cuts: Cuts = {t: {int(d): kept for d, kept in axes.items()} for t, axes in stored.pop("cuts").items()}
-        groups = tuple(GroupRow.from_json(g) for g in stored.pop("groups"))
-        layers = tuple(LayerRow(**r) for r in stored.pop("layers"))
-        notes = tuple(stored.pop("notes"))
-        model = shrink(dense, cuts).eval()
+        document = stored(stage.read(_REPORT), where)
+        with damage_reported(where):
+            cuts = cuts_of(document["shrunk"].pop("cuts"))
+            found = record_of(_Report, document["shrunk"], "shrunk")
+            figures = record_of(NetworkFigures, document["figures"], "figures")
+            model = shrink(dense, cuts).eval()
         restore(model, unpack(must(stage.read(_WEIGHTS), where), where)[0], where)
-        shrunk = Shrunk(model=model, cuts=cuts, groups=groups, layers=layers, notes=notes, **stored)
-        return Cut(shrunk, NetworkFigures(**document["figures"]))
+        return Cut(Shrunk(model=model, cuts=cuts, **vars(found)), figures)
 
     def _reload(self, stage: Stage, name: str, model: nn.Module, cuts: Cuts) -> Network:
         where = f"{self.out.path}/stages/{name}"
         restore(model, unpack(must(stage.read(_WEIGHTS), where), where)[0], where)
-        document = json.loads(must(stage.read(_REPORT), where))
-        return Network(model.eval(), cuts, NetworkFigures(**document["figures"]), document["hooks"])
+        document = stored(stage.read(_REPORT), where)
+        with damage_reported(where):
+            figures = record_of(NetworkFigures, document["figures"], "figures")
+            return Network(model.eval(), cuts, figures, value_of(dict[str, Any], document["hooks"], "hooks"))
+
+
+@dataclass(frozen=True)
+class _Report:
+    """What a stage keeps of a `Shrunk` in JSON."""
+
+    achieved: float
+    error: float
+    dense_macs: int
+    macs: int
+    dense_params: int
+    params: int
+    groups: tuple[GroupRow, ...]
+    layers: tuple[LayerRow, ...]
+    notes: tuple[str, ...]
 
 
 _ELSEWHERE = frozenset(
@@ -303,6 +321,35 @@ def must(data: bytes | None, where: str) -> bytes:
     if data is None:
         raise InputError("a file of a finished stage is gone", where=where, remedy="run again with --force")
     return data
+
+
+def stored(data: bytes | None, where: str) -> dict[str, Any]:
+    """The JSON object in a stage's file.
+
+    Raises:
+        InputError: it is gone, or damaged.
+    """
+    try:
+        return parse_object(must(data, where))
+    except ValueError as error:
+        raise InputError(
+            f"a file of a finished stage is damaged: {error}", where=where, remedy="run again with --force"
+        ) from error
+
+
+@contextmanager
+def damage_reported(where: str) -> Generator[None, None, None]:
+    """Values of a stage's file that are not what was written there become an error with a remedy.
+
+    Raises:
+        InputError: reading them failed.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError, ArithmeticError) as error:
+        raise InputError(
+            f"a file of a finished stage is damaged: {error!r}", where=where, remedy="run again with --force"
+        ) from error
 
 
 def json_bytes(document: dict[str, Any]) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import io
-import json
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,9 @@ from proprune_cli.data.batches import derived_seed
 from proprune_cli.data.dataset import Dataset
 from proprune_cli.data.load import load_data
 from proprune_cli.errors import InputError
+from proprune_cli.files.limits import MODEL_BYTES
+from proprune_cli.files.read import read_file
+from proprune_cli.files.records import value_of
 from proprune_cli.modules.probe import example_input
 from proprune_cli.nets.export import normalises, to_onnx
 from proprune_cli.nets.models import build_model
@@ -27,7 +29,16 @@ from proprune_cli.prune.compiled_budget import without_zeros
 from proprune_cli.prune.methods import method_named
 from proprune_cli.prune.objective import CompiledModel, CostModel
 from proprune_cli.prune.options import PREDICTED, Budget, PruneOptions
-from proprune_cli.prune.phases import Network, Phases, fingerprint, json_bytes, must, removal_key
+from proprune_cli.prune.phases import (
+    Network,
+    Phases,
+    damage_reported,
+    fingerprint,
+    json_bytes,
+    must,
+    removal_key,
+    stored,
+)
 from proprune_cli.prune.result import PruneResult
 from proprune_cli.prune.saved import SOURCE_ONNX, Architecture, save_network
 from proprune_cli.prune.schedules import SCHEDULES, Outcome, schedule_of
@@ -147,9 +158,11 @@ class _Run:
                 share = limited.within(dense, replace(options, budget=share))[1]
             stage.write("budget.json", json_bytes({"limit": limited.limit, "share": share.value}))
             stage.commit()
-        found = json.loads(must(stage.read("budget.json"), "budget"))
-        budget = Budget(options.budget.kind, found["share"])
-        return replace(phases, limit=found["limit"], options=replace(options, budget=budget))
+        found = stored(stage.read("budget.json"), "budget")
+        with damage_reported(f"{self.out.path}/stages/budget"):
+            share, limit = (value_of(float, found[name], name) for name in ("share", "limit"))
+        budget = Budget(options.budget.kind, share)
+        return replace(phases, limit=limit, options=replace(options, budget=budget))
 
     def all(self) -> PruneResult:
         """Every phase, each skipped where an earlier process finished it."""
@@ -196,7 +209,7 @@ class _Run:
             return self.options.model
         copy = self.out.path / SOURCE_ONNX
         try:
-            data = Path(name).read_bytes()
+            data = read_file(Path(name), MODEL_BYTES)
         except OSError as error:
             raise InputError(
                 f"the model cannot be read: {error.strerror}", where=f"--model {name}", remedy="check the path"

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from proprune_cli.channels.rows import GroupRow, LayerRow
+from proprune_cli.files.records import record_of, value_of
 
 RESULT_VERSION = 1
 
@@ -59,15 +60,15 @@ class PruneResult:
         """Inverse of `to_json`; the version has been checked by the caller."""
 
         def figures(row: dict[str, Any]) -> NetworkFigures:
-            return NetworkFigures(**row)
+            return record_of(NetworkFigures, row, "figures")
 
         return cls(
             dense=figures(document["dense"]),
             pruned=figures(document["pruned"]),
             finetuned=figures(document["finetuned"]),
             thin=None if document["thin"] is None else figures(document["thin"]),
-            layers=tuple(LayerRow(**row) for row in document["layers"]),
-            groups=tuple(GroupRow.from_json(row) for row in document["groups"]),
+            layers=value_of(tuple[LayerRow, ...], document["layers"], "layers"),
+            groups=value_of(tuple[GroupRow, ...], document["groups"], "groups"),
             budget=document["budget"],
             achieved=document["achieved"],
             verification_error=document["verification_error"],

@@ -13,8 +13,12 @@ from torch import nn
 
 from proprune_cli.channels.count import CostTable
 from proprune_cli.channels.dependencies import analyse
-from proprune_cli.channels.surgery import Cuts, shrink
+from proprune_cli.channels.surgery import Cuts, cuts_of, shrink
 from proprune_cli.errors import InputError
+from proprune_cli.files.json_text import parse_json
+from proprune_cli.files.limits import JSON_BYTES, PIXELS
+from proprune_cli.files.read import read_file
+from proprune_cli.files.records import value_of
 from proprune_cli.modules.normalised import Normalised
 from proprune_cli.modules.probe import example_input
 from proprune_cli.nets.models import build_model
@@ -74,15 +78,12 @@ class Architecture:
             )
         try:
             return cls(
-                model=str(document["model"]),
-                in_channels=int(document["in_channels"]),
-                classes=int(document["classes"]),
-                size=(int(document["size"][0]), int(document["size"][1])),
-                cuts={
-                    tensor: {int(d): [int(i) for i in kept] for d, kept in axes.items()}
-                    for tensor, axes in document["cuts"].items()
-                },
-                normalisation=_normalisation(document.get("normalisation")),
+                model=value_of(str, document["model"], "model"),
+                in_channels=_count(document, "in_channels", PIXELS),
+                classes=_count(document, "classes", PIXELS),
+                size=_image_size(document["size"]),
+                cuts=cuts_of(document["cuts"]),
+                normalisation=_normalisation(document.get("normalisation"), int(document["in_channels"])),
             )
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise InputError(f"the description is damaged: {error!r}", where=where, remedy=remedy) from error
@@ -98,7 +99,7 @@ class Architecture:
             model = build_model(named, self.in_channels, self.classes, self.size, gives="anything")
         try:
             return shrink(model, self.cuts)
-        except (KeyError, IndexError, RuntimeError) as error:
+        except (KeyError, IndexError, RuntimeError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
             raise InputError(
                 f"the stored channels do not fit the model {self.model!r}: {error}",
                 where=str(run),
@@ -106,11 +107,27 @@ class Architecture:
             ) from error
 
 
-def _normalisation(value: Any) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+def _normalisation(value: Any, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     if value is None:
         return None
-    scale, shift = value
-    return tuple(map(float, scale)), tuple(map(float, shift))
+    pair = value_of(tuple[tuple[float, ...], tuple[float, ...]], value, "normalisation")
+    if len({len(part) for part in pair} | {channels}) > 1:
+        raise ValueError(f"normalisation is not of {channels} channels")
+    return pair
+
+
+def _count(document: dict[str, Any], name: str, most: int) -> int:
+    number = value_of(int, document[name], name)
+    if not 1 <= number <= most:
+        raise ValueError(f"{name} is {number}")
+    return number
+
+
+def _image_size(value: Any) -> tuple[int, int]:
+    size = value_of(tuple[int, int], value, "size")
+    if min(size) < 1 or size[0] * size[1] > PIXELS:
+        raise ValueError(f"size is {list(size)}")
+    return size
 
 
 def save_network(
@@ -146,8 +163,8 @@ def load_bare(run: Path, name: str = "pruned", *, trust: bool = False) -> tuple[
         raise InputError(f"a run has no network {name!r}", where=str(run), remedy="ask for " + ", ".join(NETWORKS))
     description, weights = run / f"{name}.json", run / f"{name}.safetensors"
     try:
-        document = json.loads(description.read_bytes())
-        data = weights.read_bytes()
+        document = parse_json(read_file(description, JSON_BYTES))
+        data = read_file(weights)
     except OSError as error:
         raise InputError(
             f"this directory has no finished {name} network: {error.strerror}",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 
 from proprune_cli.errors import InputError
+from proprune_cli.files.write import write_whole
 from proprune_cli.prune.sensitivity import Sensitivity
 
 FORMATS = (".svg", ".png", ".pdf")
@@ -51,9 +53,6 @@ def save_plot(scan: Sensitivity, path: Path) -> None:
             shade = "white" if value > 0.6 * top else "black"
             axes.text(column, row, f"{value:.1f}", ha="center", va="center", fontsize=8, color=shade)
     figure.colorbar(image, ax=axes, label="percentage points")
-    try:
-        figure.savefig(path, dpi=150)
-    except OSError as error:
-        raise InputError(
-            f"the picture cannot be written: {error.strerror}", where=f"--plot {path}", remedy="check the path"
-        ) from error
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=150, format=path.suffix.lower().removeprefix("."))
+    write_whole(path, picture.getvalue())

@@ -13,6 +13,7 @@ from torch import nn
 from proprune_cli.data.batches import Batches, derived_seed
 from proprune_cli.data.dataset import Split
 from proprune_cli.errors import InputError
+from proprune_cli.files.records import value_of
 from proprune_cli.train.device import device_of
 from proprune_cli.train.hooks import EpochEnd, HookState, Step, TrainHook, TrainRun
 from proprune_cli.train.options import TrainOptions
@@ -22,6 +23,11 @@ from proprune_cli.train.tensors import pack, restore, state, unpack
 from proprune_cli.train.workspace import Stage
 
 CHECKPOINT = "checkpoint.safetensors"
+_STATE: dict[type[torch.optim.Optimizer], set[str]] = {
+    torch.optim.SGD: {"momentum_buffer"},
+    torch.optim.AdamW: {"step", "exp_avg", "exp_avg_sq"},
+}
+"""What an optimiser keeps of a parameter."""
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _WARM_UP = 0.2
 """Share of a one-cycle schedule in which the rate rises (Smith & Topin 2019 use up to 0.45)."""
@@ -237,11 +243,38 @@ def _resume(
     data = stage.read(CHECKPOINT)
     if data is None:
         return [], 0
-    tensors, note = unpack(data, f"checkpoint of {label}")
-    restore(model, _below(tensors, "model/"), f"checkpoint of {label}")
+    where = f"checkpoint of {label}"
+    tensors, note = unpack(data, where)
+    restore(model, _below(tensors, "model/"), where)
+    try:
+        return _restored(model, optimiser, tensors, note, hooks)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError, ArithmeticError) as error:
+        raise InputError(
+            f"the checkpoint is damaged: {error!r}", where=where, remedy="remove its stage's directory, and train again"
+        ) from error
+
+
+def _restored(
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    tensors: dict[str, torch.Tensor],
+    note: dict[str, Any],
+    hooks: Sequence[TrainHook],
+) -> tuple[list[EpochRecord], int]:
+    """Optimiser, hooks and history of a checkpoint.
+
+    Raises:
+        KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError: it is not what was written.
+    """
+    scalars = value_of(dict[str, dict[str, float]], note["scalars"], "scalars")
     for name, parameter in model.named_parameters():
-        values: dict[str, Any] = {**_below(tensors, f"optimiser/{name}/"), **note["scalars"].get(name, {})}
+        values: dict[str, Any] = {**_below(tensors, f"optimiser/{name}/"), **scalars.get(name, {})}
+        if values and values.keys() != _STATE[type(optimiser)]:
+            raise ValueError(f"the optimiser keeps {sorted(_STATE[type(optimiser)])} of {name}, not {sorted(values)}")
         for key, value in values.items():
+            shape = () if key == "step" else parameter.shape
+            if isinstance(value, torch.Tensor) and (value.shape != shape or not value.is_floating_point()):
+                raise ValueError(f"{key} of {name} is {value.dtype} {list(value.shape)}")
             if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
                 # The same memory order as the parameter, as the optimiser itself keeps it.
                 values[key] = torch.empty_like(parameter).copy_(value)
@@ -249,9 +282,10 @@ def _resume(
             optimiser.state[parameter] = values
     for hook in hooks:
         kept = note["hooks"][hook.name]
-        hook.finished = kept["finished"]
+        hook.finished = value_of(bool, kept["finished"], "finished")
         hook.restore(HookState(_below(tensors, f"hook/{hook.name}/"), kept["note"]))
-    records = [EpochRecord(*row) for row in note["records"]]
+    rows = value_of(list[tuple[float, float, float]], note["records"], "records")
+    records = [EpochRecord(*row) for row in rows]
     return records, len(records)
 
 

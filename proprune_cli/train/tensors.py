@@ -14,6 +14,8 @@ from safetensors.torch import save as save_tensors
 from torch import nn
 
 from proprune_cli.errors import InputError
+from proprune_cli.files.json_text import parse_object
+from proprune_cli.files.read import read_file
 
 _NOTE = "proprune"
 
@@ -33,9 +35,9 @@ def unpack(data: bytes, where: str) -> tuple[dict[str, torch.Tensor], dict[str, 
     try:
         tensors = load_tensors(data)
         length = int.from_bytes(data[:8], "little")
-        header = json.loads(data[8 : 8 + length])
-        note = json.loads(header.get("__metadata__", {}).get(_NOTE, "{}"))
-    except (SafetensorError, ValueError, KeyError, AttributeError) as error:
+        header = parse_object(data[8 : 8 + length])
+        note = parse_object(header.get("__metadata__", {}).get(_NOTE, "{}").encode())
+    except (SafetensorError, ValueError, KeyError, AttributeError, TypeError, RuntimeError) as error:
         raise InputError(
             f"not a readable safetensors file: {error}",
             where=where,
@@ -86,7 +88,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         InputError: it cannot be read.
     """
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except OSError as error:
         raise InputError(
             f"the weights cannot be read: {error.strerror}", where=str(path), remedy="check the path"

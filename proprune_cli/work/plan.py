@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_type_hints
 
+from proprune_cli.files.records import record_of, value_of
 from proprune_cli.work.layer import LayerWork, SourceOperator, Unit
 
 Bound = Literal["compute", "memory", "overhead"]
@@ -92,29 +93,32 @@ class LayerPlan:
         Raises:
             KeyError, TypeError, ValueError: it is no such row.
         """
-        unit: Unit = row["kind"]
-        channels, *in_size = (int(n) for n in row["input"])
-        out_channels, *out_size = (int(n) for n in row["output"])
+        unit: Unit = value_of(Unit, row["kind"], "kind")
+        channels, *in_size = _sizes(row, "input")
+        out_channels, *out_size = _sizes(row, "output")
         work = LayerWork(
-            name=str(row["name"]),
+            name=value_of(str, row["name"], "name"),
             kind="max" if unit == "max" else "conv",
             in_channels=channels,
             out_channels=out_channels,
             groups=channels if unit == "diagonal" else 1,
-            kernel=tuple(int(n) for n in row["kernel"]),
-            stride=tuple(int(n) for n in row["stride"]),
+            kernel=_sizes(row, "kernel"),
+            stride=_sizes(row, "stride"),
             in_size=tuple(in_size),
             out_size=tuple(out_size),
-            macs=int(row["macs"]),
+            macs=value_of(int, row["macs"], "macs"),
             residual=row["residual"] is not None,
-            constant=bool(row.get("constant_weights", False)),
-            taps=int(row["taps"]),
-            weight_bytes=row.get("weight_bytes"),
-            sources=tuple(SourceOperator(**source) for source in row.get("sources", ())),
+            constant=value_of(bool, row.get("constant_weights", False), "constant_weights"),
+            taps=value_of(int, row["taps"], "taps"),
+            weight_bytes=value_of(int | None, row.get("weight_bytes"), "weight_bytes"),
+            sources=value_of(tuple[SourceOperator, ...], row.get("sources", []), "sources"),
         )
-        rest = {f.name: row[f.name] for f in fields(LayerPlan) if f.name not in ("work", "unit")}
-        rest["residual"] = None if row["residual"] is None else tuple(row["residual"])
-        rest["tile"] = tuple(row["tile"])
+        hints = get_type_hints(LayerPlan)
+        rest = {
+            f.name: value_of(hints[f.name], row[f.name], f.name)
+            for f in fields(LayerPlan)
+            if f.name not in ("work", "unit")
+        }
         return LayerPlan(work=work, unit=unit, **rest)
 
 
@@ -188,33 +192,18 @@ class Plan:
         Raises:
             KeyError, TypeError, ValueError: it is no plan.
         """
-        streams = cast("list[dict[str, Any]]", document.get("streams", []))
-        steps = cast("list[dict[str, Any]]", document.get("host_steps", []))
+        rows = value_of(tuple[dict[str, Any], ...], document["layers"], "layers")
         return Plan(
-            layers=tuple(LayerPlan.from_json(row) for row in document["layers"]),
-            streams=tuple(
-                StreamPlan(
-                    s["channels"],
-                    tuple(s["tensors"]),
-                    tuple(s["writers"]),
-                    s["groups_in_given_order"],
-                    s["groups"],
-                )
-                for s in streams
-            ),
-            host_steps=tuple(
-                HostStepPlan(
-                    s["name"],
-                    tuple(s["operators"]),
-                    s["after"],
-                    tuple(tuple(shape) for shape in s["inputs"]),
-                    tuple(s["output"]),
-                )
-                for s in steps
-            ),
-            totals=PlanTotals(**document["totals"]),
-            host=tuple(document.get("host", ())),
+            layers=tuple(LayerPlan.from_json(row) for row in rows),
+            streams=value_of(tuple[StreamPlan, ...], document.get("streams", []), "streams"),
+            host_steps=value_of(tuple[HostStepPlan, ...], document.get("host_steps", []), "host_steps"),
+            totals=record_of(PlanTotals, document["totals"], "totals"),
+            host=value_of(tuple[str, ...], document.get("host", []), "host"),
         )
+
+
+def _sizes(row: Mapping[str, Any], name: str) -> tuple[int, ...]:
+    return value_of(tuple[int, ...], row[name], name)
 
 
 def _plain(record: StreamPlan | HostStepPlan) -> dict[str, Any]:
