@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from proprune_cli.accel.deadline import run_session
 from proprune_cli.errors import BoardError, InputError
+from proprune_cli.files.limits import HOST_SECONDS
 
 SESSIONS = 64
 """Models kept open: a network has few, and opening one takes longer than running it."""
@@ -62,4 +63,22 @@ def _open(model: bytes) -> Any:
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    try_session(session)
+    return session
+
+
+_DTYPES = {"tensor(float)": np.float32, "tensor(int8)": np.int8}
+
+
+def try_session(session: Any, seconds: float = HOST_SECONDS) -> None:
+    """Run a session once on zeros, and stop it when it takes too long. Its sizes are fixed, so this tells of every run.
+
+    Raises:
+        BoardError: it took longer than ``seconds``. Also whatever ONNX Runtime raises.
+    """
+    feeds = {
+        str(value.name): np.zeros([n if isinstance(n, int) else 1 for n in value.shape], _DTYPES[value.type])
+        for value in session.get_inputs()
+    }
+    run_session(session, None, feeds, "the host's part of one image", seconds)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proprune_cli.accel.deadline import run_session
+from proprune_cli.accel.host import try_session
 from proprune_cli.accel.program import HostStep
 from proprune_cli.accel.segments import run_host_step
 from proprune_cli.errors import InputError
@@ -71,7 +72,9 @@ class HostSegment:
         import onnxruntime as ort
 
         try:
-            return ort.InferenceSession(self.model, providers=["CPUExecutionProvider"])
+            session = ort.InferenceSession(self.model, providers=["CPUExecutionProvider"])
+            try_session(session)
+            return session
         except Exception as error:  # ONNX Runtime raises its own, unrelated classes
             raise InputError(
                 f"ONNX Runtime {ort.__version__} refuses the artifact's host segment: {error}",

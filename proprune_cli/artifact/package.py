@@ -17,6 +17,7 @@ from proprune_cli.accel.program import HostStep, Program
 from proprune_cli.artifact.arrays import decode_array, encode_array
 from proprune_cli.artifact.host import HostSegment, host_segment
 from proprune_cli.artifact.manifest import Layout, Manifest, Member, Source, Step, parse_manifest
+from proprune_cli.artifact.models import check_segment, check_step
 from proprune_cli.artifact.seal import REMEDY, seal, unseal
 from proprune_cli.artifact.version import tool_version
 from proprune_cli.errors import InputError
@@ -163,16 +164,18 @@ def unpack(content: bytes, where: str) -> Artifact:
                 f"member {name!r} is missing or not the one the manifest names", where=where, remedy=REMEDY
             )
     try:
-        artifact = _assemble(manifest, members)
+        artifact = _assemble(manifest, members, where)
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(f"a member of the artifact is malformed: {error}", where=where, remedy=REMEDY) from error
     _check_layout(artifact, manifest.program.image_words, where)
     return artifact
 
 
-def _assemble(manifest: Manifest, members: dict[str, bytes]) -> Artifact:
+def _assemble(manifest: Manifest, members: dict[str, bytes], where: str) -> Artifact:
     layout = manifest.program
-    return Artifact(
+    if HOST in manifest.members:
+        check_segment(members[HOST], {output.name: output.shape for output in manifest.outputs}, where)
+    artifact = Artifact(
         name=manifest.name,
         board=manifest.board,
         source=manifest.source,
@@ -205,6 +208,9 @@ def _assemble(manifest: Manifest, members: dict[str, bytes]) -> Artifact:
         host=host_segment(members[HOST]) if HOST in manifest.members else None,
         tool=manifest.tool,
     )
+    for step in artifact.program.host_steps:
+        check_step(step, where)
+    return artifact
 
 
 def _check_layout(artifact: Artifact, image_words: int, where: str) -> None:

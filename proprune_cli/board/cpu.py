@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from proprune_cli.accel.check import MAX_ITERATIONS
 from proprune_cli.accel.deadline import model_seconds, run_session
+from proprune_cli.accel.host import try_session
 from proprune_cli.accel.program import stack, to_real, unstack
 from proprune_cli.artifact import Artifact
 from proprune_cli.artifact.codes import quantise_images
+from proprune_cli.artifact.models import check_qdq
 from proprune_cli.board.base import RunResult
 from proprune_cli.compile.qdq.export import without_preprocess
 from proprune_cli.errors import InputError
@@ -34,6 +36,7 @@ class CpuExecutor:
     name = "cpu"
 
     def __init__(self, artifact: Artifact, *, optimise: bool = True, threads: int = 1) -> None:
+        check_qdq(artifact.qdq, artifact.program, f"{artifact.name}, QDQ model")
         options = ort.SessionOptions()
         level = ort.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
@@ -44,6 +47,7 @@ class CpuExecutor:
                 # Codes come in, which preprocessing has behind it.
                 qdq = without_preprocess(onnx.load_from_string(qdq)).SerializeToString()
             self._session = ort.InferenceSession(qdq, options, providers=["CPUExecutionProvider"])
+            try_session(self._session)
         except Exception as error:  # ONNX Runtime raises its own, unrelated classes
             raise InputError(
                 f"ONNX Runtime {ort.__version__} refuses the artifact's QDQ model: {error}",
@@ -63,6 +67,13 @@ class CpuExecutor:
         """
         names = [output.name for output in self._artifact.program.outputs]
         answers: list[Any] = run_session(self._session, names, {self._input: image}, self.name, self._seconds)
+        for answer, output in zip(answers, self._artifact.program.outputs, strict=True):
+            if answer.shape != (1, *output.shape):
+                raise InputError(
+                    f"the QDQ model gives {list(answer.shape)} for {output.name!r}, not {[1, *output.shape]}",
+                    where=self._artifact.name,
+                    remedy="compile the network again",
+                )
         return [np.asarray(answer, dtype=np.float32) for answer in answers]
 
     def run(self, codes: NDArray[np.int8]) -> RunResult:

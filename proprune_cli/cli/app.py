@@ -5,12 +5,16 @@ from __future__ import annotations
 import io
 import os
 import sys
+import traceback
+from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
 
 from proprune_cli.cli import bench, boards, compile, demo, deploy, inspect, prune, run, sensitivity  # noqa: A004
-from proprune_cli.cli.failure import report, silence_stdout
+from proprune_cli.cli.failure import noticing_interrupts, report, silence_stdout
+from proprune_cli.cli.output import flush, say, stdout_error
+from proprune_cli.errors import ExitCode, ProPruneError
 
 app = typer.Typer(
     name="proprune",
@@ -29,7 +33,7 @@ def _version(show: bool) -> None:
     if show:
         from proprune_cli.artifact.version import tool_version
 
-        print(f"proprune {tool_version()}")
+        say(f"proprune {tool_version()}")
         raise typer.Exit
 
 
@@ -57,24 +61,38 @@ def run_cli(arguments: list[str]) -> int:
     """Run one command line; its exit code."""
     as_json = "--json" in arguments
     debug = "--debug" in arguments or bool(os.environ.get("PROPRUNE_DEBUG"))
-    try:
-        code = cast("Any", app)(args=arguments, prog_name="proprune", standalone_mode=False)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        silence_stdout()
-        return 1
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last line of defence; nothing is swallowed
-        if type(error).__name__ == "Abort":
-            error = KeyboardInterrupt()
-        return report(error, as_json=as_json, debug=debug)
-    if code == 130:
-        # The option parser turned Ctrl-C into its own exit.
-        return report(KeyboardInterrupt(), as_json=as_json, debug=False)
-    return code if isinstance(code, int) else 0
+    with noticing_interrupts() as interrupts:
+        try:
+            code = cast("Any", app)(args=arguments, prog_name="proprune", standalone_mode=False)
+            flush()
+        except BrokenPipeError:
+            silence_stdout()
+            return 1
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last line of defence; nothing is swallowed
+            if interrupts and not isinstance(error, ProPruneError):
+                # A library that was interrupted while it was imported says so in its own words.
+                error = KeyboardInterrupt()
+            elif type(error).__name__ == "Abort":
+                # The option parser calls the end of a file an interruption, too.
+                error = error.__cause__ or error.__context__ or KeyboardInterrupt()
+            elif isinstance(error, OSError) and any(
+                f.name == "echo" for f in traceback.extract_tb(error.__traceback__)
+            ):
+                error = stdout_error(error)  # the option parser prints its help itself
+            return report(error, as_json=as_json, debug=debug)
+        if code == int(ExitCode.INTERRUPTED):
+            # The option parser turned Ctrl-C into its own exit.
+            return report(KeyboardInterrupt(), as_json=as_json, debug=False)
+        return code if isinstance(code, int) else 0
 
 
 def main() -> None:
     """Entry point of the console script."""
+    for number, mode in enumerate(("r", "w", "w")):
+        # A stream that was closed before would be the number of the next file that is opened.
+        name = ("stdin", "stdout", "stderr")[number]
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - for the whole process
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a sign shows another; no command fails for it.
         if isinstance(stream, io.TextIOWrapper):

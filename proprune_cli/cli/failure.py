@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import traceback
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from types import FrameType
 
-from proprune_cli.cli.output import emit_json
-from proprune_cli.errors import ExitCode, ProPruneError
+from proprune_cli.cli.output import StdoutError, emit_json, flush
+from proprune_cli.errors import ExitCode, InputError, ProPruneError
 
 
 def report(error: BaseException, *, as_json: bool, debug: bool) -> int:
@@ -35,13 +40,46 @@ def report(error: BaseException, *, as_json: bool, debug: bool) -> int:
         what = f"this is a bug in proprune: {type(error).__name__}: {error}"
         remedy = "run it again as `proprune --debug …` and report what it prints"
         text = f"error: {what}\nhint: {remedy}"
+    if isinstance(error, StdoutError):
+        silence_stdout()
     if debug:
         traceback.print_exception(error)
-    print(text, file=sys.stderr, flush=True)
+    with suppress(OSError):  # where nobody can be told, the exit code still says it
+        print(text, file=sys.stderr, flush=True)
     if as_json:
         found = {"kind": kind, "exit_code": int(code), "what": what, "where": where, "remedy": remedy}
-        emit_json("error", {"error": found})
+        try:
+            emit_json("error", {"error": found})
+            flush()
+        except (InputError, BrokenPipeError):
+            # The first error is the one to tell, and its exit code the one to give.
+            silence_stdout()
     return int(code)
+
+
+@contextmanager
+def noticing_interrupts() -> Generator[list[int], None, None]:
+    """Ctrl-C raises KeyboardInterrupt as ever, and is noted, so that it is known whatever becomes of it.
+
+    Gives the signals received so far.
+    """
+    received: list[int] = []
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        signal.default_int_handler(number, frame)
+
+    # Signals are the main thread's, and whoever ignores them, as nohup does, goes on ignoring them.
+    if threading.current_thread() is not threading.main_thread() or (
+        signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        yield received
+        return
+    signal.signal(signal.SIGINT, on_signal)
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def silence_stdout() -> None:

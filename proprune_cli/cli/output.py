@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
+
+from proprune_cli.errors import InputError
 
 Json = Annotated[bool, typer.Option("--json", help="Print one versioned JSON document, alone on stdout.")]
 
@@ -19,12 +22,51 @@ VERSION = 1
 def emit_json(kind: str, body: Mapping[str, Any]) -> None:
     """Print the document ``{"schema": "proprune.<kind>/<version>", …}``."""
     document = {"schema": f"proprune.{kind}/{VERSION}", **body}
-    print(json.dumps(document, indent=1, allow_nan=False))
+    say(json.dumps(document, indent=1, allow_nan=False))
 
 
 def say(text: str = "") -> None:
-    """A line of data for a person, on stdout."""
-    print(text)
+    """A line of data, on stdout.
+
+    Raises:
+        StdoutError: it cannot be written.
+    """
+    with _stdout_errors():
+        print(text)
+
+
+def flush() -> None:
+    """Write what was said so far.
+
+    Raises:
+        StdoutError: it cannot be written.
+    """
+    with _stdout_errors():
+        sys.stdout.flush()
+
+
+class StdoutError(InputError):
+    """Standard output takes nothing more (exit 1)."""
+
+
+@contextmanager
+def _stdout_errors() -> Generator[None, None, None]:
+    try:
+        yield
+    except BrokenPipeError:  # whoever reads had enough, which is no fault
+        raise
+    except OSError as error:
+        raise stdout_error(error) from error
+
+
+def stdout_error(error: OSError) -> StdoutError:
+    """What the system said when standard output was written to, for the user."""
+    reason = (error.strerror or str(error)).lower()
+    return StdoutError(
+        f"the output cannot be written: {reason}",
+        where="standard output",
+        remedy="make room, or send it somewhere else",
+    )
 
 
 def note(text: str) -> None:

@@ -39,9 +39,6 @@ MADE_BYTES = GIB
 HOST_SECONDS = 60.0
 """A host step or a host segment for one image. The longest of the tests take 0.1 s."""
 
-BUFFER_BYTES = GIB
-"""Memory of a program on its board: the largest boards have 0.5 GiB of contiguous memory."""
-
 UNPACKED_BYTES = 2 * GIB
 """What a compressed file, or one without an end, such as a pipe, may become in memory."""
 

@@ -168,11 +168,10 @@ def _images(calibration: str, model: Path) -> NDArray[np.float32]:
 
 def _normalises(path: Path) -> bool:
     """Whether the network takes images as the data set stores them; its reader says what is wrong with the file."""
-    import onnx
-    from google.protobuf.message import DecodeError
+    from proprune_cli.files.onnx_model import parse_model
 
     try:
-        model = onnx.load(str(path), load_external_data=False)
-    except (OSError, DecodeError):
+        model = parse_model(read_whole(path, MODEL_BYTES), str(path), outside=True)
+    except InputError:
         return False
     return any(entry.key == INPUT_KEY for entry in model.metadata_props)

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import torch
-from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 from torch import fx, nn
 
 from proprune_cli.errors import InputError, UnsupportedError
+from proprune_cli.files.onnx_model import check_sizes, inlined, read_model_file
 from proprune_cli.modules.outputs import difference, tensors_of
 from proprune_cli.nets.export import TOLERANCE
 from proprune_cli.nets.onnx_rules import RULES
@@ -93,13 +93,10 @@ def _compare(model: nn.Module, proto: onnx.ModelProto, source: onnx.ValueInfoPro
 
 def _read(path: Path) -> onnx.ModelProto:
     try:
-        proto = onnx.load(str(path))
+        proto = inlined(read_model_file(path), str(path))
         onnx.checker.check_model(proto)
-    except FileNotFoundError as error:
-        raise InputError(
-            f"there is no such file: {error.filename or path}", where=str(path), remedy="check the path"
-        ) from error
-    except (DecodeError, OSError, ValueError, onnx.checker.ValidationError) as error:
+        check_sizes(proto, str(path))
+    except (ValueError, onnx.checker.ValidationError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
             f"this is not a readable ONNX model: {first[:200]}",

@@ -14,10 +14,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from proprune_cli.files.limits import TENSOR_ELEMENTS
 from proprune_cli.ops.importing import Array, NodeView
-
-LARGEST = 1 << 27
-"""Elements of a constant that is made rather than read."""
 
 LARGEST_UNTOLD = 1 << 22
 """Elements that an operator may read of which nothing tells in advance how many it makes."""
@@ -102,8 +100,8 @@ def _limit(view: NodeView, model: onnx.ModelProto, values: Mapping[str, Array]) 
             sizes.append(prod(int(d.dim_value) for d in shape.dim))
         elif sum(v.size for v in values.values()) > LARGEST_UNTOLD:
             raise view.refusal("it would make a constant of unknown size of large ones")
-    if max(sizes, default=0) > LARGEST:
-        raise view.refusal(f"it would make a constant of {max(sizes)} elements; at most {LARGEST} are supported")
+    if max(sizes, default=0) > TENSOR_ELEMENTS:
+        raise view.refusal(f"it would make a constant of {max(sizes)} elements; at most {TENSOR_ELEMENTS} are made")
     operands = sorted((v.size for v in values.values()), reverse=True)[:2]
     products = 0
     if view.op in _MATRIX_PRODUCTS and len(operands) == 2:

@@ -8,7 +8,8 @@ from math import prod
 import numpy as np
 from onnx import helper
 
-from proprune_cli.ops.evaluate import LARGEST, can_evaluate, evaluate
+from proprune_cli.files.limits import TENSOR_ELEMENTS
+from proprune_cli.ops.evaluate import can_evaluate, evaluate
 from proprune_cli.ops.importing import Array, NodeView
 
 
@@ -37,7 +38,15 @@ def _by_rule(view: NodeView, rule: Callable[[NodeView, list[Array]], Array]) -> 
     if not values or values[0] is None:
         return None
     try:
-        return rule(view, [np.asarray(0) if v is None else v for v in values])
+        given = [np.asarray(0) if v is None else v for v in values]
+        # What an element by element rule makes is as large as its inputs stretched over one another.
+        if len(given) > 1 and view.op in _ELEMENTWISE:
+            _limit(np.broadcast_shapes(*(v.shape for v in given)))
+        elif view.op == "Concat":
+            _limit((sum(v.size for v in given),))
+        elif view.op == "Gather":
+            _limit((given[0].size // max(given[0].shape[view.int_of("axis", 0)], 1) * given[1].size,))
+        return rule(view, given)
     except (ValueError, IndexError, TypeError, KeyError, ArithmeticError, MemoryError) as error:
         raise view.refusal(f"its constant inputs do not fit together ({error})") from error
 
@@ -184,7 +193,7 @@ def _modulo(view: NodeView, values: list[Array]) -> Array:
 
 
 def _limit(shape: tuple[int, ...]) -> None:
-    if prod(shape) > LARGEST:
+    if prod(shape) > TENSOR_ELEMENTS:
         raise ValueError(f"{list(shape)} are too many elements")
 
 
@@ -213,3 +222,5 @@ _FOLDS: dict[str, Callable[[NodeView, list[Array]], Array]] = {
 
 _FIRST: dict[str, Callable[[NodeView], Array | None]] = {"Constant": _constant, "Shape": _shape, "Size": _size}
 """Those that read no values."""
+
+_ELEMENTWISE = frozenset({"Equal", "Mod", "Where", "Add", "Sub", "Mul", "Div"})

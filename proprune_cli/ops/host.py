@@ -25,14 +25,29 @@ MIDDLE: frozenset[str] = frozenset(
 rule for them or where its rule's conditions (Resize, Upsample) do not hold. They read and make float activations of
 channels x height x width, and treat every image of a batch alone."""
 
-NOT_IN_STEPS: frozenset[str] = frozenset(
-    {"Bernoulli", "Compress", "Conv", "ConvTranspose", "If", "Loop", "Multinomial", "NonMaxSuppression", "NonZero"}
-    | {"Optional", "OptionalGetElement", "OptionalHasElement", "RandomNormal", "RandomNormalLike", "RandomUniform"}
-    | {"RandomUniformLike", "Scan", "SequenceAt", "SequenceConstruct", "SplitToSequence", "Unique"}
+IN_STEPS: frozenset[str] = (
+    HOST
+    | FOLLOWING
+    | MIDDLE
+    | {"Acos", "Acosh", "AffineGrid", "And", "Asin", "Asinh", "Atan", "Atanh", "Attention", "AveragePool"}
+    | {"BatchNormalization", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "CastLike", "Ceil"}
+    | {"Celu", "CenterCropPad", "Col2Im", "Constant", "ConstantOfShape", "Cos", "Cosh", "CumProd", "Det", "DeformConv"}
+    | {"DequantizeLinear", "DynamicQuantizeLinear", "Einsum", "MatMulInteger", "QLinearMatMul", "QuantizeLinear"}
+    | {"Elu", "Equal", "Erf", "EyeLike", "Floor", "GRU", "GatherElements", "GatherND", "Gelu", "Gemm"}
+    | {"GlobalAveragePool", "GlobalMaxPool", "Greater", "GreaterOrEqual", "GridSample", "GroupNormalization"}
+    | {"HardSigmoid", "HardSwish", "IsInf", "IsNaN", "LSTM", "LayerNormalization", "LeakyRelu", "Less", "LessOrEqual"}
+    | {"MatMul", "MaxPool", "MaxRoiPool", "Mish", "Not", "OneHot", "Or", "PRelu", "Pad", "RMSNormalization", "RNN"}
+    | {"Range", "ReduceLogSum", "ReduceProd", "ReverseSequence", "RoiAlign", "RotaryEmbedding", "Round"}
+    | {"Scatter", "ScatterElements", "ScatterND", "Selu", "Shape", "Shrink", "Sign", "Sin", "Sinh", "Size", "Softplus"}
+    | {"Softsign", "Sum", "Swish", "Tan", "ThresholdedRelu", "Tile", "Trilu", "Where", "Xor"}
 )
-"""Operators that no step of the host may hold: the engine's own work, random numbers, and results without fixed sizes.
-All others may be part of a step together with those around them, so that the step as a whole reads and makes images."""
+"""Operators that a step of the host may hold, whatever makes it one: those that give the same numbers of the same sizes
+whenever they run. Control flow, random numbers, text, sequences and results without fixed sizes are not among them, nor
+is the engine's own work."""
 
-NOT_AT_END: frozenset[str] = NOT_IN_STEPS - {"Conv", "ConvTranspose"}
-"""Operators that the host's end may not hold either. All others may, from the first node on that the engine cannot run:
-a convolution too, such as the one that makes distances of a distribution, if the engine keeps most of the work."""
+AT_END: frozenset[str] = IN_STEPS | {"Conv", "ConvTranspose"}
+"""Operators that the host's end may hold, from the first node on that the engine cannot run: a convolution too, such as
+the one that makes distances of a distribution, if the engine keeps most of the work."""
+
+IN_QDQ: frozenset[str] = AT_END | {"SequenceAt", "SequenceConstruct"}
+"""Operators of the QDQ model of a whole network; the sequences hide a step from ONNX Runtime's optimiser."""

@@ -13,14 +13,13 @@ from onnx import TensorProto, helper, inliner, numpy_helper, version_converter
 
 from proprune_cli.accel.host import run_host_model
 from proprune_cli.errors import UnsupportedError
+from proprune_cli.files.limits import TENSOR_ELEMENTS
+from proprune_cli.files.onnx_model import check_sizes
 from proprune_cli.ir.graph import Node, Reshape
 from proprune_cli.ir.nodes import Host, Shape
 from proprune_cli.ir.quantized import QTensor
 from proprune_cli.ops.importing import Array, NodeView, remedy_of, rule_of
 from proprune_cli.ops.resize import known_sizes, scales_of
-
-LARGEST = 1 << 26
-"""Elements of a resized image."""
 
 OPSETS = range(13, 21)
 """Operator sets before and after these are converted, so that the steps fit into one QDQ model. From 21 on, ONNX
@@ -134,8 +133,8 @@ def _check_size(view: NodeView) -> None:
     if found is not None or scales is None:
         raise view.refusal(f"{rule_of(known_sizes)}; here: {found}", remedy_of(known_sizes))
     elements = prod(view.shape()) * prod(scales)
-    if elements > LARGEST:
-        raise view.refusal(f"on the host it makes at most {LARGEST} elements of an image; here: {elements:.0f}")
+    if elements > TENSOR_ELEMENTS:
+        raise view.refusal(f"on the host it makes at most {TENSOR_ELEMENTS} elements of an image; here: {elements:.0f}")
 
 
 def _constant(view: NodeView, name: str) -> Array:
@@ -248,6 +247,7 @@ def _samples(shapes: list[Shape]) -> list[Array]:
 def _run(view: NodeView, model: onnx.ModelProto, inputs: list[Array]) -> Array:
     import onnxruntime as ort
 
+    _check_made(view, model, len(inputs[0]))
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -260,6 +260,14 @@ def _run(view: NodeView, model: onnx.ModelProto, inputs: list[Array]) -> Array:
         reason = " ".join(str(error).split()).partition("Status Message: ")
         said = (reason[2] or reason[0])[:300]
         raise view.refusal(f"it would run on the host, and ONNX Runtime refuses it ({said})") from error
+
+
+def _check_made(view: NodeView, model: onnx.ModelProto, batch: int) -> None:
+    """Before ONNX Runtime is asked to make it."""
+    try:
+        check_sizes(model, f"node {view.name!r} ({view.op})", batch=batch)
+    except UnsupportedError as error:
+        raise view.refusal(f"it would run on the host; there {error.what}") from error
 
 
 def _image(shape: Shape) -> Shape:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from proprune_cli.ops.evaluate import RANDOM
-from proprune_cli.ops.host import FOLLOWING, HOST, MIDDLE, NOT_AT_END, NOT_IN_STEPS
+from proprune_cli.ops.host import AT_END, FOLLOWING, HOST, IN_STEPS, MIDDLE
 from proprune_cli.ops.importing import rule_of
 from proprune_cli.ops.registry import OPERATORS
 from proprune_cli.pages import main, table
@@ -36,8 +36,8 @@ def page() -> str:
         "layer with weights comes after it or where no step (below) can hold it: reshaped and joined heads of "
         "detectors, their decoding, products with matrices over other axes. Tensors of any shape may cross its border; "
         "every result must have the batch as its first axis, depend on one image alone and be the same each time; and "
-        "its multiplications may not be more than the engine's. Never part of it: "
-        f"{', '.join(sorted(NOT_AT_END))}."
+        "its multiplications may not be more than the engine's. It may hold what a step may (below), and "
+        f"{' and '.join(sorted(AT_END - IN_STEPS))}."
     )
     operators = _HEAD + table(("operator", "becomes", "conditions"), rows)
     middle = (
@@ -54,8 +54,8 @@ def page() -> str:
     steps = (
         "Any other node that the engine cannot run becomes a step of the host too, together with those around it that "
         "share masks, indices, tokens or another order of the axes with it: float32 images and features alone cross a "
-        "step's border, one result leaves it, and every image of a batch is for itself. Never part of a step: "
-        f"{', '.join(sorted(NOT_IN_STEPS))}."
+        "step's border, one result leaves it, and every image of a batch is for itself. Such a step may hold: "
+        f"{', '.join(sorted(IN_STEPS))}."
     )
     return "\n\n".join([operators, constants, f"{host}; {after}.", end, middle, steps]) + "\n"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from proprune_cli.compile.frontend.regions import Regions
 from proprune_cli.compile.frontend.source import source_of
 from proprune_cli.compile.passes.pipeline import CANONICAL, LAYOUT, run_passes
 from proprune_cli.errors import InputError, UnsupportedError
+from proprune_cli.files.limits import MADE_BYTES, TENSOR_ELEMENTS
 from proprune_cli.ir.graph import Graph, HostTail, Node, Reshape, Transpose
 from proprune_cli.ir.nodes import Shape
 from proprune_cli.ir.outputs import Output
@@ -215,6 +217,7 @@ class _Importer:
             value.name for value in model.graph.output
         }
         self._names: set[str] = set()
+        self._made = 0
         self._indices: dict[str, onnx.NodeProto] = {}
         unpooling = [node for node in model.graph.node if node.op_type == "MaxUnpool" and len(node.input) > 1]
         self._unpooled = frozenset(node.input[1] for node in unpooling)
@@ -230,6 +233,9 @@ class _Importer:
         values = fold(view)
         if values is not None:
             self._constants.update(values)
+            self._made += sum(value.nbytes for value in values.values())
+            if self._made > MADE_BYTES:
+                raise view.refusal(f"the constants up to here take {self._made / 2**20:,.0f} MiB")
             return []
         operator = BY_NAME.get(proto.op_type)
         if proto.op_type in MIDDLE:
@@ -270,6 +276,13 @@ class _Importer:
         for node in nodes:
             self.sources[node.name] = tuple(source_of(proto) for proto in protos)
             self.shapes[node.y] = infer(node, self.shapes)
+            if prod(self.shapes[node.y]) > TENSOR_ELEMENTS:
+                shape = list(self.shapes[node.y])
+                raise UnsupportedError(
+                    f"{node.y!r} has the shape {shape}; at most {TENSOR_ELEMENTS} elements are made",
+                    where=f"node {node.name!r}",
+                    remedy="export the model for a smaller image",
+                )
         return nodes
 
     def _without_indices(self, proto: onnx.NodeProto) -> onnx.NodeProto:

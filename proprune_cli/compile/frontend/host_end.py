@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from proprune_cli.errors import UnsupportedError
 from proprune_cli.ir.nodes import Shape
-from proprune_cli.ops.host import FOLLOWING, HOST, NOT_AT_END
+from proprune_cli.ops.host import AT_END, FOLLOWING, HOST
 from proprune_cli.ops.importing import Array
 
 PRODUCTS = frozenset({"Conv", "ConvTranspose", "Einsum", "GRU", "Gemm", "LSTM", "MatMul", "RNN"})
@@ -75,7 +75,7 @@ def can_be_end(nodes: Sequence[onnx.NodeProto], end: Collection[int], depends: f
         depends: names of the tensors whose values depend on those of the network's input, ``image``.
     """
     inside = [nodes[i] for i in end]
-    if any(node.op_type in NOT_AT_END or node.domain not in ("", "ai.onnx") for node in inside):
+    if any(node.op_type not in AT_END or node.domain not in ("", "ai.onnx") for node in inside):
         return False
     needed = {name for node in inside for name in node.input}
     if image in needed:

@@ -8,18 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
-from onnx import TensorProto, external_data_helper, inliner
+from onnx import TensorProto
 
 from proprune_cli.errors import InputError, UnsupportedError
+from proprune_cli.files.limits import TENSOR_ELEMENTS
+from proprune_cli.files.onnx_model import check_structure, inlined, read_model_file
 from proprune_cli.ir.nodes import Shape
 from proprune_cli.ops.importing import Array, tensor_value
 
 OPSETS = range(9, 25)
 """Versions of the default operator set that are read."""
-
-LARGEST = 1 << 26
-"""Elements of one input image."""
 
 _REEXPORT = "export the model again, for example with torch.onnx.export(model.eval(), ..., opset_version=18)"
 
@@ -31,50 +29,11 @@ def read_model(source: str | Path | onnx.ModelProto) -> onnx.ModelProto:
         InputError: the file is missing, truncated or not ONNX, or its external data is missing.
     """
     if isinstance(source, onnx.ModelProto):
-        model, folder, where = source, Path(), f"model {source.graph.name!r}"
+        model, where = source, f"model {source.graph.name!r}"
+        check_structure(model, where)
     else:
-        path = Path(source)
-        where, folder = str(path), path.parent
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise InputError(
-                f"the model cannot be read ({error.strerror})", where=where, remedy="give the path of an .onnx file"
-            ) from error
-        try:
-            model = onnx.load_model_from_string(data)
-        except (DecodeError, ValueError) as error:
-            raise InputError(
-                f"the file is not an ONNX model, or is cut short ({len(data)} bytes)", where=where, remedy=_REEXPORT
-            ) from error
-    if not model.graph.node or not model.opset_import:
-        raise InputError("the file holds no ONNX graph: no nodes, or no operator set", where=where, remedy=_REEXPORT)
-    for node in model.graph.node:
-        names = (node.name, node.op_type, *node.input, *node.output)
-        # Protobuf hands out bytes where the text is not valid UTF-8.
-        if not all(isinstance(name, str) for name in names):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InputError("the file holds names that are not text: it is damaged", where=where, remedy=_REEXPORT)
-    _load_external(model, folder, where, from_file=not isinstance(source, onnx.ModelProto))
-    if model.functions:
-        model = inliner.inline_local_functions(model)
-    return model
-
-
-def _load_external(model: onnx.ModelProto, folder: Path, where: str, *, from_file: bool) -> None:
-    outside = [t for t in model.graph.initializer if external_data_helper.uses_external_data(t)]
-    if not outside:
-        return
-    place = next((e.value for e in outside[0].external_data if e.key == "location"), "")
-    try:
-        if not from_file:
-            raise FileNotFoundError(2, "the model was given without its folder")
-        external_data_helper.load_external_data_for_model(model, str(folder))
-    except (OSError, ValueError, onnx.checker.ValidationError) as error:
-        raise InputError(
-            f"{len(outside)} weights lie in an external file that cannot be read: {place!r}",
-            where=where,
-            remedy="keep that file beside the .onnx, or export with torch.onnx.export(..., external_data=False)",
-        ) from error
+        model, where = read_model_file(Path(source)), str(source)
+    return inlined(model, where)
 
 
 def opset_of(model: onnx.ModelProto) -> int:
@@ -195,9 +154,9 @@ def the_input(model: onnx.ModelProto) -> tuple[str, int, Shape]:
             where=where,
             remedy="export with fixed channels, height and width (leave them out of dynamic_axes / dynamic_shapes)",
         )
-    if prod(image) > LARGEST:
+    if prod(image) > TENSOR_ELEMENTS:
         raise UnsupportedError(
-            f"{where} has {prod(image)} elements per image ({shown}); at most {LARGEST} are supported",
+            f"{where} has {prod(image)} elements per image ({shown}); at most {TENSOR_ELEMENTS} are supported",
             where=where,
             remedy="export the model for a smaller image",
         )

@@ -14,7 +14,9 @@ import onnx
 from onnx import TensorProto, helper
 
 from proprune_cli.compile.frontend.host_end import PRODUCTS, can_be_end, host_nodes
-from proprune_cli.ops.host import NOT_IN_STEPS
+from proprune_cli.files.onnx_model import check_sizes, without_large_weights
+from proprune_cli.ops.host import IN_STEPS
+from proprune_cli.ops.registry import BY_NAME
 
 LARGEST = 96
 """Nodes of one part."""
@@ -156,8 +158,13 @@ class Regions:
         return frozenset(found)
 
 
+def _unknown(node: onnx.NodeProto) -> bool:
+    """Whether running the node may take for ever: neither the engine nor the host would."""
+    return node.domain not in ("", "ai.onnx") or node.op_type not in IN_STEPS | BY_NAME.keys()
+
+
 def _excluded(node: onnx.NodeProto) -> bool:
-    return node.op_type in NOT_IN_STEPS or node.domain not in ("", "ai.onnx")
+    return node.op_type not in IN_STEPS or node.domain not in ("", "ai.onnx")
 
 
 def _types(model: onnx.ModelProto, names: Collection[str]) -> Types:
@@ -170,6 +177,9 @@ def _seen(model: onnx.ModelProto, names: list[str]) -> Types:
     """Types of some results on an image of zeros; nothing where ONNX Runtime does not run the model."""
     import onnxruntime as ort
 
+    if any(_unknown(node) for node in model.graph.node):
+        return {}
+    check_sizes(model, f"model {model.graph.name!r}")
     longer = onnx.ModelProto()
     longer.CopyFrom(model)
     longer.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
@@ -190,7 +200,7 @@ def _seen(model: onnx.ModelProto, names: list[str]) -> Types:
 
 def _inferred(model: onnx.ModelProto) -> Types:
     try:
-        inferred = onnx.shape_inference.infer_shapes(_slim(model), data_prop=True)
+        inferred = onnx.shape_inference.infer_shapes(without_large_weights(model), data_prop=True)
     except (onnx.shape_inference.InferenceError, RuntimeError):  # a damaged model; nothing is known then
         inferred = model
     graph = inferred.graph
@@ -199,21 +209,6 @@ def _inferred(model: onnx.ModelProto) -> Types:
         for value in (*graph.input, *graph.value_info, *graph.output)
         if value.type.tensor_type.HasField("shape")
     }
-
-
-def _slim(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with its large weights as inputs: their shapes are all that inference needs of them."""
-    slim = onnx.ModelProto()
-    slim.CopyFrom(model)
-    del slim.graph.initializer[:]
-    declared = {value.name for value in slim.graph.input}
-    for tensor in model.graph.initializer:
-        if len(tensor.dims) <= 1 and sum(tensor.dims) <= 64:
-            slim.graph.initializer.append(tensor)
-        elif tensor.name not in declared:
-            shape = list(tensor.dims)
-            slim.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, shape))
-    return slim
 
 
 def _orders(nodes: Sequence[onnx.NodeProto]) -> dict[str, Order]:
