@@ -11,6 +11,7 @@ from math import prod
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
 import onnx
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
@@ -110,18 +111,19 @@ def check_sizes(model: onnx.ModelProto, where: str, *, known: bool = False, batc
             if not dim.HasField("dim_value"):
                 dim.dim_value = batch
     try:
-        graph = onnx.shape_inference.infer_shapes(fixed, strict_mode=known, data_prop=True).graph
+        shapes = _inferred(fixed, strict=known)
+        for _ in range(_ROUNDS if known else 0):
+            if not _constants_stated(fixed, shapes):
+                break
+            shapes |= _inferred(fixed, strict=known)
     except Exception as error:  # its own, unrelated classes
         if not known:
             return {}
         raise InputError(
-            f"the model's shapes contradict each other: {' '.join(str(error).split())[:200]}", where=where,
+            f"the model's shapes contradict each other: {' '.join(str(error).split())[:200]}",
+            where=where,
             remedy=_DAMAGED,
-        ) from error  # fmt: skip
-    shapes: Shapes = {}
-    for value in (*graph.input, *graph.value_info, *graph.output):
-        if value.type.tensor_type.HasField("shape"):
-            shapes[value.name] = tuple(max(d.dim_value, 0) for d in value.type.tensor_type.shape.dim)
+        ) from error
     for name, shape in shapes.items():
         if prod(n for n in shape if n) > TENSOR_ELEMENTS:
             raise UnsupportedError(
@@ -137,6 +139,68 @@ def check_sizes(model: onnx.ModelProto, where: str, *, known: bool = False, batc
                         f"the size of {name!r} is known only when the model runs", where=where, remedy=_DAMAGED
                     )
     return shapes
+
+
+def _inferred(model: onnx.ModelProto, *, strict: bool) -> Shapes:
+    graph = onnx.shape_inference.infer_shapes(model, strict_mode=strict, data_prop=True).graph
+    return {
+        value.name: tuple(max(d.dim_value, 0) for d in value.type.tensor_type.shape.dim)
+        for value in (*graph.input, *graph.value_info, *graph.output)
+        if value.type.tensor_type.HasField("shape")
+    }
+
+
+def _constants_stated(model: onnx.ModelProto, shapes: Shapes) -> bool:
+    """Put values for small tensors that are computed of constants and of sizes alone; whether there are any.
+
+    Shape inference follows some such values itself, but not through every operator (Size, Range, slices of a shape).
+    """
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    known = {**shapes, **{name: tuple(tensor.dims) for name, tensor in constants.items()}}
+    stated: list[onnx.NodeProto] = []
+    for node in model.graph.node:
+        read, made = list(filter(None, node.input)), list(filter(None, node.output))
+        if len(made) != 1 or not read:
+            continue
+        if node.op_type in ("Shape", "Size") and 0 not in known.get(read[0], (0,)):
+            value = _size(node, known[read[0]])
+        elif all(name in constants for name in read) and 0 < prod(shapes.get(made[0], (0,))) <= _SMALL:
+            value = _evaluated(node, [constants[name] for name in read], model)
+        else:
+            continue
+        if value is not None:
+            constants[made[0]] = onnx.numpy_helper.from_array(value, made[0])
+            stated.append(node)
+    for node in stated:
+        model.graph.node.remove(node)
+        model.graph.initializer.append(constants[node.output[0]])
+    return bool(stated)
+
+
+def _size(node: onnx.NodeProto, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    """What Shape or Size gives."""
+    bounds = {a.name: int(a.i) for a in node.attribute}
+    part = shape[bounds.get("start", 0) : bounds.get("end")]
+    return np.asarray(prod(shape) if node.op_type == "Size" else part, np.int64)
+
+
+_ROUNDS = 4
+"""Each gives sizes to values that the one before made known."""
+
+_SMALL = 4096
+"""Elements of a tensor of sizes, axes or indices."""
+
+
+def _evaluated(node: onnx.NodeProto, given: list[TensorProto], model: onnx.ModelProto) -> np.ndarray[Any, Any] | None:
+    """What the node gives, by ONNX's own definition of it in numpy; None where that has none."""
+    from onnx.reference import ReferenceEvaluator
+
+    graph = onnx.helper.make_graph([node], "constant", [], [onnx.ValueInfoProto(name=node.output[0])], given)
+    single = onnx.helper.make_model(graph, opset_imports=list(model.opset_import))
+    try:
+        return np.asarray(ReferenceEvaluator(single).run(None, {})[0])  # pyright: ignore
+    except Exception:  # noqa: BLE001 - whatever numpy raises; its size then stays unknown, and that is refused
+        return None
 
 
 _SEQUENCES = frozenset({"SequenceConstruct", "SequenceAt"})
