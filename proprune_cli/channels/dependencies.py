@@ -11,6 +11,7 @@ spread (`proprune_cli.channels.spread`), and a channel of the stream goes when e
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -65,11 +66,18 @@ def map_channels(
     exclude: tuple[str, ...] = (),
     residual: Residual = "coupled",
     choices: dict[str, Reshapes] | None = None,
+    held: Mapping[str, str] | None = None,
 ) -> ChannelMap:
-    """`analyse` for a network that has been traced."""
+    """`analyse` for a network that has been traced.
+
+    Args:
+        held: modules whose output channels stay → why.
+    """
     walker = walk(model, traced, choices or {})
     for tie in list(walker.ties.values()):
         module = owner_of(tie.tensor)
+        if tie.role == "out" and held and module in held:
+            walker.pin(tie.ids, held[module])
         if tie.role == "out" and any(module == e or module.startswith(e + ".") for e in exclude):
             walker.pin(tie.ids, f"excluded by the option ({module})")
     shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}

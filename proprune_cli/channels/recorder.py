@@ -77,6 +77,8 @@ class Recorder(TorchDispatchMode):
         self.failed = name
         result: Any = _shaped(name, mutates, args) if name in _SHAPED else func(*args, **(kwargs or {}))
         self.failed = ""
+        if not isinstance(result, (torch.Tensor, list, tuple)):
+            return result  # of a tensor without values, ``x.device`` is an operator
         sources: list[Node] = []
         bound: dict[str, Any] = {}
         for index, (formal, default) in enumerate(formals):

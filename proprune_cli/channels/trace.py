@@ -15,8 +15,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from proprune_cli.channels.recorder import Node, Recorder
 from proprune_cli.errors import UnsupportedError
+from proprune_cli.modules.failures import told
 from proprune_cli.modules.outputs import tensors_of
-from proprune_cli.modules.probe import first_line
+from proprune_cli.modules.restored import restored
 
 
 @dataclass(frozen=True)
@@ -35,25 +36,64 @@ class Traced:
 def trace(model: nn.Module, example: torch.Tensor, where: str = "model") -> Traced:
     """Trace ``model`` in eval mode on inputs shaped like ``example`` (float32 [2, C, H, W]).
 
-    Runs on the meta device; where the code mixes in tensors of its own that are no buffers, on fake tensors.
+    Runs on the meta device; where the code mixes in tensors of its own that are no buffers, on fake tensors. The module
+    is left as it was (`restored`): what its forward keeps would be tensors without values.
 
     Raises:
         UnsupportedError: the forward pass depends on values, or gives something else than tensors.
     """
-    model.eval()
-    try:
-        try:
-            return _record(model, example, lambda t: torch.empty_like(t, device="meta"), Recorder())
-        except (RuntimeError, NotImplementedError, ValueError, TypeError):
-            fake = FakeTensorMode(allow_non_fake_inputs=True)
-            with fake, _quiet("torch._subclasses.fake_tensor"):
-                return _record(model, example, fake.from_tensor, Recorder())
-    except Exception as error:
+    with _eval(model):
+        traced, _, error = _traced(model, example)
+    if traced is None:
         raise UnsupportedError(
-            f"the network cannot be traced: {first_line(error)}",
+            f"the network cannot be traced: {told(error, model) if error else 'it gives no tensors'}",
             where=where,
             remedy="avoid Python branches on tensor values in forward, which must also run without values",
         ) from error
+    return traced
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """Operators of a network, as far as it runs."""
+
+    nodes: tuple[Node, ...]
+    operator: str
+    """The operator that does not run; empty where all run, or where it is the network's own code that stops."""
+    error: Exception | None
+    """What its forward pass raised."""
+
+
+def replay(model: nn.Module, example: torch.Tensor) -> Replayed:
+    """`trace` in the mode that ``model`` is in, for a network that may not run: nothing is raised."""
+    with restored(model, parameters=False):
+        traced, recorder, error = _traced(model, example)
+    return Replayed(tuple(recorder.nodes) if traced is None else traced.nodes, recorder.failed, error)
+
+
+@contextmanager
+def _eval(model: nn.Module) -> Generator[None, None, None]:
+    with restored(model, parameters=False):
+        model.eval()
+        yield
+
+
+def _traced(model: nn.Module, example: torch.Tensor) -> tuple[Traced | None, Recorder, Exception | None]:
+    """The trace, or how far it came and why no further."""
+    recorder = Recorder()
+    try:
+        with restored(model, parameters=False):
+            return _record(model, example, lambda t: torch.empty_like(t, device="meta"), recorder), recorder, None
+    except Exception as error:  # noqa: BLE001  # a network's code may raise anything, and has a second try
+        first = error
+    again = Recorder()
+    try:
+        fake = FakeTensorMode(allow_non_fake_inputs=True)
+        with restored(model, parameters=False), fake, _quiet("torch._subclasses.fake_tensor"):
+            return _record(model, example, fake.from_tensor, again), again, None
+    except Exception as error:  # noqa: BLE001  # whoever asked tells it
+        further = len(again.nodes) >= len(recorder.nodes)
+        return (None, again, error) if further else (None, recorder, first)
 
 
 @contextmanager
@@ -64,16 +104,6 @@ def _quiet(logger: str) -> Generator[None, None, None]:
         yield
     finally:
         logging.getLogger(logger).setLevel(level)
-
-
-def replay(model: nn.Module, example: torch.Tensor) -> tuple[list[Node], str]:
-    """Operators of a pruned network up to the one that does not run, and that one's name ("" where all run)."""
-    recorder = Recorder()
-    try:
-        _record(model, example, lambda t: torch.empty_like(t, device="meta"), recorder)
-    except (RuntimeError, ValueError, IndexError, TypeError, AttributeError, NotImplementedError):
-        return recorder.nodes, recorder.failed
-    return recorder.nodes, ""
 
 
 def _record(

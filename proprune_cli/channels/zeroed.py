@@ -9,7 +9,6 @@ fills its constant in where it is spread. What none of this fits stays, and the 
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +26,9 @@ from proprune_cli.channels.shrunk import Shrunk, group_rows, layer_rows
 from proprune_cli.channels.spread import FILL, Spread
 from proprune_cli.channels.surgery import BIAS, SPREAD, all_tensors, cuts_for, shrink, verify
 from proprune_cli.channels.trace import trace
+from proprune_cli.modules.copying import copied
 from proprune_cli.modules.probe import probes
+from proprune_cli.modules.restored import restored
 
 _Mask = npt.NDArray[np.bool_]
 
@@ -54,10 +55,14 @@ def remove_zeroed(model: nn.Module, example: torch.Tensor, where: str = "model",
         SurgeryError: the smaller network does not compute the same.
         UnsupportedError: the network cannot be traced.
     """
-    model.eval()
+    with restored(model):
+        return _removed(model.eval(), example, where, residual)
+
+
+def _removed(model: nn.Module, example: torch.Tensor, where: str, residual: Residual) -> Shrunk:
     channels = map_channels(model, trace(model, example, where), residual=residual)
     seen = constant_channels(model, channels, example)
-    prepared = copy.deepcopy(model)
+    prepared = copied(model)
     biases: dict[str, torch.Tensor] = {}
     """What layers without bias get as one, for all their channels."""
     kept: dict[int, Ids] = {}

@@ -6,7 +6,9 @@ import torch
 from torch import nn
 
 from proprune_cli.errors import InputError
+from proprune_cli.modules.failures import told
 from proprune_cli.modules.outputs import tensors_of
+from proprune_cli.modules.restored import restored
 
 
 def example_input(in_channels: int, size: tuple[int, int], batch: int = 2, seed: int = 0) -> torch.Tensor:
@@ -34,26 +36,25 @@ def at_another_size(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor | No
     step = -32 if min(height, width) >= 64 else 32
     other = example_input(inputs.shape[1], (height + step, width + step), batch=1, seed=2)
     try:
-        with torch.no_grad():
+        with restored(model, parameters=False), torch.no_grad():
             model.eval()(other)
-    except (RuntimeError, ValueError, IndexError, TypeError, AttributeError, AssertionError):
+    except Exception:  # noqa: BLE001  # whatever a network's code raises where it does not like the size
         return None
     return other
 
 
 def check_runs(model: nn.Module, example: torch.Tensor, where: str) -> list[torch.Tensor]:
-    """Outputs of the network in eval mode for ``example``.
+    """Outputs of the network in eval mode for ``example``; the network is left as it was.
 
     Raises:
         InputError: it does not run on this input, or gives something else than tensors.
     """
-    model.eval()
     try:
-        with torch.no_grad():
-            result = model(example)
-    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+        with restored(model), torch.no_grad():
+            result = model.eval()(example)
+    except Exception as error:  # a network's code may raise anything
         raise InputError(
-            f"the network does not run on an input of shape {list(example.shape)}: {first_line(error)}",
+            f"the network does not run on an input of shape {list(example.shape)}: {told(error, model)}",
             where=where,
             remedy="check the model's input channels and image size against the data set "
             "(for instance --data 'NAME?size=32')",
@@ -66,9 +67,3 @@ def check_runs(model: nn.Module, example: torch.Tensor, where: str) -> list[torc
             where=where,
             remedy="let its forward return a tensor, or a tuple, list or dictionary of tensors",
         ) from error
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says first, cut to a line of a message; its kind where it says nothing."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__

@@ -19,6 +19,7 @@ from torch import nn
 
 from proprune_cli.errors import UnsupportedError
 from proprune_cli.modules.outputs import difference, names_of, tensors_of
+from proprune_cli.modules.restored import restored
 from proprune_cli.work.preprocess import INPUT_KEY
 
 OPSET = 18
@@ -38,7 +39,7 @@ def to_onnx(
     """ONNX bytes of ``model`` in eval mode: input ``input`` [batch, C, H, W], output ``output``.
 
     Several outputs are named by `proprune_cli.modules.outputs.names_of`. The batch dimension is dynamic, weights are
-    inside the file.
+    inside the file. The module is left as it was.
 
     Args:
         example: an image as ``model`` takes it.
@@ -48,10 +49,11 @@ def to_onnx(
     Raises:
         UnsupportedError: torch cannot export the network, or ONNX Runtime computes something else from the file.
     """
-    model = model.eval()
-    with torch.no_grad():
-        result = model(example)
-    data = _exported(model, example, names_of(result), where)
+    with restored(model, parameters=False):
+        model.eval()
+        with torch.no_grad():
+            result = model(example)
+        data = _exported(model, example, names_of(result), where)
     _compare(tensors_of(result), data, example, where)
     return data if normalisation is None else _normalising(data, normalisation)
 
@@ -89,7 +91,7 @@ def _exported(model: nn.Module, example: torch.Tensor, names: list[str], where: 
     failures: list[Exception] = []
     for export in (_by_program, _by_trace):
         try:
-            with _silent():
+            with _silent(), restored(model, parameters=False):
                 return export(model, example, names)
         except Exception as error:  # noqa: BLE001  # it is told below, once both have failed
             failures.append(error)
@@ -160,5 +162,6 @@ def _compare(expected: list[torch.Tensor], data: bytes, example: torch.Tensor, w
         raise UnsupportedError(
             f"the exported network differs from the original by {error:.2g} of the largest output",
             where=where,
-            remedy="report this network; torch's exporter gives a wrong file for it",
+            remedy="torch's exporter gives a wrong file for it: try another release of torch, or give an ONNX file "
+            "made by other means (--model net.onnx)",
         )

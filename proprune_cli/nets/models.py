@@ -60,7 +60,7 @@ def build_model(
             remedy=f"choose one of {', '.join(ZOO)}, or give package.module:factory or net.onnx",
         )
     example = example_input(in_channels, pixels)
-    outputs = check_runs(model, example, where)
+    outputs = check_runs(model.eval(), example, where)
     if gives == "anything":
         return model
     wanted = "[batch, classes]" if gives == "classes" else "[batch, classes, rows, columns]"

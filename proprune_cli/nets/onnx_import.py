@@ -87,7 +87,7 @@ def _compare(model: nn.Module, proto: onnx.ModelProto, source: onnx.ValueInfoPro
         raise UnsupportedError(
             "the imported network does not give the file's own outputs",
             where=where,
-            remedy="give the PyTorch model instead (--model package.module:factory), and report this model",
+            remedy="give the PyTorch model instead (--model package.module:factory)",
         )
 
 

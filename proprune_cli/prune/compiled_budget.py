@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
@@ -10,6 +9,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from proprune_cli.modules.copying import copied
 from proprune_cli.prune.options import Budget
 
 Found = TypeVar("Found")
@@ -47,7 +47,7 @@ def within(
 
 def without_zeros(model: nn.Module) -> nn.Module:
     """A copy with no weight of zero, which would cost nothing: norms often begin with a scale of 0."""
-    model = copy.deepcopy(model)
+    model = copied(model)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.masked_fill_(parameter == 0, 1e-2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from collections.abc import Callable, Generator
@@ -22,6 +21,7 @@ from proprune_cli.data.dataset import Dataset
 from proprune_cli.errors import InputError, UsageError
 from proprune_cli.files.json_text import parse_object
 from proprune_cli.files.records import record_of, value_of
+from proprune_cli.modules.copying import copied
 from proprune_cli.nets.export import to_onnx
 from proprune_cli.prune.compiled_budget import within
 from proprune_cli.prune.methods import Job, Method, Training, method_named
@@ -123,7 +123,7 @@ class Phases:
         stage = self.out.stage(name, inputs)
         if stage.done:
             return self._reload(stage, name, model, cuts)
-        trained = model if shape is None else copy.deepcopy(model)
+        trained = model if shape is None else copied(model)
         training = Training([]) if shape is None else shape(trained)
         records = []
         if epochs:

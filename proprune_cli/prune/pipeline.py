@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import io
 from dataclasses import asdict, replace
@@ -20,6 +19,7 @@ from proprune_cli.errors import InputError
 from proprune_cli.files.limits import MODEL_BYTES
 from proprune_cli.files.read import read_file
 from proprune_cli.files.records import value_of
+from proprune_cli.modules.copying import copied
 from proprune_cli.modules.probe import example_input
 from proprune_cli.nets.export import normalises, to_onnx
 from proprune_cli.nets.models import build_model
@@ -167,9 +167,9 @@ class _Run:
     def all(self) -> PruneResult:
         """Every phase, each skipped where an earlier process finished it."""
         options = self.options
-        initial = copy.deepcopy(self.dense)
+        initial = copied(self.dense)
         dense = self._dense()
-        outcome = SCHEDULES[schedule_of(options)](self.phases, Fresh(dense, lambda: copy.deepcopy(initial)))
+        outcome = SCHEDULES[schedule_of(options)](self.phases, Fresh(dense, lambda: copied(initial)))
         shrunk, notes = outcome.shrunk, list(outcome.shrunk.notes + outcome.notes)
         thin = self._thin(outcome, notes) if options.thin and options.dense_epochs + options.tuning_epochs else None
         files = self._publish(dense, outcome.tuned, thin)

@@ -23,7 +23,9 @@ from proprune_cli.channels.surgery import all_tensors
 from proprune_cli.data.dataset import Split
 from proprune_cli.errors import InputError
 from proprune_cli.modules.probe import example_input
-from proprune_cli.prune.methods import Context, method_named
+from proprune_cli.modules.restored import restored
+from proprune_cli.prune.methods import Context, Method, method_named
+from proprune_cli.prune.methods.common.base import Importance
 from proprune_cli.prune.saliency import saliency
 from proprune_cli.train.loop import evaluate
 from proprune_cli.train.progress import Progress, SilentProgress
@@ -114,7 +116,25 @@ def sensitivity(
         )
     if not shares or not all(0 < share < 1 for share in shares):
         raise InputError("shares lie between 0 and 1", where="--shares", remedy="for example 0.25,0.5,0.75")
-    model.eval()
+    with restored(model):
+        return _scanned(
+            model.eval(), task, found, found.importance, own, method, residual, sorted(shares), images, seed, bar
+        )
+
+
+def _scanned(
+    model: nn.Module,
+    task: Task,
+    found: Method,
+    importance: Importance,
+    own: Any,
+    method: str,
+    residual: Residual,
+    wanted: Sequence[float],
+    images: int,
+    seed: int,
+    bar: Progress,
+) -> Sensitivity:
     data = task.data
     channels = analyse(model, example_input(data.in_channels, data.size), residual=residual)
     table = CostTable(channels)
@@ -124,7 +144,6 @@ def sensitivity(
     weighed = None if found.saliency is None else saliency(model, task, found.saliency(own))
     context = Context(dict(all_tensors(model)), np.random.default_rng([seed, 7]), weighed)
     base = evaluate(model, task, part)
-    wanted = sorted(shares)
     prunable = [g for g in channels.groups if g.prunable]
     bar.start("sensitivity", len(prunable) * len(wanted))
     curves: list[GroupCurve] = []
@@ -132,7 +151,7 @@ def sensitivity(
         if not group.prunable:
             curves.append(GroupCurve(group.name, group.layers, group.channels, (), "; ".join(group.reasons)))
             continue
-        scores = found.importance(group, context)
+        scores = importance(group, context)
         if scores is None:
             bar.advance(len(wanted))
             curves.append(GroupCurve(group.name, group.layers, group.channels, (), "the method cannot score it"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,17 +17,18 @@ from proprune_cli.channels.groups import ChannelMap
 from proprune_cli.channels.labels import Ids, Reshapes
 from proprune_cli.channels.shrunk import Shrunk, group_rows, layer_rows
 from proprune_cli.channels.surgery import (
+    FixedError,
     RearrangedError,
-    SurgeryError,
     all_tensors,
     check_training,
     cuts_for,
     prove,
     shrink,
 )
-from proprune_cli.channels.trace import trace
+from proprune_cli.channels.trace import Traced, trace
 from proprune_cli.errors import InputError
 from proprune_cli.modules.probe import at_another_size, example_input, probes
+from proprune_cli.modules.restored import restored
 from proprune_cli.prune.budget import TOLERANCE, Candidate, allocate, allowed_sizes, as_share, normalised
 from proprune_cli.prune.cost import figure
 from proprune_cli.prune.methods import Context, method_named
@@ -45,10 +47,11 @@ def prune_network(
     cost_model: CostModel | None = None,
     saliency: Tensors | None = None,
 ) -> Shrunk:
-    """Prune ``model`` as ``options`` say; the model itself is left as it is.
+    """Prune ``model`` as ``options`` say; the model itself is left as it is, its mode and caches too (`restored`).
 
     Where the result is wrong because the network's code names a number of features (``x.view(-1, 400)``), it is
-    pruned again with the channels that pass through that reshape or split left alone.
+    pruned again with the channels that pass through that reshape or split left alone; where the code stops with fewer
+    channels of a layer (``assert x.shape[1] == 16``), with that layer left alone. Notes say so.
 
     Args:
         saliency: for methods that ask for it, see `proprune_cli.prune.saliency`.
@@ -71,30 +74,45 @@ def prune_network(
                 where="--exclude",
                 remedy="it has " + ", ".join([n for n, m in names.items() if n and not list(m.children())][:12]),
             )
-    model.eval()
     example = example_input(in_channels, size)
     where = f"--model {options.model}"
-    traced = trace(model, example, where)
+    with restored(model):
+        model.eval()
+        return _prune(model, trace(model, example, where), example, options, cost_model, saliency, where)
+
+
+def _prune(
+    model: nn.Module,
+    traced: Traced,
+    example: torch.Tensor,
+    options: PruneOptions,
+    cost_model: CostModel | None,
+    saliency: Tensors | None,
+    where: str,
+) -> Shrunk:
     choices: dict[str, Reshapes] = {}
+    held: dict[str, str] = {}
+    """Modules whose channels stay because code does not run with fewer → why."""
     while True:
-        channels = map_channels(model, traced, options.exclude, options.residual, choices)
-        notes = (
-            f"channels before a reshape or split with fixed sizes were left alone ({name})"
-            for name, choice in choices.items()
-            if choice == "fixed"
-        )
+        channels = map_channels(model, traced, options.exclude, options.residual, choices, held)
+        fixed = tuple(name for name, choice in choices.items() if choice == "fixed")
+        notes = [f"channels before a reshape or split with fixed sizes were left alone ({name})" for name in fixed]
+        notes += [f"the channels of {name} were left alone: {why}" for name, why in held.items()]
         try:
-            shrunk = _attempt(model, channels, example, options, cost_model, saliency, tuple(notes))
+            shrunk = _attempt(model, channels, example, options, cost_model, saliency, tuple(notes), fixed)
         except RearrangedError as error:
             blamed = error.operator
-            if choices.get(blamed.name) == "fixed":
-                raise SurgeryError(error.what, where=error.where, remedy=error.remedy) from error
             choice: Reshapes = "outer" if blamed.fork and blamed.name not in choices else "fixed"
             choices[blamed.name] = choice
             if blamed.fork or blamed.op.startswith("split"):
                 # Code that names numbers does so in every block; finding out one by one would take long.
                 same = [r.name for r in channels.reshapes if (r.op, r.fork) == (blamed.op, blamed.fork)]
                 choices |= {name: choice for name in same if choice == "fixed" or name not in choices}
+            continue
+        except FixedError as error:
+            if held.keys() >= set(error.layers):
+                raise
+            held |= dict.fromkeys(error.layers, f"with fewer the network's code does not run: {error.said}")
             continue
         if idle := [name for name in traced.idle() if not name.endswith("num_batches_tracked")]:
             check_training(model, shrunk.model, idle, example, where)
@@ -104,7 +122,7 @@ def prune_network(
 def prune_module(
     module: nn.Module, shape: tuple[int, int, int], options: PruneOptions, cost_model: CostModel | None
 ) -> Shrunk:
-    """`prune_network`, with saliency from the gradients that the parameters have; every part keeps its mode.
+    """`prune_network`, with saliency from the gradients that the parameters have.
 
     Args:
         shape: channels, height and width of an image.
@@ -114,13 +132,7 @@ def prune_module(
     """
     method, own = method_named(options.method)
     weighed = None if method.saliency is None else saliency_of_gradients(module, method.saliency(own))
-    # Each part by itself: a norm may be in eval mode while the rest is training.
-    modes = [(part, part.training) for part in module.modules()]
-    try:
-        return prune_network(module, shape[0], shape[1:], options, cost_model, weighed)
-    finally:
-        for part, training in modes:
-            part.training = training
+    return prune_network(module, shape[0], shape[1:], options, cost_model, weighed)
 
 
 def resolved(
@@ -184,6 +196,7 @@ def _attempt(
     cost_model: CostModel | None,
     saliency: Tensors | None,
     notes: tuple[str, ...],
+    settled: Collection[str],
 ) -> Shrunk:
     tensors = dict(all_tensors(model))
     choice = choose(channels, tensors, options, cost_model, saliency)
@@ -195,7 +208,7 @@ def _attempt(
     cuts = cuts_for(channels, kept, tensors)
     smaller = shrink(model, cuts)
     inputs = probes(example.shape[1], (example.shape[2], example.shape[3]))
-    error = prove(model, smaller, channels, kept, inputs, f"--model {options.model}")
+    error = prove(model, smaller, channels, kept, inputs, f"--model {options.model}", settled)
     if at_another_size(model, inputs) is None:
         notes = (*notes, "pruned and masked network were compared at one image size: the network runs at no other")
     achieved, budget_notes = _judge(options.budget, cost(table.full), cost(sizes), choice.scored, sizes)

@@ -15,8 +15,8 @@ from onnx import TensorProto, helper
 from proprune_cli.accel import deadline, interpret
 from proprune_cli.accel.array import load_array
 from proprune_cli.accel.boards import load_board
-from proprune_cli.accel.deadline import model_seconds, run_seconds, run_session
-from proprune_cli.accel.host import run_host_model
+from proprune_cli.accel.deadline import model_seconds, run_seconds
+from proprune_cli.accel.host import run_host_model, try_session
 from proprune_cli.artifact import Artifact
 from proprune_cli.board import base
 from proprune_cli.board.agent import driver
@@ -116,9 +116,9 @@ def endless(trips: int) -> onnx.ModelProto:
 
 def test_a_host_model_without_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     model = endless(1 << 60).SerializeToString()
-    monkeypatch.setattr(run_session, "__defaults__", (0.3,))
+    monkeypatch.setattr(try_session, "__defaults__", (0.3,))
     threads, start = threading.active_count(), time.monotonic()
-    with pytest.raises(BoardError, match=r"step 'far' was stopped after 0\.3 s") as caught:
+    with pytest.raises(BoardError, match=r"the host's part of one image was stopped after 0\.3 s") as caught:
         run_host_model(model, (np.zeros((1, 1, 1), dtype=np.int8),), (1, 1, 1), "step 'far'")
     assert caught.value.exit_code == ExitCode.BOARD
     assert time.monotonic() - start < 20
