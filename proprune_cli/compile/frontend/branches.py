@@ -38,8 +38,8 @@ def without_branches(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in model.graph.node:
         if node.op_type == "If" and needed.intersection(node.output):
             raise UnsupportedError(
-                f"If {node.name or node.output[0]!r} is not supported: its condition {''.join(node.input[:1])!r} is decided "
-                "by the image's values, or cannot be evaluated",
+                f"If {node.name or node.output[0]!r} is not supported: its condition {''.join(node.input[:1])!r} is "
+                "decided by the image's values, or cannot be evaluated",
                 where=f"node {node.name or node.output[0]!r} (If)",
                 remedy="trace the module instead of scripting it, or compute both branches and choose by arithmetic",
             )
