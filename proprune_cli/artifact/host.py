@@ -71,8 +71,10 @@ class HostSegment:
     def _session(self) -> Any:
         import onnxruntime as ort
 
+        options = ort.SessionOptions()
+        options.log_severity_level = 3  # its optimiser warns of the constants that it folds
         try:
-            session = ort.InferenceSession(self.model, providers=["CPUExecutionProvider"])
+            session = ort.InferenceSession(self.model, options, providers=["CPUExecutionProvider"])
             try_session(session)
             return session
         except Exception as error:  # ONNX Runtime raises its own, unrelated classes
