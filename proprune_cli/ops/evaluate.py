@@ -81,7 +81,7 @@ def _model(view: NodeView, values: Mapping[str, Array]) -> onnx.ModelProto:
             if name not in stored
         ],
         [onnx.ValueInfoProto(name=name) for name in view.proto.output if name],
-        [numpy_helper.from_array(np.ascontiguousarray(values[name]), name) for name in sorted(stored)],
+        [numpy_helper.from_array(np.asarray(values[name], order="C"), name) for name in sorted(stored)],
     )
     return helper.make_model(body, opset_imports=[helper.make_opsetid("", view.opset)], ir_version=IR_VERSION)
 

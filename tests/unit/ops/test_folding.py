@@ -62,6 +62,9 @@ CASES: dict[str, tuple[onnx.NodeProto, Constants]] = {
         for op in ("Floor", "Ceil", "Round", "Abs", "Sign", "Neg", "Exp", "Sigmoid", "Not", "Softplus")
         if op != "Not"
     },
+    "Floor of one number": (node("Floor", ["a"], ["y"]), {"a": floats(2.5)[0]}),
+    "Max of one number": (node("Max", ["a", "b"], ["y"]), {"a": ints(2)[0], "b": ints(3)[0]}),
+    "Round of a transposed array": (node("Round", ["a"], ["y"]), {"a": W[0, 0].T * 3}),
     "Mod": (node("Mod", ["a", "b"], ["y"]), {"a": A, "b": B}),
     "Mod as in C": (node("Mod", ["a", "b"], ["y"], fmod=1), {"a": A, "b": B}),
     "Pow": (node("Pow", ["a", "b"], ["y"]), {"a": np.abs(F), "b": floats(2)}),
