@@ -76,6 +76,8 @@ def map_channels(
     walker = walk(model, traced, choices or {})
     for tie in list(walker.ties.values()):
         module = owner_of(tie.tensor)
+        if isinstance(walker.modules.get(module), torch.jit.ScriptModule):
+            walker.pin(tie.ids, f"{module} is TorchScript, whose weights cannot be cut")
         if tie.role == "out" and held and module in held:
             walker.pin(tie.ids, held[module])
         if tie.role == "out" and any(module == e or module.startswith(e + ".") for e in exclude):

@@ -77,7 +77,7 @@ class Recorder(TorchDispatchMode):
         self.failed = name
         result: Any = _shaped(name, mutates, args) if name in _SHAPED else func(*args, **(kwargs or {}))
         self.failed = ""
-        if not isinstance(result, (torch.Tensor, list, tuple)):
+        if isinstance(result, torch.device):
             return result  # of a tensor without values, ``x.device`` is an operator
         sources: list[Node] = []
         bound: dict[str, Any] = {}

@@ -9,15 +9,17 @@ A spread layer keeps its class, its name and the names of its parameters: only i
 filled in, and a Gather along axis 1.
 """
 
-from __future__ import annotations
+# No annotations from the future here: TorchScript reads those of a module's attributes, and strings are none to it.
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
+_PREFIX = "Spread"
 INDEX, FILL = "spread_index", "spread_fill"
 SPREADABLE = (
     nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear,
@@ -35,12 +37,16 @@ class Spread(nn.Module):
 
     spread_index: torch.Tensor
     spread_fill: torch.Tensor
+    if TYPE_CHECKING:
+        _plain_forward: Callable[[torch.Tensor], torch.Tensor]
+        """The forward pass of its class before it was spread."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Survivors at their places, constants elsewhere."""
-        y: torch.Tensor = super().forward(x)
-        shape = (1, -1, *[1] * (y.ndim - 2))
-        fill = self.spread_fill.to(y.dtype).view(shape).expand(y.shape[0], -1, *y.shape[2:])
+        y = self._plain_forward(x)
+        shape, size = [1] * y.dim(), list(y.shape)  # in words that TorchScript knows
+        shape[1] = size[1] = -1
+        fill = self.spread_fill.to(y.dtype).view(shape).expand(size)
         return torch.cat([y, fill], 1).index_select(1, self.spread_index)
 
     def extra_repr(self) -> str:
@@ -50,8 +56,21 @@ class Spread(nn.Module):
 
 @cache
 def _class(plain: type[nn.Module]) -> type[nn.Module]:
-    made: Any = type(f"Spread{plain.__name__}", (Spread, plain), {"__module__": __name__})
+    name = f"{_PREFIX}{plain.__name__}"
+    old: Any = plain.forward
+    # By another name: TorchScript knows no ``super().forward``, and methods by the names of their functions.
+    forward = FunctionType(old.__code__, old.__globals__, "_plain_forward", old.__defaults__, old.__closure__)
+    forward.__annotations__ = old.__annotations__
+    made: Any = type(name, (Spread, plain), {"__module__": __name__, "_plain_forward": forward})
     return made
+
+
+def __getattr__(name: str) -> type[nn.Module]:
+    """The class of a spread layer by its name, which is how pickle finds it."""
+    for plain in SPREADABLE:
+        if name == f"{_PREFIX}{plain.__name__}":
+            return _class(plain)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def plain_class(module: nn.Module) -> type[nn.Module]:

@@ -25,11 +25,10 @@ def told(error: BaseException, model: nn.Module) -> str:
     innermost whose code was running, the line the last outside torch.
     """
     said = first_line(error)
-    if isinstance(error, torch.jit.Error):
-        # TorchScript's says first that it failed, and at the end what failed.
+    if said.startswith("The following operation failed in the TorchScript"):  # and at the end, what it was
         said = [line.strip() for line in str(error).splitlines() if line.strip()][-1].rstrip(": ")[:300]
     name = type(error).__name__
-    if type(error) not in (RuntimeError, ValueError, torch.jit.Error) and said != name:
+    if type(error) not in (RuntimeError, ValueError) and not isinstance(error, torch.jit.Error) and said != name:
         said = f"{name}: {said}"
     module, line = _place(error, model)
     where = f" in {module}" if module else ""

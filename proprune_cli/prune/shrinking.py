@@ -255,7 +255,10 @@ def _scores(channels: ChannelMap, context: Context, options: PruneOptions) -> tu
         raise InputError(
             f"no group of channels can be pruned by {options.method!r}: {reason}",
             where=f"--model {options.model}",
-            remedy="try --method l1; proprune reports why a group is pinned",
+            remedy="try --method l1"
+            if unscored
+            else "where code names numbers of channels, let it take them from shapes (x.shape[1]); methods that set "
+            "weights to zero and remove none need no such group (docs/methods.md)",
         )
     return candidates, frozenset(unscored)
 

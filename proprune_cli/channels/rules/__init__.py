@@ -18,6 +18,10 @@ def _table(rule: Rule, names: str) -> dict[str, Rule]:
     return dict.fromkeys(names.split(), rule)
 
 
+def nothing(walker: Walker, node: Node) -> None:
+    """A new tensor, of which only the type is another's: no channel of that one stays for it."""
+
+
 RULES: dict[str, Rule] = {
     **_table(layers.convolution, "convolution"),
     **_table(layers.addmm, "addmm"),
@@ -40,22 +44,30 @@ RULES: dict[str, Rule] = {
         pointwise.spatial,
         "avg_pool2d adaptive_avg_pool2d _adaptive_avg_pool2d max_pool2d upsample_nearest1d upsample_nearest2d "
         "upsample_bilinear2d upsample_bicubic2d _upsample_nearest_exact2d _upsample_bilinear2d_aa reflection_pad2d "
-        "replication_pad2d reflection_pad1d replication_pad1d flip avg_pool1d adaptive_avg_pool1d",
+        "replication_pad2d reflection_pad1d replication_pad1d avg_pool1d adaptive_avg_pool1d",
     ),
     **_table(pointwise.spatial_pair, "max_pool2d_with_indices adaptive_max_pool2d fractional_max_pool2d"),
     **_table(pointwise.unpool, "max_unpool2d"),
     **_table(
         pointwise.lifts,
-        "ones_like sigmoid hardsigmoid exp softplus log_sigmoid_forward cos log rsqrt reciprocal exp2 logit",
+        "ones_like full_like isnan isfinite isinf logical_not sigmoid hardsigmoid exp softplus log_sigmoid_forward cos "
+        "log rsqrt reciprocal exp2 logit",
     ),
     **_table(pointwise.clamp, "clamp clamp_min clamp_max hardtanh threshold"),
     **_table(pointwise.power, "pow"),
     **_table(pointwise.add, "add sub rsub"),
-    **_table(pointwise.multiply, "mul maximum minimum"),
+    **_table(pointwise.multiply, "mul"),
+    **_table(pointwise.extreme, "maximum minimum fmax fmin"),
+    **_table(pointwise.compare, "gt ge lt le eq ne logical_and logical_or logical_xor"),
+    **_table(pointwise.where, "where"),
+    **_table(pointwise.masked_fill, "masked_fill"),
     **_table(pointwise.divide, "div"),
-    **_table(pointwise.softmax, "_softmax softmax"),
+    **_table(pointwise.softmax, "_softmax softmax _log_softmax log_softmax"),
+    **_table(pointwise.along, "cumsum cumprod logcumsumexp cummax cummin sort topk"),
     **_table(shape.view, "view reshape _unsafe_view flatten _reshape_alias unflatten"),
-    **_table(shape.reduce, "mean sum amax amin"),
+    **_table(shape.reduce, "mean sum amax amin std var prod linalg_vector_norm norm"),
+    **_table(shape.reduce_lifting, "logsumexp argmax argmin any all count_nonzero"),
+    **_table(shape.reduce_pair, "max min median nanmedian mode kthvalue var_mean std_mean"),
     **_table(shape.permute, "permute"),
     **_table(shape.transpose, "transpose t"),
     **_table(shape.unsqueeze, "unsqueeze"),
@@ -69,7 +81,13 @@ RULES: dict[str, Rule] = {
     **_table(parts.getitem, "getitem"),
     **_table(shape.pad, "pad constant_pad_nd"),
     **_table(shape.expand, "expand expand_as"),
+    **_table(shape.repeat, "repeat"),
+    **_table(shape.flip, "flip"),
+    **_table(shape.roll, "roll"),
     **_table(parts.index_select, "index_select"),
+    **_table(parts.glu, "glu"),
+    **_table(parts.channel_shuffle, "channel_shuffle native_channel_shuffle"),
+    **_table(nothing, "new_zeros new_ones new_full new_empty empty_like"),
     **_table(parts.pixel_shuffle, "pixel_shuffle"),
     **_table(parts.pixel_unshuffle, "pixel_unshuffle"),
 }

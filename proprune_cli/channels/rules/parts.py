@@ -132,12 +132,50 @@ def slice_(walker: Walker, node: Node) -> Labels | None:
     step, length = int(a.get("step") or 1), node.shape[dim]
     ids = found.ids.take(range(start, start + length * step, step), axis=dim)
     if dim == found.axis:
+        if step > 1 and start < step and length == -(-(source.shape[dim] - start) // step):
+            return _every(walker, node, found, ids, step)
         if step != 1 or walker.choices.get(node.name) == "fixed":
             walker.pin(found.ids, f"{node.op} ({node.name}) takes channels by fixed numbers")
         while source.op == "slice" and source.shape == source.sources[0].shape:
             source = source.sources[0]  # torch 2.6 takes the whole of each axis before
         walker.slices.setdefault(source, []).append((start, start + length))
     return replace(found, ids=ids) if ids.shape[found.axis] > 1 else None
+
+
+def _every(walker: Walker, node: Node, found: Labels, ids: Ids, step: int) -> Labels | None:
+    """Every channel of ``step``: as many neighbours go together, so that the same ones are taken of those that stay."""
+    length = found.ids.shape[found.axis]
+    if length % step or walker.choices.get(node.name) == "fixed" or length == step:
+        walker.pin(found.ids, f"{node.op} ({node.name}) takes every channel of {step} among {length}")
+    else:
+        rows = np.moveaxis(found.ids, found.axis, 0)
+        rows = rows.reshape(length // step, step, -1)
+        walker.unite(rows[:, :1], rows)
+    return replace(found, ids=ids) if ids.shape[found.axis] > 1 else None
+
+
+def glu(walker: Walker, node: Node) -> Labels | None:
+    """One half of the channels times a gate made of the other."""
+    found = walker.of(node.arguments["self"])
+    if found is None:
+        return None
+    dim = int(node.arguments["dim"]) % len(node.shape)
+    halves = _parts(walker, node, found, dim, [node.shape[dim]] * 2)
+    return halves[0]
+
+
+def channel_shuffle(walker: Walker, node: Node) -> Labels | None:
+    """The channels of several groups dealt in turn: the groups lose the same ones."""
+    found = walker.of(node.sources[0])
+    if found is None:
+        return None
+    ids, groups = found.line, int(node.arguments["groups"])
+    if ids is None or found.axis != 1:
+        walker.pin(found.ids, f"{node.op} ({node.name}) rearranges all channels")
+        return None
+    rows = ids.reshape(groups, -1)
+    walker.unite(rows[:1], rows)
+    return replace(found, ids=np.ascontiguousarray(rows.T).reshape(found.ids.shape))
 
 
 def join_slices(walker: Walker) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from proprune_cli.channels.labels import Labels, Walker
 from proprune_cli.channels.recorder import Node
+from proprune_cli.channels.rules.fixed import is_filled, made_of
 from proprune_cli.channels.rules.layers import parameter_of
 
 
@@ -24,9 +27,8 @@ def lifts(walker: Walker, node: Node) -> Labels | None:
 
 def spatial(walker: Walker, node: Node) -> Labels | None:
     """Pooling, resizing and padding with its own values: works inside a channel, a zero one stays zero."""
-    source = node.sources[0]
-    found = walker.of(source)
-    if found is None or found.axis <= 1 or node.shape == source.shape:
+    found = walker.of(node.sources[0])
+    if found is None or found.axis <= 1:
         return found
     walker.pin(found.ids, f"{node.op} ({node.name}) works across the channels")
     return None
@@ -77,14 +79,42 @@ def add(walker: Walker, node: Node) -> Labels | None:
 
 
 def multiply(walker: Walker, node: Node) -> Labels | None:
-    """Products, maxima, minima: channels at the same place are the same channel."""
+    """Products: channels at the same place are the same channel."""
     return _combine(walker, node, stream=False)
+
+
+def extreme(walker: Walker, node: Node) -> Labels | None:
+    """Maxima and minima: with a number or a tensor of one channel, a zero channel need not stay zero."""
+    found = _combine(walker, node, stream=False)
+    if found is not None:
+        walker.lift(found)
+    return found
+
+
+compare = extreme
+"""Comparisons and logic: channel by channel, and 0 > -1."""
+
+
+def where(walker: Walker, node: Node) -> Labels | None:
+    """Each value from one of two tensors, chosen by a third: all channels at the same place are the same channel."""
+    found = _combine(walker, node, stream=False, names=("condition", "self", "other"))
+    if found is not None:
+        walker.lift(found)
+    return found
+
+
+def masked_fill(walker: Walker, node: Node) -> Labels | None:
+    """A number where a mask says so."""
+    found = _combine(walker, node, stream=False, names=("self", "mask"))
+    if found is not None:
+        walker.lift(found)
+    return found
 
 
 def divide(walker: Walker, node: Node) -> Labels | None:
     """Only by what does not go with the channels: a removed channel would divide by zero."""
     divisor = node.arguments["other"]
-    if walker.of(divisor) is not None or parameter_of(divisor) is not None:
+    if walker.of(divisor) is not None:
         walker.pin_inputs(
             node, f"{node.op} ({node.name}) divides by a tensor, which would be zero for a removed channel"
         )
@@ -93,7 +123,7 @@ def divide(walker: Walker, node: Node) -> Labels | None:
 
 
 def softmax(walker: Walker, node: Node) -> Labels | None:
-    """Along another axis than the channels it keeps to each channel."""
+    """Softmax and its logarithm: along another axis than the channels it keeps to each channel."""
     found = walker.of(node.arguments["self"])
     if found is None:
         return None
@@ -108,8 +138,26 @@ def softmax(walker: Walker, node: Node) -> Labels | None:
     return found
 
 
-def _combine(walker: Walker, node: Node, stream: bool) -> Labels | None:
-    operands = [v for v in (node.arguments.get("self"), node.arguments.get("other")) if isinstance(v, Node)]
+def along(walker: Walker, node: Node) -> Labels | list[Labels | None] | None:
+    """Running sums, sorted values and the like: along another axis than the channels they keep to each channel."""
+    found = walker.of(node.arguments["self"])
+    if found is None:
+        return None
+    rank = len(node.arguments["self"].shape)
+    axis = int(node.arguments.get("dim", -1)) % rank
+    if axis == found.axis:
+        walker.expose(found)
+        walker.pin(found.ids, f"{node.op} ({node.name}) works along the channels")
+        return None
+    walker.lift(found)  # places are no zeros
+    if found.ids.shape[axis] > 1:
+        walker.settle(found)
+        found = replace(found, ids=found.ids.take([0], axis=axis))
+    return found if node.shape else [found, found]
+
+
+def _combine(walker: Walker, node: Node, stream: bool, names: tuple[str, ...] = ("self", "other")) -> Labels | None:
+    operands = [v for v in (node.arguments.get(name) for name in names) if isinstance(v, Node)]
     rank = len(node.shape)
     found: list[Labels] = []
     fixed: list[Node] = []
@@ -148,14 +196,19 @@ def _combine(walker: Walker, node: Node, stream: bool) -> Labels | None:
 
 
 def _one_for_all(node: Node, dim: int) -> bool:
-    """Whether a tensor is one channel repeated along ``dim``."""
+    """Whether a tensor is one channel repeated along ``dim``.
+
+    Where it is filled with one number, its length may be written in the code: then the pruned network does not run.
+    """
+    if is_filled(node):
+        return True
     while node.op in ("expand", "clone", "sigmoid") and len(node.sources[0].shape) == len(node.shape):
         node = node.sources[0]
     return node.shape[dim] == 1
 
 
 def _fixed_operand(walker: Walker, node: Node, operand: Node, result: Labels, stream: bool) -> None:
-    """The other operand has no channels that could go."""
+    """The other operand has no channels that could go, unless parameters alone make it."""
     dim = result.axis - len(node.shape) + len(operand.shape)
     if dim < 0 or operand.shape[dim] == 1 or _one_for_all(operand, dim):
         if stream:
@@ -164,7 +217,14 @@ def _fixed_operand(walker: Walker, node: Node, operand: Node, result: Labels, st
     parameter = parameter_of(operand)
     own = None if parameter is None else parameter[1][dim]
     ids = result.line
-    if parameter is None or own is None or ids is None:
+    made = made_of(operand, dim) if ids is not None and (own is None or node.op == "div") else None
+    if ids is not None and made:
+        # Statistics and scales of a norm that is written out: they go with the channel, and are never set to zero.
+        walker.expose(result)
+        walker.lift(result)
+        for name, axis in made:
+            walker.tie(name, axis, ids, "stat", wide=True)
+    elif parameter is None or own is None or ids is None or node.op == "div":
         walker.pin(result.ids, f"{node.op} ({node.name}) combines them with a tensor whose channels are fixed")
     else:
         walker.expose(result)

@@ -80,6 +80,22 @@ def _reshaped(found: Labels, before: Sequence[int], after: Sequence[int]) -> tup
     return np.ascontiguousarray(ids), axis, candidates
 
 
+def reduce_pair(walker: Walker, node: Node) -> list[Labels | None]:
+    """Reductions that also give places, or two figures: maximum and its index, variance and mean."""
+    found = reduce(walker, node)
+    if found is not None:
+        walker.lift(found)
+    return [found, found]
+
+
+def reduce_lifting(walker: Walker, node: Node) -> Labels | None:
+    """Reductions of which a zero channel need not be zero."""
+    found = reduce(walker, node)
+    if found is not None:
+        walker.lift(found)
+    return found
+
+
 def reduce(walker: Walker, node: Node) -> Labels | None:
     """Over any axis but the one that gets shorter."""
     source: Node = node.sources[0]
@@ -147,7 +163,7 @@ def squeeze(walker: Walker, node: Node) -> Labels | None:
 
 
 def pad(walker: Walker, node: Node) -> Labels | None:
-    """Pixels around each channel; channels that are added have no parameters and stay."""
+    """Pixels around each channel; or channels, which have no parameters and stay (option A of ResNet's shortcuts)."""
     found, source = walker.of(node.sources[0]), node.sources[0]
     if found is None:
         return None
@@ -162,9 +178,11 @@ def pad(walker: Walker, node: Node) -> Labels | None:
     if before < 0 or after < 0 or ids is None:
         walker.pin(found.ids, f"{node.op} ({node.name}) crops channels")
         return None
-    # Zero channels may go like others, wherever what they are added to goes: but the code names their number.
-    walker.pin(found.ids, f"{node.op} ({node.name}) adds a fixed number of channels")
+    # As many as are added now are added to fewer channels, too: what is added stays, the others may go.
     added = [walker.fresh(before), ids, walker.fresh(after)]
+    for made in (added[0], added[2]):
+        walker.constants.append(made)
+        walker.pin(made, f"{node.op} ({node.name}) adds these channels")
     return replace(found, ids=np.concatenate(added).reshape([-1 if d == found.axis else 1 for d in range(rank)]))
 
 
@@ -172,3 +190,38 @@ def expand(walker: Walker, node: Node) -> Labels | None:
     """Axes of length 1 repeated."""
     found = walker.of(node.sources[0])
     return None if found is None else found.aligned(len(node.shape))
+
+
+def repeat(walker: Walker, node: Node) -> Labels | None:
+    """The whole of a tensor several times along axes: each channel that goes goes from every copy."""
+    found = walker.of(node.sources[0])
+    if found is None:
+        return None
+    found = found.aligned(len(node.shape))
+    copied = [d == found.axis or size > 1 for d, size in enumerate(found.ids.shape)]
+    times = [int(n) if own else 1 for n, own in zip(node.arguments["repeats"], copied, strict=True)]
+    return replace(found, ids=np.tile(found.ids, times))
+
+
+def flip(walker: Walker, node: Node) -> Labels | None:
+    """Axes turned round; channels too, whose survivors come in the opposite order."""
+    found = walker.of(node.sources[0])
+    if found is None:
+        return None
+    dims = tuple(int(d) % len(node.shape) for d in node.arguments["dims"])
+    return replace(found, ids=np.ascontiguousarray(np.flip(found.ids, dims)))
+
+
+def roll(walker: Walker, node: Node) -> Labels | None:
+    """Axes turned in a ring; channels by a number of places, which holds for all of them alone."""
+    found = walker.of(node.sources[0])
+    if found is None:
+        return None
+    dims = [int(d) % len(node.shape) for d in node.arguments.get("dims") or []]
+    if found.axis in dims or not dims:
+        walker.expose(found)
+        walker.pin(found.ids, f"{node.op} ({node.name}) moves channels by a fixed number of places")
+        return None
+    shifts = [int(n) for n in node.arguments["shifts"]]
+    moved = {d: n for d, n in zip(dims, shifts, strict=True) if found.ids.shape[d] > 1}
+    return replace(found, ids=np.roll(found.ids, list(moved.values()), list(moved.keys())))
