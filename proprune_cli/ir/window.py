@@ -8,6 +8,15 @@ Pair = tuple[int, int]
 Pads = tuple[int, int, int, int]
 
 
+def signs(pads: Pads) -> tuple[Pads, Pads]:
+    """``pads`` that cut off, negative, and those that add."""
+    top, left, bottom, right = pads
+    return (
+        (min(top, 0), min(left, 0), min(bottom, 0), min(right, 0)),
+        (max(top, 0), max(left, 0), max(bottom, 0), max(right, 0)),
+    )
+
+
 @dataclass(frozen=True)
 class Window:
     """Kernel, stride and dilation as (y, x); pads as (top, left, bottom, right), negative ones crop."""

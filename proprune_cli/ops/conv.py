@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
-from proprune_cli.ir.graph import Conv, Node
+from proprune_cli.ir.graph import Conv, Node, Pad
 from proprune_cli.ir.quantized import ACCUMULATOR_LIMIT, QConv
+from proprune_cli.ir.window import signs
 from proprune_cli.ops.importing import NodeView, Operator
 from proprune_cli.ops.rounding import requantise
 from proprune_cli.ops.windows import (
@@ -14,7 +17,7 @@ from proprune_cli.ops.windows import (
     image_input,
     kernel_of,
     known_auto_pad,
-    two_dimensional,
+    two_dimensional_or_cropped,
     window_fits,
     window_of,
 )
@@ -53,16 +56,22 @@ def channels_agree(view: NodeView) -> str | None:
 def _build(view: NodeView) -> list[Node]:
     window, weight, bias = window_of(view), view.weights(1), view.weights(2)
     assert weight is not None
+    x, cropped = view.x(), list[Node]()
+    if min(window.pads) < 0:
+        crop, grow = signs(window.pads)
+        cropped.append(Pad(view.name + ".crop", x, view.y + ".cropped", crop))
+        x, window = cropped[0].y, replace(window, pads=grow)
     return [
+        *cropped,
         Conv(
             view.name,
-            view.x(),
+            x,
             view.y,
             weight,
             np.zeros(weight.shape[0], np.float32) if bias is None else bias,
             window,
             view.int_of("group", 1),
-        )
+        ),
     ]
 
 
@@ -70,7 +79,7 @@ CONV = Operator(
     "Conv",
     "taps: every (channel group, ky, kx) that has a weight",
     _build,
-    (image_input, constant_weight, two_dimensional, known_auto_pad, channels_agree, window_fits),
+    (image_input, constant_weight, two_dimensional_or_cropped, known_auto_pad, channels_agree, window_fits),
 )
 
 

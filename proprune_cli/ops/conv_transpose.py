@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from proprune_cli.ir.graph import ConvTranspose, Node
 from proprune_cli.ir.quantized import ACCUMULATOR_LIMIT, QConvTranspose
-from proprune_cli.ir.window import Window
+from proprune_cli.ir.window import Pads, Pair, Window
 from proprune_cli.ops.importing import NodeView, Operator
 from proprune_cli.ops.rounding import requantise
-from proprune_cli.ops.windows import LARGEST, image_input, kernel_of, two_dimensional
+from proprune_cli.ops.windows import LARGEST, image_input, kernel_of, known_auto_pad, two_dimensional
 
 
 def constant_weight(view: NodeView) -> str | None:
@@ -33,22 +33,40 @@ def constant_weight(view: NodeView) -> str | None:
     return None
 
 
-def explicit_pads(view: NodeView) -> str | None:
-    """Its size follows from pads and output_padding: no output_shape, auto_pad is NOTSET or VALID.
+def possible_output_shape(view: NodeView) -> str | None:
+    """output_shape is absent or has height and width, less than a stride beyond what the input makes.
 
-    Remedy: give the padding in numbers
+    Remedy: give the size in numbers, by pads and output_padding
+    """
+    shape = view.ints_of("output_shape")
+    if not shape:
+        return None
+    if len(shape) not in (2, 4) or min(shape) < 1 or max(shape[-2:]) > LARGEST:
+        return f"output_shape {list(shape)}"
+    beyond = [-total for total in _total_pads(view)]
+    strides = _pair(view, "strides", 1)
+    fits = all(n < max(stride, 1) for n, stride in zip(beyond, strides, strict=True))
+    return None if fits else f"output_shape {list(shape)}, {max(beyond)} more than strides {list(strides)} make"
+
+
+def same_that_covers(view: NodeView) -> str | None:
+    """With auto_pad SAME_… and no output_shape, kernels reach from one stride to the next.
+
+    Where they do not, ONNX and ONNX Runtime give different sizes.
+
+    Remedy: give the size in numbers, by pads and output_padding
     """
     mode = view.string_of("auto_pad", "NOTSET")
-    if mode not in ("NOTSET", "VALID"):
-        return f"auto_pad {mode}"
-    shape = view.ints_of("output_shape")
-    return f"output_shape {list(shape)}" if shape else None
+    if view.ints_of("output_shape") or not mode.startswith("SAME") or min(_total_pads(view)) >= 0:
+        return None
+    return f"auto_pad {mode}, a kernel of {list(kernel_of(view))}"
 
 
 def small_output_padding(view: NodeView) -> str | None:
-    """output_padding has two entries, each from 0 to below the stride, as ONNX Runtime wants it."""
-    extra, limits = view.ints_of("output_padding") or (0, 0), _pair(view, "strides", 1)
-    fits = len(extra) == 2 and all(0 <= n < limit for n, limit in zip(extra, limits, strict=True))
+    """output_padding has two entries, from 0 to below the larger of stride and dilation, as ONNX Runtime wants it."""
+    extra = view.ints_of("output_padding") or (0, 0)
+    limits = zip(_pair(view, "strides", 1), _pair(view, "dilations", 1), strict=True)
+    fits = len(extra) == 2 and all(0 <= n < max(limit) for n, limit in zip(extra, limits, strict=True))
     return None if fits else f"output_padding {list(extra)}"
 
 
@@ -71,8 +89,7 @@ def _pair(view: NodeView, name: str, default: int) -> tuple[int, int]:
 def _node(view: NodeView) -> ConvTranspose:
     weight, bias, groups = view.weights(1), view.weights(2), view.int_of("group", 1)
     assert weight is not None
-    pads = (view.ints_of("pads") if view.string_of("auto_pad", "NOTSET") == "NOTSET" else None) or (0, 0, 0, 0)
-    cut = (pads[0], pads[1], pads[2], pads[3])
+    cut, extra = _ends(view)
     return ConvTranspose(
         view.name,
         view.x(),
@@ -80,9 +97,35 @@ def _node(view: NodeView) -> ConvTranspose:
         weight,
         np.zeros(weight.shape[1] * groups, np.float32) if bias is None else bias,
         Window.over(weight.shape[2:], _pair(view, "strides", 1), cut, _pair(view, "dilations", 1)),
-        _pair(view, "output_padding", 0),
+        extra,
         groups,
     )
+
+
+def _total_pads(view: NodeView) -> list[int]:
+    """What is cut off of rows and columns where ``output_shape`` or SAME gives the size; negative: what is added."""
+    stride, dilation = _pair(view, "strides", 1), _pair(view, "dilations", 1)
+    extra, kernel, size = _pair(view, "output_padding", 0), kernel_of(view), view.shape()[1:]
+    shape = view.ints_of("output_shape")
+    wanted = shape[-2:] if shape else [n * s for n, s in zip(size, stride, strict=True)]
+    return [
+        stride[i] * (size[i] - 1) + extra[i] + (kernel[i] - 1) * dilation[i] + 1 - wanted[i]
+        for i in (0, 1)
+    ]  # fmt: skip
+
+
+def _ends(view: NodeView) -> tuple[Pads, Pair]:
+    """What is cut off on all sides, and what is added below and to the right (ONNX operator ``ConvTranspose``)."""
+    extra, mode = _pair(view, "output_padding", 0), view.string_of("auto_pad", "NOTSET")
+    if not view.ints_of("output_shape") and mode in ("NOTSET", "VALID"):
+        pads = (view.ints_of("pads") if mode == "NOTSET" else None) or (0, 0, 0, 0)
+        return (pads[0], pads[1], pads[2], pads[3]), extra
+    totals = _total_pads(view)
+    cut = [max(total, 0) for total in totals]
+    small, large = [n // 2 for n in cut], [n - n // 2 for n in cut]
+    before, after = (small, large) if mode == "SAME_UPPER" else (large, small)
+    more = [extra[i] + max(-totals[i], 0) for i in (0, 1)]
+    return (before[0], before[1], after[0], after[1]), (more[0], more[1])
 
 
 def _build(view: NodeView) -> list[Node]:
@@ -93,7 +136,16 @@ CONV_TRANSPOSE = Operator(
     "ConvTranspose",
     "one tap list per output phase",
     _build,
-    (image_input, constant_weight, two_dimensional, explicit_pads, small_output_padding, something_left),
+    (
+        image_input,
+        constant_weight,
+        two_dimensional,
+        known_auto_pad,
+        possible_output_shape,
+        same_that_covers,
+        small_output_padding,
+        something_left,
+    ),
 )
 
 

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proprune_cli.ir.graph import Conv, Identity, Node, Pad, PadMode
-from proprune_cli.ir.nodes import Concat
+from proprune_cli.ir.nodes import Concat, Select
 from proprune_cli.ir.quantized import QPad
-from proprune_cli.ir.window import Pads, Window
+from proprune_cli.ir.window import Pads, Pair, Window, signs
 from proprune_cli.ops.importing import NodeView, Operator
 from proprune_cli.ops.windows import LARGEST, image_input
 
@@ -39,17 +39,19 @@ def known_mode(view: NodeView) -> str | None:
 def image_pads(view: NodeView) -> str | None:
     """The pads are constants from -4096 to 4096, leave something of the image, and extend channels by zeros only.
 
-    In modes other than constant they are not negative, and reflect and wrap take no more than the image has.
+    What is negative is cut off first; reflect and wrap take no more than the image then has.
     """
     full = _full(view)
     if full is None:
         return "the pads are computed at run time, or do not fit the input"
-    if full[0] or full[4] or min(full[1], full[5]) < 0 or max(map(abs, full)) > LARGEST:
+    if full[0] or full[4] or max(map(abs, full)) > LARGEST:
         return f"pads {full}"
-    if (full[1] or full[5]) and _value(view):
+    if max(full[1], full[5]) > 0 and _value(view):
         return f"pads {full} with the value {_value(view):g}"
-    _, height, width = view.shape()
-    if _mode(view) != "constant":
+    channels, height, width = view.shape()
+    if channels + min(full[1], 0) + min(full[5], 0) < 1:
+        return f"pads {full} on {channels} channels"
+    if _mode(view) != "constant" and _moving_pads(view, full):
         return _moving_pads(view, full)
     least = (height + min(full[2], 0) + min(full[6], 0), width + min(full[3], 0) + min(full[7], 0))
     return f"pads {full} on {height}x{width}" if min(least) < 1 else None
@@ -57,9 +59,11 @@ def image_pads(view: NodeView) -> str | None:
 
 def _moving_pads(view: NodeView, full: list[int]) -> str | None:
     most = {"edge": LARGEST, "reflect": -1, "wrap": 0}[_mode(view)]
-    limits = [size + most for size in view.shape()[1:]] * 2
-    fits = min(full) >= 0 and not (full[1] or full[5])
-    fits = fits and all(pad <= limit for pad, limit in zip((*full[2:4], *full[6:8]), limits, strict=True))
+    cropped = [size + min(full[i + 2], 0) + min(full[i + 6], 0) for i, size in enumerate(view.shape()[1:])]
+    limits = [size + most for size in cropped] * 2
+    fits = max(full[1], full[5]) <= 0 and all(
+        pad <= limit for pad, limit in zip((*full[2:4], *full[6:8]), limits, strict=True)
+    )
     return None if fits else f"mode {_mode(view)}, pads {full} on {'x'.join(map(str, view.shape()[1:]))}"
 
 
@@ -96,18 +100,31 @@ def _build(view: NodeView) -> list[Node]:
     pads: Pads = (full[2], full[3], full[6], full[7])
     nodes: list[Node] = []
     x, more = view.x(), (full[1], full[5])
-    if any(more):
+    shape = view.shape()
+    if any(more) and max(more) <= 0:
+        kept = np.arange(-more[0], shape[0] + more[1], dtype=np.int64)
+        y = view.y + ".channels" if any(pads) else view.y
+        nodes.append(Select(view.name + ".channels", x, y, kept))
+        x = y
+    elif any(more):
         # Channels of zeros: a convolution of one pixel whose other filters each copy one channel.
-        channels = view.shape()[0]
-        weight = np.zeros((channels + sum(more), channels, 1, 1), np.float32)
-        weight[more[0] : more[0] + channels, :, 0, 0] = np.eye(channels, dtype=np.float32)
+        channels = shape[0]
+        weight = np.eye(channels + sum(more), channels, -more[0], dtype=np.float32)[:, :, None, None]
         y = view.y + ".channels" if any(pads) else view.y
         nodes.append(Conv(view.name + ".channels", x, y, weight, np.zeros(len(weight), np.float32), Window()))
         x = y
-    if any(pads) and _mode(view) == "wrap":
-        return _wrapped(view, pads)
     if any(pads) and _mode(view) != "constant":
-        return moved_pad(view.name, x, view.y, pads, MODES[_mode(view)])
+        crop, grow = signs(pads)
+        if any(crop):
+            y = view.y + ".cropped" if any(grow) else view.y
+            nodes.append(Pad(view.name + ".crop" if any(grow) else view.name, x, y, crop))
+            x = y
+        size = (shape[1] + crop[0] + crop[2], shape[2] + crop[1] + crop[3])
+        if any(grow) and _mode(view) == "wrap":
+            nodes += _wrapped(view, x, size, grow)
+        elif any(grow):
+            nodes += moved_pad(view.name, x, view.y, grow, MODES[_mode(view)])
+        return nodes
     if any(pads):
         largest = float(np.finfo(np.float32).max)
         nodes.append(Pad(view.name, x, view.y, pads, min(max(_value(view), -largest), largest)))
@@ -125,13 +142,12 @@ def moved_pad(name: str, x: str, y: str, pads: Pads, mode: PadMode) -> list[Node
     ]
 
 
-def _wrapped(view: NodeView, pads: Pads) -> list[Node]:
+def _wrapped(view: NodeView, x: str, image: Pair, pads: Pads) -> list[Node]:
     """The last rows, the image and the first rows one after the other, then the same with columns."""
     nodes: list[Node] = []
-    x, shape = view.x(), view.shape()
     sides = [(axis, pads[axis - 2], pads[axis]) for axis in (2, 3) if pads[axis - 2] or pads[axis]]
     for axis, before, after in sides:
-        size, last = shape[axis - 1], axis == sides[-1][0]
+        size, last = image[axis - 2], axis == sides[-1][0]
         y, name = (view.y, view.name) if last else (f"{view.y}.{axis}", f"{view.name}.{axis}")
         parts: list[str] = []
         for suffix, first, count in (("before", size - before, before), ("", 0, size), ("after", 0, after)):

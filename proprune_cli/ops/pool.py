@@ -256,7 +256,16 @@ def _reduce(view: NodeView) -> list[Node]:
     ]
 
 
-_WINDOWED = (image_input, two_dimensional, known_auto_pad, window_fits)
+def plain_same(view: NodeView) -> str | None:
+    """auto_pad SAME_UPPER and SAME_LOWER are without dilation: ONNX Runtime pads as if there were none.
+
+    Remedy: give the padding in numbers
+    """
+    mode, dilations = view.string_of("auto_pad", "NOTSET"), view.ints_of("dilations") or (1, 1)
+    return f"auto_pad {mode}, dilations {list(dilations)}" if mode.startswith("SAME") and max(dilations) > 1 else None
+
+
+_WINDOWED = (image_input, two_dimensional, known_auto_pad, plain_same, window_fits)
 
 MAX_POOL = Operator(
     "MaxPool",

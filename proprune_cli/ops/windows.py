@@ -54,11 +54,18 @@ def window_of(view: NodeView) -> Window:
 
 
 def ceil_excess(view: NodeView, window: Window) -> Pair:
-    """Rows and columns that the last, partial windows of ``ceil_mode=1`` need beyond the padded input."""
-    _, height, width = view.shape()
-    top, left, bottom, right = window.pads
-    spans = (height + top + bottom - window.extent[0], width + left + right - window.extent[1])
-    return (-spans[0] % window.stride[0], -spans[1] % window.stride[1])
+    """Rows and columns that the last, partial windows of ``ceil_mode=1`` need beyond the padded input.
+
+    A window that would start in the padding behind the input is none (ONNX operators ``MaxPool``, ``AveragePool``).
+    """
+    return (_excess(view.shape()[1], window, 0), _excess(view.shape()[2], window, 1))
+
+
+def _excess(size: int, window: Window, axis: int) -> int:
+    before, stride = window.pads[axis], window.stride[axis]
+    span = size + before + window.pads[axis + 2] - window.extent[axis]
+    start = -(-span // stride) * stride
+    return start - span if start < size + before else 0
 
 
 def image_input(view: NodeView) -> str | None:
@@ -71,10 +78,19 @@ def image_input(view: NodeView) -> str | None:
 
 def two_dimensional(view: NodeView) -> str | None:
     """Windows are two-dimensional: kernel, strides and dilations have two entries, pads four, from 0 or 1 to 4096."""
+    return _two_dimensional(view, least_pad=0)
+
+
+def two_dimensional_or_cropped(view: NodeView) -> str | None:
+    """Windows are two-dimensional: kernel, strides and dilations have two entries, pads four, of at most 4096."""
+    return _two_dimensional(view, least_pad=-LARGEST)
+
+
+def _two_dimensional(view: NodeView, *, least_pad: int) -> str | None:
     kernel = kernel_of(view)
     if len(kernel) != 2 or min(kernel) < 1 or max(kernel) > LARGEST:
         return f"a kernel of shape {list(kernel)}"
-    for name, length, least in (("strides", 2, 1), ("dilations", 2, 1), ("pads", 4, 0)):
+    for name, length, least in (("strides", 2, 1), ("dilations", 2, 1), ("pads", 4, least_pad)):
         given = view.ints_of(name)
         if given is not None and (len(given) != length or min(given) < least or max(given) > LARGEST):
             return f"{name} {list(given)}"
