@@ -95,7 +95,7 @@ class EmulatedRegisters:
             raise BoardError(
                 f"the engine's ports were given different buffers: {', '.join(hex(a) for a in sorted(addresses))}",
                 where=self._memory.owner,
-                remedy="this is a fault of the driver: report it",
+                remedy="the driver is at fault (board/agent/driver.py): it must not ask this of a board",
             )
         buffer = self._memory.at(addresses.pop())
         layers, counters = self._value("layer_table"), self._value("counters")
@@ -111,7 +111,7 @@ class EmulatedRegisters:
         return BoardError(
             f"bus error: access to register offset {offset:#x}",
             where=self._memory.owner,
-            remedy="this is a fault of the driver: report it",
+            remedy="the driver is at fault (board/agent/driver.py): it must not ask this of a board",
         )
 
 

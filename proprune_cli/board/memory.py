@@ -117,5 +117,5 @@ class ContiguousMemory:
         raise BoardError(
             f"bus error: the engine was pointed at {address:#x}, where no buffer starts",
             where=self.owner,
-            remedy="this is a fault of the driver: report it",
+            remedy="the driver is at fault (board/agent/driver.py): it must not ask this of a board",
         )

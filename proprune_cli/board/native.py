@@ -119,7 +119,7 @@ class NativeEngine:
             raise InputError(
                 f"the program does not hold together: {message}",
                 where=f"program for array {self.array.name}, word {table} of its layer table",
-                remedy="compile the network again; if that does not help, the compiler is at fault: report it",
+                remedy="compile the network again with this version of proprune",
             )
         return digest.value, completed.value
 

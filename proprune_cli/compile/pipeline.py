@@ -238,5 +238,6 @@ def _check_agreement(
         raise ExecutorMismatchError(
             f"ONNX Runtime and the program interpreter differ in {differing} of {mine.size} output codes",
             where=f"network {name!r}, output {output.name!r}, golden image",
-            remedy="report this with the model; on processors without VNNI, ONNX Runtime's int8 kernels may saturate",
+            remedy="compile on another processor: without VNNI, ONNX Runtime's int8 kernels may saturate; if it stays, "
+            "the fault is proprune's",
         )

@@ -111,6 +111,7 @@ def compare(expected: NDArray[np.int8], answer: NDArray[np.int8], board: str, ou
         raise BoardError(
             f"the board answered with shape {list(answer.shape)}{output}, {list(expected.shape)} was expected",
             where=board,
+            remedy="deploy the artifact again; if it stays, the board runs another engine or agent than this version's",
         )
     wrong = np.argwhere(answer != expected)
     if len(wrong):

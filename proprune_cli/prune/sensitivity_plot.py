@@ -34,7 +34,11 @@ def save_plot(scan: Sensitivity, path: Path) -> None:
         ) from error
     curves = [c for c in scan.groups if c.points]
     if not curves:
-        raise InputError("no group can be pruned, so there is nothing to show", where=f"--plot {path}")
+        raise InputError(
+            "no group can be pruned, so there is nothing to show",
+            where=f"--plot {path}",
+            remedy="leave out --plot; `proprune sensitivity` says why each group stays whole",
+        )
     lost = np.array([[scan.accuracy - p.accuracy for p in c.points] for c in curves])
     figure = Figure(figsize=(2.6 + 0.75 * lost.shape[1], 1.4 + 0.3 * len(curves)), layout="constrained")
     axes = figure.add_subplot()

@@ -47,7 +47,7 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         require_choice(self.optimiser, Optimiser, "--optimiser")
-        require_choice(self.schedule, Schedule, "--schedule")
+        require_choice(self.schedule, Schedule, "train.schedule")
         require_choice(self.augment, Augment, "--augment")
         require(self.batch >= 2, f"a batch of {self.batch} is too small", "--batch", "give 2 or more")
         require(
@@ -67,13 +67,13 @@ class TrainOptions:
         require(
             0 <= self.label_smoothing < 1,
             f"label smoothing {self.label_smoothing:g} is outside 0 to 1",
-            "--label-smoothing",
+            "train.label_smoothing",
             "give a number such as 0.1",
         )
         require(
             self.label_smoothing == 0 or self.loss is None,
             "label smoothing is part of cross-entropy",
-            "--label-smoothing",
+            "train.label_smoothing",
             "let your own loss smooth the labels",
         )
         for option, spec in (("--loss", self.loss), ("--metric", self.metric)):
@@ -83,5 +83,5 @@ class TrainOptions:
                 option,
                 "write package.module:name, for example torch.nn:SmoothL1Loss",
             )
-        require(self.weight_decay >= 0, "weight decay is negative", "--weight-decay", "give 0 or more")
-        require(0 <= self.momentum < 1, "momentum is outside 0 to 1", "--momentum", "give a number such as 0.9")
+        require(self.weight_decay >= 0, "weight decay is negative", "train.weight_decay", "give 0 or more")
+        require(0 <= self.momentum < 1, "momentum is outside 0 to 1", "train.momentum", "give a number such as 0.9")

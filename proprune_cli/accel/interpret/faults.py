@@ -34,5 +34,5 @@ class Site:
         return InputError(
             f"inconsistent program: {what}",
             where=str(self),
-            remedy="compile the network again with this version of proprune; if it stays, report it with the artifact",
+            remedy="compile the network again with this version of proprune",
         )

@@ -145,6 +145,12 @@ class EngineLayer:
         return self.phase or Phase(self.size)
 
     @property
+    def place(self) -> str:
+        """Where errors say that they were found: the layer and the model's operators that it computes."""
+        operators = ", ".join(dict.fromkeys(source.operator for source in self.sources)) or self.kind
+        return f"layer {self.name!r} ({operators})"
+
+    @property
     def work(self) -> LayerWork:
         """What it has to do, as far as its shape tells."""
         diagonal = self.kind == "diagonal"

@@ -125,7 +125,7 @@ def kernel_row_ranges(layer: EngineLayer, array: Array) -> tuple[tuple[int, int]
         raise DoesNotFitError(
             f"one row of the {height}×{width} kernel spans {cells} cells; a lane bank of array {array.name} "
             f"holds {array.bank_depth}",
-            where=f"layer {layer.name!r}",
+            where=layer.place,
             remedy="pool in two steps, or choose an array with deeper banks",
         )
     return tuple((first, min(first + rows, height)) for first in range(0, height, rows))

@@ -96,7 +96,7 @@ def choose_tiling(
         view = layer.view
         raise DoesNotFitError(
             f"no tile of its {layer.in_slots}×{view.height}×{view.width} input fits {array.bank_depth} bank cells",
-            where=f"layer {layer.name!r}",
+            where=layer.place,
             remedy="choose an array with deeper banks, or a smaller kernel, stride or input",
         )
     best = replace(best, considered=considered, runner_up=runner_up)

@@ -58,7 +58,7 @@ def lane_patterns(tiled: TiledLayer, array: Array) -> tuple[NDArray[np.int64], T
     if len(table) > array.max_patterns:
         raise DoesNotFitError(
             f"{len(table)} lane patterns are needed, array {array.name} holds {array.max_patterns}",
-            where=f"layer {layer.name!r}",
+            where=layer.place,
             remedy="choose an array with a larger max_patterns",
         )
     splits = np.cumsum([len(b) for b in bases])[:-1]

@@ -48,7 +48,7 @@ def not_canonical(node: Node) -> UnsupportedError:
     """The error for a kind of node that the passes should have removed."""
     return UnsupportedError(
         f"{type(node).__name__} {node.name!r} is not in canonical form",
-        where=f"node {node.name!r}",
+        where=f"node {node.name!r} ({type(node).__name__})",
         remedy="call canonicalise() on the graph before quantising it",
     )
 

@@ -193,6 +193,6 @@ def _rise(node: Conv | ConvTranspose) -> int:
 def _out_of_reach(node: Node) -> UnsupportedError:
     return UnsupportedError(
         f"{type(node).__name__} {node.name!r} combines tensors whose scales are out of all proportion",
-        where=f"node {node.name!r}",
+        where=f"node {node.name!r} ({type(node).__name__})",
         remedy="check the weights and the calibration images for extreme values",
     )

@@ -300,9 +300,9 @@ def _layer_report(name: str, conv: QuantisedConv, exponents: Mapping[str, int], 
 
 
 def _too_long(node: Conv | ConvTranspose) -> UnsupportedError:
-    products = int(np.prod(as_conv(node).weight.shape[1:]))
+    products, kind = int(np.prod(as_conv(node).weight.shape[1:])), type(node).__name__
     return UnsupportedError(
-        f"Conv {node.name!r} adds {products} products per output: its accumulator may pass 2**24",
-        where=f"node {node.name!r}",
+        f"{kind} {node.name!r} adds {products} products per output: its accumulator may pass 2**24",
+        where=f"node {node.name!r} ({kind})",
         remedy="reduce the layer's inputs, for example by pooling before the fully connected layer",
     )
