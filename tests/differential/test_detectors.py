@@ -10,6 +10,8 @@ import onnx
 import pytest
 
 from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
+from proprune_cli.prune import Budget, PruneOptions
+from proprune_cli.prune.shrinking import prune_network
 from tests.detectors import exported, made, pictures
 from tests.whole_networks import compiled, original, runtimes_int8, signal_db
 
@@ -96,3 +98,18 @@ def test_no_layer_with_weights_but_the_mean_of_bins_leaves_the_engine(kind: str)
     assert found.host_tail.operators.count("Conv") == (1 if kind == "yolov8" else 0)
     assert not any(op in ("Resize", "MaxPool", "MatMul", "Gemm") for op in found.host_tail.operators)
     assert canonicalise(found).host_tail is found.host_tail
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["yolox", pytest.param("yolov8", marks=pytest.mark.slow)])
+def test_a_pruned_detector_compiles_whole(kind: str) -> None:
+    """A third of the operations goes; the decoding, which reads channels by number, is left as it is."""
+    budget = Budget.parse("ops=0.6")
+    options = PruneOptions(model=kind, data="none", budget=budget, multiple=4)
+    shrunk = prune_network(made(kind), 3, (64, 64), options)
+    assert 0.55 < shrunk.achieved <= 0.6 and shrunk.error < 1e-4
+    model, images = exported(shrunk.model, "legacy"), pictures(2, seed=101)
+    found = compiled(model, images, images)
+    assert found.differing == AGREE
+    ((name, wanted),) = original(model, images).items()
+    assert found.results[name].shape == wanted.shape and signal_db(wanted, found.results[name]) > 20
