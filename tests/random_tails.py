@@ -17,6 +17,8 @@ OPERATORS = (
     *("Transpose", "Slice", "Split", "Concat") * 2,
     *("Softmax", "Mul", "Add", "AddConstant", "Sigmoid", "Exp", "Unsqueeze", "Squeeze", "Gather", "MatMul"),
     *("ReduceMean", "Conv", "ReadShape"),
+    *("ArgMax", "ConcatConstant", "CumSum", "Einsum", "Flip", "GatherOne", "Pad", "Pow", "ReduceMax", "Tile", "TopK"),
+    *("MaxPool", "Relu", "Where"),
 )
 
 
@@ -110,6 +112,59 @@ class _Builder:
         elif op == "Conv" and rank == 4:
             filters = int(self.rng.integers(1, 6))
             self.add(op, [x, self.weight(filters, s[1], 1, 1)], (1, filters, *s[2:]))
+
+        else:
+            self.rarer(op, x, s, axis, signed)
+
+    def rarer(self, op: str, x: str, s: Shape, axis: int, signed: int) -> None:
+        rank, without = len(s), (*s[:axis], *s[axis + 1 :])
+        if op == "ArgMax":
+            y = f"{x}.{len(self.nodes)}"
+            self.nodes.append(helper.make_node(op, [x], [y], axis=signed, keepdims=1))
+            self.add("Cast", [y], (*s[:axis], 1, *s[axis + 1 :]), to=onnx.TensorProto.FLOAT)
+        elif op == "ConcatConstant" and self.batch == 1:
+            size = int(self.rng.integers(1, 3))
+            self.add(
+                "Concat",
+                [x, self.weight(*s[:axis], size, *s[axis + 1 :])],
+                (*s[:axis], s[axis] + size, *s[axis + 1 :]),
+                axis=signed,
+            )
+        elif op == "CumSum":
+            self.add(op, [x, self.constant([axis])], s)
+        elif op == "Einsum" and rank == 3:
+            self.add(op, [x, self.weight(s[1], 3)], (1, 3, s[2]), equation="bcl,cd->bdl")
+        elif op == "Flip":
+            bounds = [self.constant([v]) for v in (-1, -(2**31), signed, -1)]
+            self.add("Slice", [x, *bounds], s)
+        elif op == "GatherOne" and rank > 2:
+            index = self.constant(np.asarray(int(self.rng.integers(-s[axis], s[axis])), np.int64))
+            self.add("Gather", [x, index], without, axis=signed)
+        elif op == "Pad":
+            before = [0] * rank
+            before[axis] = 1
+            self.add(op, [x, self.constant([*before, *[0] * rank])], (*s[:axis], s[axis] + 1, *s[axis + 1 :]))
+        elif op == "Pow":
+            self.add(op, [x, self.constant(np.asarray(2.0, np.float32))], s)
+        elif op == "ReduceMax" and rank > 2:
+            self.add(op, [x], without, axes=[signed], keepdims=0)
+        elif op == "Tile" and prod(s) < 2000:
+            times = [1] * rank
+            times[axis] = 2
+            self.add(op, [x, self.constant(times)], (*s[:axis], 2 * s[axis], *s[axis + 1 :]))
+        elif op == "TopK" and s[axis] > 1:
+            names = [f"t{len(self.live)}", f"t{len(self.live)}.i"]
+            self.nodes.append(helper.make_node(op, [x, self.constant([2])], names, axis=signed))
+            self.live.append((names[0], (*s[:axis], 2, *s[axis + 1 :])))
+        elif op == "MaxPool" and rank == 4:
+            self.add(op, [x], s, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+        elif op == "Relu":
+            self.add(op, [x], s)
+        elif op == "Where":
+            mask = f"{x}.{len(self.nodes)}"
+            zero = self.constant(np.zeros((), np.float32))
+            self.nodes.append(helper.make_node("Greater", [x, zero], [mask]))
+            self.add(op, [mask, x, zero], s)
 
     def target(self, s: Shape) -> Shape:
         left, dims = prod(s), list[int]()

@@ -64,6 +64,7 @@ def host_nodes(view: NodeView, before: Sequence[onnx.NodeProto] = ()) -> list[No
     free_batch(model, view.batch)
     shape, features = _shape_of(view, model, shapes)
     _keep_batch(model, shapes[0], shape)
+    _repeat_constants(model)
     _check_batch(view, model, shapes)
     around: list[Node] = []
     read_as = {x: f"{view.y}.image.{x}" if len(view.shapes[x]) == 1 else x for x in xs}
@@ -337,6 +338,34 @@ def _keep_batch(model: onnx.ModelProto, x: Shape, y: Shape) -> None:
     model.graph.initializer.append(numpy_helper.from_array(np.asarray(scales, np.float32), "scales"))
     node.input[2] = "scales"
     del node.input[3]
+
+
+def _repeat_constants(model: onnx.ModelProto) -> None:
+    """Constants of one image that are joined to activations, such as a grid of coordinates, follow the batch."""
+    ranks = {tensor.name: len(tensor.dims) for tensor in model.graph.initializer if tensor.dims and tensor.dims[0] == 1}
+    nodes: list[onnx.NodeProto] = []
+    for number, node in enumerate(model.graph.node):
+        axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
+        constants = [name for name in node.input if ranks.get(name, 0) > 1]
+        if node.op_type == "Concat" and axis != 0 and constants and len(constants) < len(node.input):
+            shape, count = f"batch{number}/shape", f"batch{number}"
+            first = next(name for name in node.input if name not in constants)
+            bounds = [f"{count}/{what}" for what in ("start", "stop")]
+            for name, value in zip(bounds, (0, 1), strict=True):
+                model.graph.initializer.append(numpy_helper.from_array(np.asarray([value], np.int64), name))
+            nodes.append(helper.make_node("Shape", [first], [shape]))
+            nodes.append(helper.make_node("Slice", [shape, *bounds], [count]))
+            for i, name in enumerate(node.input):
+                if name in constants:
+                    ones, sizes, repeated = (f"{count}/{what}{i}" for what in ("ones", "sizes", "constant"))
+                    rest = np.ones(ranks[name] - 1, np.int64)
+                    model.graph.initializer.append(numpy_helper.from_array(rest, ones))
+                    nodes.append(helper.make_node("Concat", [count, ones], [sizes], axis=0))
+                    nodes.append(helper.make_node("Expand", [name, sizes], [repeated]))
+                    node.input[i] = repeated
+        nodes.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
 
 
 def _factor(size: int, wanted: int) -> np.float32:

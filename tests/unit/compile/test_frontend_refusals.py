@@ -71,8 +71,8 @@ REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
         "a divisor of 0",
     ),
     "concatenation of images": (lambda: model(node("Concat", ["x", "x"], ["y"], axis=0)), "axis 0"),
-    "concatenation with a constant": (
-        lambda: model(node("Concat", ["x", "k"], ["y"], axis=1), weights={"k": random(1, 3, 6, 5)}),
+    "concatenation with constants of several images": (
+        lambda: model(node("Concat", ["x", "k"], ["y"], axis=1), weights={"k": random(2, 3, 6, 5)}, batch=2),
         "'k' is a constant",
     ),
     "slice of the batch": (

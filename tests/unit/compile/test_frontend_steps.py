@@ -53,6 +53,14 @@ STEPS: dict[str, tuple[Callable[[], onnx.ModelProto], tuple[str, ...]]] = {
         ),
         ("ArgMax", "Cast"),
     ),
+    "a grid of coordinates beside the image": (
+        lambda: model(node("Concat", ["x", "k"], ["y"], axis=1), weights={"k": random(1, 2, 6, 5)}),
+        ("Concat",),
+    ),
+    "a grid before the image, on one side longer": (
+        lambda: model(node("Concat", ["k", "x", "k"], ["y"], axis=-1), weights={"k": random(1, 3, 6, 2)}),
+        ("Concat",),
+    ),
     "matrix product on an image": (
         lambda: model(node("MatMul", ["x", "w"], ["y"]), weights={"w": random(5, 2)}),
         ("MatMul",),
@@ -90,3 +98,17 @@ def test_another_division_of_the_axes_is_made_by_the_host(reader: str) -> None:
     x = random(3, 3, 6, 5)
     wanted = np.asarray(open_session(source.SerializeToString()).run(None, {"x": x})[0])
     np.testing.assert_allclose(calibrate(graph, x).outputs[0].reshape(wanted.shape), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_grid_follows_every_image_of_a_batch() -> None:
+    source = model(
+        node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+        node("Concat", ["c", "k"], ["d"], axis=1),
+        node("Conv", ["d", "v"], ["y"]),
+        weights={"w": random(4, 3, 3, 3), "k": random(1, 2, 6, 5, seed=1), "v": random(5, 6, 1, 1)},
+    )
+    images = random(3, 3, 6, 5)
+    session = open_session(source.SerializeToString())
+    wanted = np.concatenate([np.asarray(session.run(None, {"x": image[None]})[0]) for image in images])
+    got = calibrate(canonicalise(import_onnx(source)), images).outputs[0]
+    np.testing.assert_allclose(got.reshape(wanted.shape), wanted, rtol=1e-4, atol=1e-5)
