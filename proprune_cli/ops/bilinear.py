@@ -25,6 +25,7 @@ from proprune_cli.ir.graph import AveragePool, ConvTranspose, Identity, Node, Pa
 from proprune_cli.ir.nodes import MaxPool
 from proprune_cli.ir.window import Window
 from proprune_cli.ops.pad import moved_pad
+from proprune_cli.ops.windows import factors
 
 F64 = NDArray[np.float64]
 
@@ -74,9 +75,9 @@ def line(size: int, length: int, scale: float, mode: str) -> Line | None:
         return None
     whole = np.arange(length)
     half = mode in HALF_PIXEL
-    factors = (length // size, (length - 1) // max(size - 1, 1)) if length >= size else ()
-    for factor in factors:
-        if factor > LARGEST_FACTOR:
+    tried = (length // size, (length - 1) // max(size - 1, 1)) if length >= size else ()
+    for factor in tried:
+        if factor > LARGEST_FACTOR or factors(factor) is None:
             return None
         center = (factor - 1) / 2 if half else 0.0
         if np.allclose(places, np.clip((whole - center) / factor, 0, size - 1), 0.0, 1e-6):

@@ -10,7 +10,7 @@ from proprune_cli.ir.quantized import ACCUMULATOR_LIMIT, QConvTranspose
 from proprune_cli.ir.window import Pads, Pair, Window
 from proprune_cli.ops.importing import NodeView, Operator
 from proprune_cli.ops.rounding import requantise
-from proprune_cli.ops.windows import LARGEST, image_input, kernel_of, known_auto_pad, two_dimensional
+from proprune_cli.ops.windows import LARGEST, factors, image_input, kernel_of, known_auto_pad, two_dimensional
 
 
 def constant_weight(view: NodeView) -> str | None:
@@ -60,6 +60,12 @@ def same_that_covers(view: NodeView) -> str | None:
     if view.ints_of("output_shape") or not mode.startswith("SAME") or min(_total_pads(view)) >= 0:
         return None
     return f"auto_pad {mode}, a kernel of {list(kernel_of(view))}"
+
+
+def steps_in_reach(view: NodeView) -> str | None:
+    """Each stride is at most 15, or the product of two numbers up to 15."""
+    strides = _pair(view, "strides", 1)
+    return f"strides {list(strides)}" if any(factors(stride) is None for stride in strides) else None
 
 
 def small_output_padding(view: NodeView) -> str | None:
@@ -141,6 +147,7 @@ CONV_TRANSPOSE = Operator(
         constant_weight,
         two_dimensional,
         known_auto_pad,
+        steps_in_reach,
         possible_output_shape,
         same_that_covers,
         small_output_padding,

@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from proprune_cli.ir.graph import Identity, Node, Pad
 from proprune_cli.ir.nodes import MaxPool, Upsample
-from proprune_cli.ir.window import Window
+from proprune_cli.ir.window import Pair, Window
 from proprune_cli.ops.bilinear import Line, line, resized
 from proprune_cli.ops.importing import NodeView, Operator
-from proprune_cli.ops.windows import LARGEST, image_input
+from proprune_cli.ops.windows import LARGEST, LARGEST_STEP, factors, image_input
 
 I64 = NDArray[np.int64]
 
@@ -46,6 +46,9 @@ def whole_factors(view: NodeView) -> str | None:
     """
     scales = scales_of(view)
     assert scales is not None
+    if _one_pixel(view):
+        lengths = [_length(1, scale) for scale in scales[2:]]
+        return None if all(_reachable(n, 1) for n in lengths if n) else f"a pixel to {lengths[0]}x{lengths[1]}"
     for axis in (0, 1):
         size, scale = view.shape()[axis + 1], scales[axis + 2]
         if _mode(view) == "linear":
@@ -60,6 +63,12 @@ def whole_factors(view: NodeView) -> str | None:
     return None
 
 
+def _one_pixel(view: NodeView) -> bool:
+    """A single pixel is repeated, whatever the mode."""
+    scales = scales_of(view)
+    return scales is not None and view.shape()[1:] == (1, 1) and min(scales[2:]) >= 1
+
+
 def same_or_one(view: NodeView) -> str | None:
     """The target shape is a constant that repeats single pixels over height and width, and changes nothing else."""
     target = view.constant(1)
@@ -69,7 +78,9 @@ def same_or_one(view: NodeView) -> str | None:
     dims = [1] * (4 - target.size) + [int(n) for n in target.reshape(-1)]
     fits = len(dims) == 4 and all(n in (1, size) for n, size in zip(dims[:2], full[:2], strict=True))
     fits = fits and all(n in (1, size) or size == 1 for n, size in zip(dims[2:], full[2:], strict=True))
-    return None if fits and min(dims) > 0 and max(dims) <= LARGEST else f"{full} to {dims}"
+    grown = [n for n, size in zip(dims[2:], full[2:], strict=False) if size == 1]
+    fits = fits and min(dims) > 0 and all(_reachable(n, 1) for n in grown)
+    return None if fits else f"{full} to {dims}"
 
 
 def scales_of(view: NodeView) -> tuple[float, ...] | None:
@@ -139,6 +150,25 @@ def _sources(view: NodeView, size: int, scale: float) -> I64 | None:
     return np.clip(rounded(place), 0, size - 1).astype(np.int64)
 
 
+def _reachable(factor: int, size: int) -> int | None:
+    """The factor by which ``size`` pixels grow before they are cut to ``factor`` times as many: a single one may grow
+    by more than is wanted. None where the engine cannot step so far.
+    """
+    tried = range(factor, LARGEST_STEP**2 + 1) if size == 1 else (factor,)
+    return next((n for n in tried if factors(n) is not None), None)
+
+
+def _repeated(name: str, x: str, y: str, size: Pair, wanted: Pair) -> list[Node]:
+    """Every one of ``size`` pixels ``wanted`` times."""
+    found = [_reachable(factor, n) for factor, n in zip(wanted, size, strict=True)]
+    assert found[0] is not None and found[1] is not None
+    scale = (found[0], found[1])
+    if scale == wanted:
+        return [Upsample(name, x, y, scale)]
+    cut = (0, 0, (wanted[0] - scale[0]) * size[0], (wanted[1] - scale[1]) * size[1])
+    return [Upsample(f"{name}.larger", x, f"{y}.larger", scale), Pad(name, f"{y}.larger", y, cut)]
+
+
 def _walk(view: NodeView, size: int, scale: float) -> tuple[int, int, int, int] | None:
     """(factor, 0, 0, 1) for repetition, (1, first, past the last, step) for every step-th pixel, else None."""
     sources = _sources(view, size, scale)
@@ -146,7 +176,7 @@ def _walk(view: NodeView, size: int, scale: float) -> tuple[int, int, int, int] 
         return None
     factor = len(sources) // size
     if factor and len(sources) == factor * size and (sources == np.arange(len(sources)) // factor).all():
-        return factor, 0, size, 1
+        return (factor, 0, size, 1) if _reachable(factor, size) is not None else None
     step = int(sources[1] - sources[0]) if len(sources) > 1 else 1
     if step > 0 and len(sources) < size and (sources == sources[0] + step * np.arange(len(sources))).all():
         return 1, int(sources[0]), int(sources[-1]) + 1, step
@@ -156,6 +186,9 @@ def _walk(view: NodeView, size: int, scale: float) -> tuple[int, int, int, int] 
 def _resize(view: NodeView) -> list[Node]:
     scales, shape = scales_of(view), view.shape()
     assert scales is not None
+    lengths = (_length(shape[1], scales[2]), _length(shape[2], scales[3]))
+    if _mode(view) == "linear" and _one_pixel(view):
+        return _repeated(view.name, view.x(), view.y, (1, 1), lengths)
     if _mode(view) == "linear":
         rows, columns = (_line(view, shape[i + 1], scales[i + 2]) for i in (0, 1))
         assert rows is not None and columns is not None
@@ -166,7 +199,7 @@ def _resize(view: NodeView) -> list[Node]:
     steps: list[Node] = []
     name, x = view.name, view.x()
 
-    def then(make: type[Pad] | type[MaxPool] | type[Upsample], suffix: str, *arguments: object) -> None:
+    def then(make: type[Pad] | type[MaxPool], suffix: str, *arguments: object) -> None:
         before = steps[-1].y if steps else x
         steps.append(make(f"{name}.{suffix}", before, f"{view.y}.{suffix}", *arguments))  # pyright: ignore[reportArgumentType]
 
@@ -176,7 +209,8 @@ def _resize(view: NodeView) -> list[Node]:
     if (step_y, step_x) != (1, 1):
         then(MaxPool, "take", Window((1, 1), (step_y, step_x)))
     if (up_y, up_x) != (1, 1):
-        then(Upsample, "repeat", (up_y, up_x))
+        before, size = steps[-1].y if steps else x, (bottom - top, right - left)
+        steps += _repeated(f"{name}.repeat", before, f"{view.y}.repeat", size, (up_y, up_x))
     return [*steps, Identity(name, steps[-1].y if steps else x, view.y)]
 
 
@@ -187,7 +221,8 @@ def _expand(view: NodeView) -> list[Node]:
     scale = [max(n, size) // size for n, size in zip(dims[2:], view.shape()[1:], strict=True)]
     if scale == [1, 1]:
         return [Identity(view.name, view.x(), view.y)]
-    return [Upsample(view.name, view.x(), view.y, (scale[0], scale[1]))]
+    _, height, width = view.shape()
+    return _repeated(view.name, view.x(), view.y, (height, width), (scale[0], scale[1]))
 
 
 REPEATED = "shorter tap lists of the convolution after it, else a larger tensor"

@@ -14,7 +14,21 @@ from proprune_cli.ops.importing import NodeView
 LARGEST = 4096
 """Kernels, strides, dilations and pads beyond this are taken for damage."""
 
+LARGEST_STEP = 15
+"""Rows or columns from one output pixel of a pass to the next, and of factors by which images grow."""
+
 Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+def factors(step: int) -> Pair | None:
+    """Two factors of ``step`` of at most ``LARGEST_STEP`` with the least sum of squares, the larger one first.
+
+    The second is 1 where ``step`` itself is small enough; None where there are none.
+    """
+    if step <= LARGEST_STEP:
+        return step, 1
+    found = [(step // n, n) for n in range(2, LARGEST_STEP + 1) if step % n == 0 and n <= step // n <= LARGEST_STEP]
+    return min(found, key=lambda pair: pair[0] ** 2 + pair[1] ** 2, default=None)
 
 
 def kernel_of(view: NodeView) -> tuple[int, ...]:

@@ -47,7 +47,8 @@ RULES = frozenset(rule_of(constraint) for operator in BY_NAME.values() for const
 """The conditions on the page of supported operators."""
 
 _AGREE = """
-abs add_halves averagepool_2d_ceil averagepool_2d_ceil_last_window_starts_on_pad maxpool_2d_ceil_output_size_reduce_by_one
+abs add_halves averagepool_2d_ceil averagepool_2d_ceil_last_window_starts_on_pad
+maxpool_2d_ceil_output_size_reduce_by_one
 averagepool_2d_default averagepool_2d_dilations
 averagepool_2d_pads_count_include_pad averagepool_2d_precomputed_pads
 averagepool_2d_precomputed_pads_count_include_pad averagepool_2d_precomputed_same_upper

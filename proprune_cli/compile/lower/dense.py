@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from proprune_cli.accel import isa
 from proprune_cli.compile.cluster.known_codes import live_filters
 from proprune_cli.compile.lower.engine_layer import View
+from proprune_cli.compile.lower.views import selected
 from proprune_cli.ir.quantized import QConv, QTensor
 
 
@@ -37,3 +38,16 @@ def over_slots(weight: NDArray[np.int8], view: View) -> NDArray[np.int8]:
     out = np.zeros((len(weight), len(view.groups) * isa.GROUP, weight.shape[2]), dtype=np.int8)
     out[:, view.slots] = weight
     return out
+
+
+def used_slots(weight: NDArray[np.int8], view: View) -> tuple[View, NDArray[np.int8]]:
+    """The part of ``view`` that has weights, [out, channels, positions], and these over its slots.
+
+    Groups of channels without any are left out, as where a pass copies some channels of many.
+    """
+    used = np.flatnonzero(weight.any(axis=(0, 2)))
+    needed = np.isin(view.slots // isa.GROUP, np.unique(view.slots[used] // isa.GROUP))
+    if not used.size or needed.all():
+        return view, over_slots(weight, view)
+    part = selected(view, np.flatnonzero(needed))
+    return part, over_slots(weight[:, needed], part)

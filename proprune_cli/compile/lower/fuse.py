@@ -14,7 +14,7 @@ from typing_extensions import assert_never
 from proprune_cli.accel import isa
 from proprune_cli.compile.cluster.known_codes import nonnegative_codes
 from proprune_cli.compile.lower.copies import Run, copy_layer, pad_runs, rectangle_copy
-from proprune_cli.compile.lower.dense import asked_products, dense_weight, over_slots
+from proprune_cli.compile.lower.dense import asked_products, dense_weight, over_slots, used_slots
 from proprune_cli.compile.lower.engine_layer import EngineGraph, EngineLayer, HostPass, Phase, View
 from proprune_cli.compile.lower.host_chains import merged
 from proprune_cli.compile.lower.live_channels import live_groups, with_groups
@@ -177,25 +177,29 @@ class _Fuser:
         view = self._canonical(layer.x) if diagonal else self._dense_view(layer.x)
         phases = list(conv_phases(layer, (y.height, y.width), diagonal=diagonal))
         total = layer.weight.size * x.height * x.width
+        parts = [
+            (view, p.weight.reshape(len(p.weight), -1))
+            if diagonal
+            else used_slots(p.weight.reshape(*p.weight.shape[:2], -1), view)
+            for p in phases
+        ]
         passes = [
             EngineLayer(
                 f"{layer.name}[{p.first[0]},{p.first[1]}]" if len(phases) > 1 else layer.name,
                 "diagonal" if diagonal else "dense",
-                view,
+                part,
                 y.name,
                 y.channels,
                 p.size,
                 Window.over(p.weight.shape[2:], pads=(*p.pads, 0, 0), dilation=p.dilation),
-                weight=p.weight.reshape(len(p.weight), -1)
-                if diagonal
-                else over_slots(p.weight.reshape(*p.weight.shape[:2], -1), view),
+                weight=weight,
                 bias=layer.bias,
                 multiplier=layer.multiplier,
                 relu_before=layer.relu,
                 phase=Phase((y.height, y.width), p.first, layer.window.stride),
                 macs=total // len(phases) + (total % len(phases) if i == 0 else 0),
             )
-            for i, p in enumerate(phases)
+            for i, (p, (part, weight)) in enumerate(zip(phases, parts, strict=True))
         ]
         self._add(y, passes)
 

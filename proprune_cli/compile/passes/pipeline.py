@@ -19,6 +19,7 @@ from proprune_cli.compile.passes.match_activation import MATCH_ACTIVATION
 from proprune_cli.compile.passes.merge_pad import MERGE_PAD
 from proprune_cli.compile.passes.merge_select import MERGE_SELECT
 from proprune_cli.compile.passes.sources import inheriting
+from proprune_cli.compile.passes.split_stride import SPLIT_STRIDE
 from proprune_cli.compile.passes.take_preprocess import TAKE_PREPROCESS
 from proprune_cli.ir.graph import Graph, NodeKind
 from proprune_cli.ir.verify import InvariantError, verify
@@ -38,6 +39,7 @@ CANONICAL: tuple[Pass, ...] = (
     CONVERT_AFFINE,
     FOLD_COPY,
     FUSE_RELU,
+    SPLIT_STRIDE,
 )
 
 

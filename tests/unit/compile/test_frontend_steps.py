@@ -18,8 +18,8 @@ STEPS: dict[str, tuple[Callable[[], onnx.ModelProto], tuple[str, ...]]] = {
         lambda: pool_model("AveragePool", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1, count_include_pad=1),
         ("AveragePool",),
     ),
-    "window in the padding": (
-        lambda: pool_model("MaxPool", kernel_shape=[2, 2], strides=[3, 3], pads=[1, 1, 0, 0], ceil_mode=1),
+    "dilated and padded as if it were not": (
+        lambda: pool_model("MaxPool", kernel_shape=[3, 3], dilations=[2, 2], auto_pad="SAME_UPPER"),
         ("MaxPool",),
     ),
     "maximum over channels": (lambda: model(node("ReduceMax", ["x"], ["y"], axes=[1])), ("ReduceMax",)),

@@ -13,6 +13,7 @@ from proprune_cli.compile.passes.drop_reshape import DROP_RESHAPE
 from proprune_cli.compile.passes.fold_affine import FOLD_AFFINE
 from proprune_cli.compile.passes.fuse_relu import FUSE_RELU
 from proprune_cli.compile.passes.pipeline import CANONICAL, run_passes
+from proprune_cli.compile.passes.split_stride import SPLIT_STRIDE
 from proprune_cli.compile.quantise.calibration import calibrate, open_session, run_session
 from proprune_cli.ir.graph import Activation, Affine, Conv, ConvTranspose, Pad
 from proprune_cli.ir.nodes import Add, Concat, Host, MaxPool, Mul, Relu, Select, Upsample
@@ -124,7 +125,7 @@ def test_the_canonical_order_meets_every_requirement() -> None:
     for step in CANONICAL:
         assert set(step.requires) <= gone, step.name
         gone |= set(step.ensures)
-    assert Affine in gone and CANONICAL[-1] is FUSE_RELU
+    assert Affine in gone and CANONICAL[-2:] == (FUSE_RELU, SPLIT_STRIDE)
 
 
 def test_activations_written_as_several_nodes_become_one() -> None:
