@@ -18,14 +18,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from proprune_cli.board.native import compiler
+from proprune_cli.board.native import COMPILE_SECONDS, compiler
 
 HANG_SECONDS = 30.0
 MEMORY_MIB = 2048
 EXPECTED = (0, 1, 3, 4, 5)
 """Exit codes of an artifact that is right (0), or that is refused in one of the ways that a user is told of."""
 
-SANITISERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g")
+SANITISERS = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g")
 OPTIONS = {
     # Python and ONNX Runtime are not built for it; leaks and mismatches of theirs are not ours.
     "ASAN_OPTIONS": "detect_leaks=0:alloc_dealloc_mismatch=0:new_delete_type_mismatch=0:abort_on_error=1",
@@ -115,7 +115,7 @@ def _follow(process: subprocess.Popen[str], tally: Tally) -> dict[str, Any]:
     threading.Thread(target=read, daemon=True).start()
     last: dict[str, Any] = {}
     # The first line comes when the engine is compiled.
-    wait = 300.0
+    wait = COMPILE_SECONDS
     while True:
         try:
             line = lines.get(timeout=wait)
@@ -126,9 +126,7 @@ def _follow(process: subprocess.Popen[str], tally: Tally) -> dict[str, Any]:
             break
         note: dict[str, Any] = json.loads(line)
         if "start" in note:
-            # The first mutant's engine is built with it.
-            wait = HANG_SECONDS if last else 300.0
-            last = note
+            wait, last = HANG_SECONDS, note
         else:
             _count(note, last, tally)
     process.wait()

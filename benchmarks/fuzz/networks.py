@@ -20,9 +20,9 @@ Weights = NDArray[np.float32]
 class Net:
     """An ONNX model under construction; tensors are named by what makes them."""
 
-    def __init__(self, seed: int, channels: int, size: int) -> None:
+    def __init__(self, seed: int, channels: int, size: int, width: int = 0) -> None:
         self.rng = np.random.default_rng(seed)
-        self.shape = (1, channels, size, size)
+        self.shape = (1, channels, size, width or size)
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[TensorProto] = []
         self.last, self.channels = "x", channels
@@ -160,7 +160,7 @@ def host_steps() -> onnx.ModelProto:
 
 def tiles() -> onnx.ModelProto:
     """Maps that take several steps, in rows and in columns, the later ones of which wait for the earlier."""
-    net = Net(8, 3, 48)
+    net = Net(8, 3, 4, 1100)
     first = net.conv(16)
     net.conv(16)
     net.add("Add", first)

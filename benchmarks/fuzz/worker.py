@@ -69,7 +69,9 @@ def run_alone(m: Mutant, engine: NativeEngine) -> tuple[int, str]:
 def work(sources: Sequence[Path], seeds: Sequence[int], folder: Path, say: TextIO) -> None:
     """Run the mutants of ``seeds``; mutant n is made of source n modulo their number."""
     contents = {source: source.read_bytes() for source in sources}
-    engines: dict[str, NativeEngine] = {}
+    # All that must be compiled is, before the first mutant's time begins.
+    arrays = {Mutant(content, 0).array for content in contents.values()}
+    engines = {array.name: NativeEngine(array) for array in arrays}
     for seed in seeds:
         source = sources[seed % len(sources)]
         m = mutant(contents[source], seed)
@@ -84,8 +86,6 @@ def work(sources: Sequence[Path], seeds: Sequence[int], folder: Path, say: TextI
             say.flush()
             start = time.monotonic()
             if arguments[0] == "engine":
-                if m.array.name not in engines:
-                    engines[m.array.name] = NativeEngine(m.array)
                 code, err = run_alone(m, engines[m.array.name])
             else:
                 code, err = run(arguments)

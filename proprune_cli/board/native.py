@@ -177,7 +177,9 @@ def _compile(command: list[str], source: Path, defines: tuple[str, ...], own: Ma
     headers.mkdir()
     for name, text in own.items():
         (headers / name).write_text(text, encoding="utf-8")
-    arguments = [*command, *FLAGS, *defines, f"-I{headers}", *(f"-I{source / part}" for part in INCLUDES)]
+    # The user's own optimisation level counts for more than ours; the compiler takes the last.
+    level = [option for option in command[1:] if option.startswith("-O")]
+    arguments = [*command, *FLAGS, *level, *defines, f"-I{headers}", *(f"-I{source / part}" for part in INCLUDES)]
     arguments += [str(source / s) for s in SOURCES]
     result = _call_compiler([*arguments, "-o", str(library)])
     if result.returncode != 0 or not library.is_file():
