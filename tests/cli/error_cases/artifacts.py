@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from proprune_cli.accel import isa
+from proprune_cli.accel.bitfield import Record
 from proprune_cli.artifact import load_artifact
 from proprune_cli.artifact.seal import seal
 from proprune_cli.cli.app import run_cli
@@ -76,6 +78,50 @@ def artifact_for_an_unknown_array(tiny: Files) -> Arguments:
 def artifact_for_an_array_the_board_cannot_take(tiny: Files) -> Arguments:
     files = [str(tiny.model), "--calibration", str(tiny.images), "-o", "net.ppr"]
     assert run_cli(["compile", *files, "--board", "zcu104", "--array", "zu-1024"]) == 0
+    return ["deploy", "net.ppr", "--board", "emulated:pynq-z2"]
+
+
+def _with_record(tiny: Files, record: type[Record], at: int, **fields: int) -> None:
+    """The artifact with fields of the record at word ``at`` of its image changed, and sealed again."""
+    image = load_artifact(tiny.artifact).program.image.copy()
+    row = record.decode(image[at : at + record.WORDS].copy()).row(0)
+    image[at : at + record.WORDS] = record(**{**row.__dict__, **fields}).encode()[0]
+    _with_program(tiny, image=image)
+
+
+@case(1)
+def artifact_that_writes_over_its_program(tiny: Files) -> Arguments:
+    program = load_artifact(tiny.artifact).program
+    last = program.layer_table + (program.layer_count - 1) * isa.LayerDescriptor.WORDS
+    _with_record(tiny, isa.LayerDescriptor, last, out_base=0)
+    return ["deploy", "net.ppr", "--board", "emulated:pynq-z2"]
+
+
+@case(1)
+def artifact_that_counts_over_its_program(tiny: Files) -> Arguments:
+    _with_program(tiny, counters=0)
+    return ["run", "net.ppr", "-i", str(tiny.images), "-o", "y.npy"]
+
+
+@case(1)
+def artifact_that_never_ends(tiny: Files) -> Arguments:
+    step = int(load_artifact(tiny.artifact).program.layers().row(0).step_table)
+    _with_record(tiny, isa.StepDescriptor, step, taps=2**32 - 1, iterations=2**32 - 1)
+    return ["deploy", "net.ppr", "--board", "interpreter"]
+
+
+@case(1)
+def artifact_that_wants_all_memory(tiny: Files) -> Arguments:
+    _with_program(tiny, size=2**60)
+    return ["bench", "net.ppr"]
+
+
+@case(1)
+def artifact_that_does_more_than_its_plan_says(tiny: Files) -> Arguments:
+    network = load_artifact(tiny.artifact)
+    first = dataclasses.replace(network.plan.layers[0], iterations=network.plan.layers[0].iterations - 1)
+    plan = dataclasses.replace(network.plan, layers=(first, *network.plan.layers[1:]))
+    dataclasses.replace(network, plan=plan).save(Path("net.ppr"))
     return ["deploy", "net.ppr", "--board", "emulated:pynq-z2"]
 
 
