@@ -87,27 +87,28 @@ def _by(sizes: tuple[int, ...]) -> str:
 
 def quantisation(artifact: Artifact) -> str:
     """How well the int8 network follows the float network, on the calibration images."""
-    report = artifact.report
-    quality, layers = report["output_sqnr_db"], report["layers"]
-    limited, channels = sum(layer["limited_channels"] for layer in layers), sum(layer["channels"] for layer in layers)
+    from proprune_cli.artifact.report import quantised
+
+    found = quantised(artifact.report, artifact.name)
+    quality = found.output_db
     error = "no error" if quality is None else f"signal {quality:.1f} dB above the error"
-    return f"{error} at the output, {report['images']} images, {limited} of {channels} channels with a widened scale"
+    return (
+        f"{error} at the output, {found.images} images, {found.limited} of {found.channels} channels with a widened "
+        "scale"
+    )
 
 
 def lost_signal(artifact: Artifact) -> str:
     """What to warn of where an output of the int8 network is hardly above its error; else empty."""
+    from proprune_cli.artifact.report import quantised
     from proprune_cli.compile.quantise.signal import WEAK_DB
 
-    weak = {
-        name: quality
-        for name, quality in artifact.report.get("outputs_db", {}).items()
-        if quality is not None and quality < WEAK_DB
-    }
+    report = quantised(artifact.report, artifact.name)
+    weak = {n: quality for n, quality in report.outputs_db.items() if quality is not None and quality < WEAK_DB}
     if not weak:
         return ""
     found = ", ".join(f"{name!r} is {quality:.1f} dB above its error" for name, quality in weak.items())
-    at = artifact.report["lost_at"]
-    where = f"; the signal is lost at layer {at!r}" if at else ""
+    where = f"; the signal is lost at layer {report.lost_at!r}" if report.lost_at else ""
     return f"on the calibration images the output {found}{where}: check weights and images for extreme values"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, cast
 
 from proprune_cli.files.limits import JSON_BYTES
@@ -17,7 +18,7 @@ def parse_json(content: bytes) -> Any:
     if len(content) > JSON_BYTES:
         raise ValueError(f"{len(content)} bytes of JSON, and at most {JSON_BYTES} are read")
     try:
-        return json.loads(content.decode("utf-8"), parse_constant=_refuse)
+        return json.loads(content.decode("utf-8"), parse_constant=_refuse, parse_float=_finite)
     except RecursionError as error:
         raise ValueError("the JSON is nested too deeply") from error
 
@@ -32,6 +33,13 @@ def parse_object(content: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("the JSON is no object")
     return cast("dict[str, Any]", value)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:40]} is beyond all numbers")
+    return number
 
 
 def _refuse(constant: str) -> None:
