@@ -166,7 +166,8 @@ def unpack(content: bytes, where: str) -> Artifact:
     try:
         artifact = _assemble(manifest, members, where)
     except (KeyError, ValueError, TypeError) as error:
-        raise InputError(f"a member of the artifact is malformed: {error}", where=where, remedy=REMEDY) from error
+        what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise InputError(f"a member of the artifact is malformed: {what}", where=where, remedy=REMEDY) from error
     _check_layout(artifact, manifest.program.image_words, where)
     return artifact
 

@@ -45,6 +45,7 @@ def quantised(report: Mapping[str, Any], where: str) -> Quantised:
             channels=sum(value_of(int, layer["channels"], "channels") for layer in layers),
         )
     except (KeyError, ValueError) as error:
+        what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise InputError(
-            f"the artifact's report is malformed: {error}", where=where, remedy="compile the network again"
+            f"the artifact's report is malformed: {what}", where=where, remedy="compile the network again"
         ) from error

@@ -60,7 +60,7 @@ def comparison(records: list[BenchRecord]) -> None:
             percent(r.mac_utilisation),
             None if r.energy_mj is None else f"{r.energy_mj:.2f}",
             f"{first.latency_ms / r.latency_ms:.2f}×",
-            f"{first.macs / r.macs:.2f}×",
+            f"{first.macs / r.macs:.2f}×" if r.macs else None,
             r.source,
         )
         for r in records

@@ -83,7 +83,10 @@ def _opened(stream: BinaryIO) -> Image:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is our own
-        return Image.open(stream, formats=_FORMATS)
+        try:
+            return Image.open(stream, formats=_FORMATS)
+        except Image.DecompressionBombError as error:
+            raise ValueError(f"it has more than {PIXELS} pixels") from error
 
 
 def _unreadable() -> tuple[type[Exception], ...]:
@@ -102,7 +105,7 @@ def _read(files: list[tuple[Path, int]], mode: str, size: int | None, classes: i
         try:
             with open_file(path) as stream, _opened(stream) as image:
                 if image.width * image.height > PIXELS:
-                    raise ValueError(f"{image.width}×{image.height} pixels, and at most {PIXELS} are read")
+                    raise ValueError(f"it has more than {PIXELS} pixels")
                 converted = image.convert(mode)
                 if size is not None:
                     converted = converted.resize((size, size), Image.Resampling.BILINEAR)

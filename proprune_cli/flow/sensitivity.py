@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from proprune_cli.errors import InputError
+from proprune_cli.files.records import value_of
 from proprune_cli.rundir import read_options
 
 if TYPE_CHECKING:
@@ -41,23 +44,59 @@ def scan_run(
     from proprune_cli.spec.factories import refuse_stored
     from proprune_cli.train.task import task_for
 
-    options: dict[str, Any] = read_options(run)
-    for name, spec in (("data", options["data"]), *((n, options["train"].get(n)) for n in ("loss", "metric"))):
+    asked = _recorded(run)
+    for name, spec in (("data", asked.data), *asked.own.items()):
         if not trust:
             refuse_stored(spec, f"{run}, {name}")
     architecture, model = load_bare(run, network, trust=trust)
-    where = data_dir or (Path(options["data_dir"]) if options.get("data_dir") else None)
-    data = load_data(options["data"], data_dir=where, validation=options["validation"], seed=options["seed"])
+    where = data_dir or (Path(asked.data_dir) if asked.data_dir else None)
+    data = load_data(asked.data, data_dir=where, validation=asked.validation, seed=asked.seed)
     if architecture.normalisation == data.as_stored().normalisation:
         data = data.as_stored()
-    own = {name: options["train"].get(name) for name in ("loss", "metric")}
     return sensitivity(
         model,
-        task_for(data, TrainOptions(**own)),
+        task_for(data, TrainOptions(**asked.own)),
         method=method,
-        residual=checked_residual(residual or options["residual"]),
+        residual=checked_residual(residual or asked.residual),
         shares=shares,
         images=images,
-        seed=options["seed"],
+        seed=asked.seed,
         progress=progress,
     )
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """What a scan needs of a run's options. ``own``: import paths of the user's loss and metric."""
+
+    data: str
+    data_dir: str | None
+    validation: float
+    seed: int
+    residual: str
+    own: dict[str, str | None]
+
+
+def _recorded(run: Path) -> _Recorded:
+    """The options that ``run`` recorded.
+
+    Raises:
+        InputError: it is no run, or its options are damaged.
+    """
+    options = read_options(run)
+    try:
+        found = _Recorded(
+            data=value_of(str, options["data"], "data"),
+            data_dir=value_of(str | None, options.get("data_dir"), "data_dir"),
+            validation=value_of(float, options["validation"], "validation"),
+            seed=value_of(int, options["seed"], "seed"),
+            residual=value_of(str, options["residual"], "residual"),
+            own={name: value_of(str | None, options["train"].get(name), name) for name in ("loss", "metric")},
+        )
+        if not 0 < found.validation < 1 or found.seed < 0:
+            raise ValueError("validation or seed is out of range")
+    except (KeyError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"the run's options are damaged: {error}", where=str(run / "run.json"), remedy="run proprune prune again"
+        ) from error
+    return found

@@ -68,7 +68,15 @@ def predict(artifact: Artifact, label: str, board: Board, array: Array) -> Bench
     """
     macs = _macs(artifact, label)
     total = sum(macs)
-    predicted = predict_program(artifact.program, total, board, array)
+    try:
+        predicted = predict_program(artifact.program, total, board, array)
+        if any(layer.cycles < 1 for layer in predicted.timing.layers):
+            raise ValueError("a layer takes no time")
+    except (IndexError, ValueError, ArithmeticError) as error:
+        # The timing model follows the descriptors of a file, and these lead nowhere.
+        raise InputError(
+            f"the artifact's program does not hold together: {error}", where=label, remedy="compile the network again"
+        ) from error
     timing, energy, batch = predicted.timing, predicted.energy, predicted.batch
     layers = tuple(_layer(t, m, array, timing.clock_mhz) for t, m in zip(timing.layers, macs, strict=True))
     memory = [

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proprune_cli.artifact.seal import seal
-from tests.fuzzing.mutate_bytes import mutate_bytes, mutate_npy, mutate_tensors
+from tests.fuzzing.mutate_bytes import mutate_bytes, mutate_npy, mutate_tensors, mutate_words
 from tests.fuzzing.mutate_json import mutate_json
 from tests.fuzzing.mutate_onnx import mutate_onnx
 from tests.fuzzing.seeds import prune_command
@@ -70,7 +70,7 @@ def _mutated_member(name: str, content: bytes, rng: random.Random, place: Place)
         return mutate_onnx(content, rng)
     if name.endswith(".npy"):
         return mutate_npy(content, rng)
-    return mutate_bytes(content, rng)
+    return mutate_words(content, rng)
 
 
 def _put_right(members: dict[str, bytes], rng: random.Random) -> None:
@@ -170,6 +170,8 @@ def _reseal(stage: Path) -> None:
     try:
         document = json.loads(stage.read_bytes())
         for name in document["files"]:
+            if not (stage.parent / name).is_file():
+                continue
             document["files"][name] = hashlib.sha256((stage.parent / name).read_bytes()).hexdigest()
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return
