@@ -195,8 +195,8 @@ def _plan(model: nn.Module, group: Group, dead: Ids, seen: Constants) -> _Plan:
         mine = value[dead]
         ok &= ~np.isnan(mine).any(axis=1)
         if not _folds(_reader(model, member)):
-            padded.append(mine[:, 0])
-    dead, padded = dead[ok], [np.abs(p[ok]) for p in padded]
+            padded.append(np.abs(mine).max(axis=1))  # a reader may read a channel at several places
+    dead, padded = dead[ok], [p[ok] for p in padded]
     heirs = _heirs([p for p in padded if (p > 0).any()])
     if not len(heirs) and len(dead) == group.channels:
         heirs = np.zeros(1, dtype=np.int64)  # a layer without channels would not run
@@ -266,7 +266,6 @@ def _fold(model: nn.Module, group: Group, plan: _Plan, seen: Constants, biases: 
                 else:
                     biases[name] = biases.get(name, torch.zeros_like(shift)) + shift
             else:
-                own = value[plan.heirs, 0]
+                own, places = value[plan.heirs].reshape(-1), member.index[plan.heirs].reshape(-1)
                 heir = int(np.abs(own).argmax())
-                place = int(member.index[plan.heirs[heir], 0])
-                weight.movedim(member.dim, 0)[place] += (weighed / float(own[heir])).to(weight.dtype)
+                weight.movedim(member.dim, 0)[int(places[heir])] += (weighed / float(own[heir])).to(weight.dtype)

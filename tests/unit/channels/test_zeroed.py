@@ -106,3 +106,57 @@ def test_a_depthwise_layer_with_padding_keeps_what_is_no_constant() -> None:
     # Two see 0 after the ReLU everywhere, and go; the others differ at the border.
     assert found.model.a.out_channels == 6
     assert "2 zeroed channels stay" in found.notes[0]
+
+
+class ReadTwice(nn.Module):
+    """A padded convolution reads each channel at two places, of which the first holds the constant 0."""
+
+    def __init__(self, after: nn.Module) -> None:
+        super().__init__()
+        self.stem, self.a = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1, bias=False)
+        self.after, self.fc = after, nn.Linear(8, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.a(nnf.relu(self.stem(x)))
+        return self.fc(nnf.relu(self.after(torch.cat([y, torch.sigmoid(y), nnf.relu(y - 1)], 1))).mean((2, 3)))
+
+
+@pytest.mark.parametrize("dead", [slice(0, 3), slice(0, 8)], ids=["some", "all"])
+@pytest.mark.parametrize(
+    "after",
+    [nn.Conv2d(24, 8, 3, padding=1), nn.ConvTranspose2d(24, 8, 2, 2), nn.Conv2d(24, 8, 1)],
+    ids=["padded", "transposed", "folded"],
+)
+def test_a_channel_that_is_read_at_several_places_leaves_each_place_its_constant(after: nn.Module, dead: slice) -> None:
+    torch.manual_seed(0)
+    model = ReadTwice(after).eval()
+    model.a.weight.data[dead] = 0
+    found = remove_zeroed(model, example_input(3, (10, 10)))
+    assert found.model.a.out_channels == (
+        6 if dead.stop == 3 and after.kernel_size != (1, 1) else max(1, 8 - dead.stop)
+    )
+    for size in (10, 17):
+        x = example_input(3, (size, size), batch=3, seed=2)
+        with torch.no_grad():
+            expected = model(x)
+            assert float((found.model(x) - expected).abs().max()) <= 1e-5 * float(expected.abs().max())
+
+
+@pytest.mark.parametrize("residual", ["coupled", "free"])
+@pytest.mark.parametrize("biases", [True, False])
+@pytest.mark.parametrize("layers", [["conv1"], ["layer1.0.conv2"], ["layer1.0.conv1", "layer2.0.conv1"], None])
+def test_layers_whose_filters_are_all_zero_keep_a_channel_or_go(
+    layers: list[str] | None, biases: bool, residual: str
+) -> None:
+    model = zero_filters(build_model("resnet8?width=4", 3, 10, 16), share=0)
+    for name, module in model.named_modules():
+        if isinstance(module, (nn.Conv2d, nn.BatchNorm2d)) and (layers is None or name in layers):
+            module.weight.data.zero_()
+            if not biases and module.bias is not None:
+                module.bias.data.zero_()
+    found = remove_zeroed(model, example_input(3, (16, 16)), residual=residual)
+    assert all(p.numel() for p in found.model.parameters())
+    x = example_input(3, (16, 16), batch=3, seed=11)
+    with torch.no_grad():
+        expected = model(x)
+        assert float((found.model(x) - expected).abs().max()) <= 1e-4 * float(expected.abs().max())
