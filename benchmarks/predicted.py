@@ -17,6 +17,7 @@ from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
 from proprune_cli.compile.pipeline import lower
 from proprune_cli.compile.quantise.network import quantise
 from proprune_cli.ir.quantized import QGraph
+from proprune_cli.work.macs import utilisation
 
 GOLDEN = Path(__file__).parent / "golden_metrics.json"
 
@@ -55,9 +56,10 @@ def predict(graph: QGraph, array_name: str, batch: int = 1) -> Prediction:
     memory = Memory.of(board, array)
     program, layers = lower(graph, array, memory, batch)
     timing = estimate(program, array, memory)
-    macs = sum(t.layer.macs for t in layers)
+    macs = sum(t.layer.asked.dense for t in layers)
+    useful = sum(t.layer.useful_macs for t in layers)
     spatial = [
-        (t.layer.macs, predicted.cycles)
+        (t.layer.useful_macs, predicted.cycles)
         for t, predicted in zip(layers, timing.layers, strict=True)
         if np.max(np.asarray(t.tiling.steps.tile_height) * np.asarray(t.tiling.steps.tile_width)) > 1
     ]
@@ -67,8 +69,8 @@ def predict(graph: QGraph, array_name: str, batch: int = 1) -> Prediction:
         cycles=timing.cycles,
         latency_ms=timing.latency_ms,
         macs=macs,
-        utilisation=macs / (timing.cycles * array.macs_per_cycle),
-        spatial_utilisation=sum(m for m, _ in spatial) / (sum(c for _, c in spatial) * array.macs_per_cycle),
+        utilisation=utilisation(useful, timing.cycles, array.macs_per_cycle),
+        spatial_utilisation=utilisation(sum(m for m, _ in spatial), sum(c for _, c in spatial), array.macs_per_cycle),
     )
 
 

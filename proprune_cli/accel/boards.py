@@ -35,7 +35,9 @@ class Resources:
 
 @dataclass(frozen=True)
 class Coefficient:
-    """A number of the energy model: its true value is taken to lie within ``value / factor`` … ``value * factor``."""
+    """A number of the energy or the host model: its true value is taken to lie within ``value / factor`` and
+    ``value * factor``.
+    """
 
     value: float
     factor: float
@@ -55,6 +57,21 @@ class EnergyCoefficients:
     mac_pj: Coefficient
     slot_pj: Coefficient
     ddr_pj_per_byte: Coefficient
+
+
+@dataclass(frozen=True)
+class HostCoefficients:
+    """See :mod:`proprune_cli.measure.host_model`.
+
+    Attributes:
+        operator_us: to begin one operator, µs. move_cycles, arithmetic_cycles, function_cycles: of the processor for an
+            element that is copied or converted, that has an addition, product or comparison, or any other function.
+    """
+
+    operator_us: Coefficient
+    move_cycles: Coefficient
+    arithmetic_cycles: Coefficient
+    function_cycles: Coefficient
 
 
 @dataclass(frozen=True)
@@ -79,6 +96,7 @@ class Board:
         arrays: names of the arrays that fit; the first is the default.
         rails: supplies with a sensor; empty where power needs an external meter.
         power_note: how power is measured on this board.
+        host: what its processor takes for the host's steps; None where the file says nothing of it.
         sources: where each number comes from, by its path in the file (``ddr.peak_gb_s``).
     """
 
@@ -98,6 +116,7 @@ class Board:
     power_note: str
     energy: EnergyCoefficients
     sources: Mapping[str, str] = field(repr=False)
+    host: HostCoefficients | None = None
 
     @property
     def default_array(self) -> str:
@@ -192,6 +211,7 @@ def read_board(path: Path) -> Board:
             **{k: energy.coefficient(k) for k in ("static_w", "mac_pj", "slot_pj", "ddr_pj_per_byte")}
         ),
         sources=sources,
+        host=_host(top),
     )
     for section in (top, resources, ddr, ports, energy):
         section.refuse_rest()
@@ -200,6 +220,16 @@ def read_board(path: Path) -> Board:
     if board.ddr_planned_gb_s > board.ddr_peak_gb_s:
         raise ddr.fault("planned_gb_s", "is above the peak")
     return board
+
+
+def _host(top: _Section) -> HostCoefficients | None:
+    section = top.optional("host")
+    if section is None:
+        return None
+    names = ("operator_us", "move_cycles", "arithmetic_cycles", "function_cycles")
+    host = HostCoefficients(**{name: section.coefficient(name) for name in names})
+    section.refuse_rest()
+    return host
 
 
 _NUMBERS_BELOW = 1e15
@@ -227,6 +257,9 @@ class _Section:
 
     def section(self, key: str) -> _Section:
         return _Section(self._take(key), f"{self._path}.{key}".strip("."), self._file, self._sources)
+
+    def optional(self, key: str) -> _Section | None:
+        return self.section(key) if key in self._rest else None
 
     def sections(self, key: str) -> list[_Section]:
         items = self._list(key)

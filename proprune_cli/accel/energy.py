@@ -1,7 +1,8 @@
 """Predicted energy of an inference. All it says is *predicted*, with its coefficients, their sources and a range.
 
-Model: ``E = static_w · t + mac_pj · MACs + slot_pj · slots + ddr_pj_per_byte · bytes`` with t the predicted latency and
-slots = cycles × multipliers of the array, whether they had work or not. The coefficients stand in the board's file.
+Model: ``E = static_w · t + mac_pj · MACs + slot_pj · slots + ddr_pj_per_byte · bytes`` with t the predicted latency,
+MACs those that the array issues (`proprune_cli.work.macs`: weights that are not in the program cost nothing) and slots
+= cycles × multipliers of the array, whether they had work or not. The coefficients stand in the board's file.
 Whole-board static power dominates on small boards, so a network that takes half the time takes about half the energy.
 
 The range takes every coefficient at its lower and at its upper bound at once: it covers the coefficients' uncertainty,
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.boards import Board, Coefficient
 
-MODEL = "proprune energy model 1"
+MODEL = "proprune energy model 2"
 """Name under which its figures are reported."""
 
 
@@ -24,7 +25,7 @@ class Work:
     """What one inference, or one layer, does.
 
     Attributes:
-        cycles: engine clock cycles. macs: multiply-accumulates of the network. ddr_bytes: read and written.
+        cycles: engine clock cycles. macs: multiply-accumulates that the array issues. ddr_bytes: read and written.
     """
 
     cycles: float

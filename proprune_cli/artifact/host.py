@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +11,6 @@ from numpy.typing import NDArray
 
 from proprune_cli.accel.deadline import run_session
 from proprune_cli.accel.host import try_session
-from proprune_cli.accel.program import HostStep
-from proprune_cli.accel.segments import run_host_step
 from proprune_cli.errors import InputError
 
 REPETITIONS = 30
@@ -53,21 +49,6 @@ class HostSegment:
             for number, name in enumerate(self.outputs)
         }
 
-    def measure_ms(self, shapes: Mapping[str, tuple[int, ...]]) -> float:
-        """Median milliseconds for one image **on the machine that asks**, which is no board.
-
-        Args:
-            shapes: of the engine's outputs, by name, without the batch.
-        """
-        session = self._session()
-        image = {name: np.zeros((1, *shapes[name]), dtype=np.float32) for name in self.inputs}
-        seconds: list[float] = []
-        for _ in range(REPETITIONS):
-            start = time.perf_counter()
-            run_session(session, None, image, f"the host segment ({', '.join(self.operators)})")
-            seconds.append(time.perf_counter() - start)
-        return statistics.median(seconds) * 1e3
-
     def _session(self) -> Any:
         import onnxruntime as ort
 
@@ -83,23 +64,6 @@ class HostSegment:
                 where=f"host segment ({', '.join(self.operators)})",
                 remedy="update onnxruntime, or cut these operators off the model",
             ) from error
-
-
-def measure_step_ms(step: HostStep, batch: int) -> float:
-    """Median milliseconds of a host step for a start of ``batch`` images **on the machine that asks**.
-
-    Its copies to and from DDR are included.
-
-    Raises:
-        InputError: ONNX Runtime refuses the model.
-    """
-    words = tuple(np.zeros(plane.words, dtype=np.uint64) for plane in step.inputs)
-    seconds: list[float] = []
-    for _ in range(REPETITIONS + 1):
-        start = time.perf_counter()
-        run_host_step(step, words, batch)
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds[1:]) * 1e3  # the first opens the model
 
 
 def host_segment(model: bytes) -> HostSegment:

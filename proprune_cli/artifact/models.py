@@ -30,8 +30,8 @@ def check_segment(content: bytes, given: Shapes, where: str) -> None:
     _check_inputs(model, {name: (1, *shape) for name, shape in given.items()}, TensorProto.FLOAT, where)
 
 
-def check_step(step: HostStep, where: str) -> None:
-    """A step of the host between layers: codes in, codes out.
+def check_step(step: HostStep, batch: int, where: str) -> None:
+    """A step of the host between layers: codes in, codes out, one of the ``batch`` images at a time.
 
     Raises:
         InputError: as `check_segment`.
@@ -42,7 +42,7 @@ def check_step(step: HostStep, where: str) -> None:
     if len(inputs) != len(step.inputs) or len(model.graph.output) != 1:
         raise _fault(f"it reads {len(inputs)} tensors, the program gives it {len(step.inputs)}", where)
     planes = dict(zip(inputs, step.inputs, strict=True))
-    given = {name: (1, plane.channels, plane.height, plane.width) for name, plane in planes.items()}
+    given = {name: (1, plane.channels, plane.height // batch, plane.width) for name, plane in planes.items()}
     _check_inputs(model, given, TensorProto.INT8, where)
 
 

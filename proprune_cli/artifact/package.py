@@ -210,7 +210,7 @@ def _assemble(manifest: Manifest, members: dict[str, bytes], where: str) -> Arti
         tool=manifest.tool,
     )
     for step in artifact.program.host_steps:
-        check_step(step, where)
+        check_step(step, artifact.program.batch, where)
     return artifact
 
 

@@ -16,9 +16,15 @@ if TYPE_CHECKING:
 
 def command(
     artifacts: Annotated[list[Path], typer.Argument(metavar="ARTIFACT...", help="One or more .ppr files.")],
-    board: Annotated[
-        str, typer.Option("--board", metavar="BOARD", help="emulated:NAME (predicted), or cpu (measured here).")
-    ] = "emulated:pynq-z2",
+    boards: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--board",
+            metavar="BOARD",
+            help="emulated:NAME (predicted), or cpu (measured here); emulated:pynq-z2 if none is named. "
+            "Several: each artifact is listed for those that have its array.",
+        ),
+    ] = None,
     layers: Annotated[bool, typer.Option("--layers", help="Every layer, and what bounds it.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -30,12 +36,14 @@ def command(
     Examples:
       proprune bench dense.ppr pruned.ppr --board emulated:pynq-z2
       proprune bench net.ppr --board cpu --json
+      proprune bench small.ppr large.ppr --board emulated:pynq-z2 --board emulated:zcu104
     """
-    from proprune_cli.flow.benchmark import bench
+    from proprune_cli.flow.benchmark import bench_all
 
-    records = [bench(path, board) for path in artifacts]
+    asked = boards or ["emulated:pynq-z2"]
+    records = bench_all(artifacts, asked)
     if as_json:
-        emit_json("bench", {"board": board, "rows": [record.to_json() for record in records]})
+        emit_json("bench", {"board": ", ".join(asked), "rows": [record.to_json() for record in records]})
         return
     comparison(records)
     if layers:
@@ -46,21 +54,29 @@ def command(
 
 
 def comparison(records: list[BenchRecord]) -> None:
-    """One line for each artifact; with several, how they compare with the first."""
+    """One line for each artifact and board; with several, how they compare with the first.
+
+    What the lines have in common, board and array, stands above them.
+    """
     first = records[0]
     batches = any(r.batch > 1 for r in records)
+    places = len({(r.board, r.array) for r in records}) > 1
+    zeros = any(r.nonzero_macs is not None and r.nonzero_macs < r.macs for r in records)
     rows = [
         (
             r.artifact,
+            *((r.board, r.array or None) if places else ()),
             *((r.batch, None if r.start_ms is None else f"{r.start_ms:.3f}") if batches else ()),
             f"{r.latency_ms:.3f}",
             f"{r.throughput_per_s:.1f}",
             None if r.cycles is None else f"{r.cycles:,}",
             f"{r.macs:,}",
+            *((_count(r.nonzero_macs),) if zeros else ()),
+            _count(r.issued_macs),
             percent(r.mac_utilisation),
             None if r.energy_mj is None else f"{r.energy_mj:.2f}",
             f"{first.latency_ms / r.latency_ms:.2f}×",
-            f"{first.macs / r.macs:.2f}×" if r.macs else None,
+            f"{_nonzero(first) / _nonzero(r):.2f}×" if _nonzero(r) else None,
             r.source,
         )
         for r in records
@@ -68,11 +84,14 @@ def comparison(records: list[BenchRecord]) -> None:
     table(
         (
             "artifact",
+            *(("board", "array") if places else ()),
             *(("batch", "ms/start") if batches else ()),
             "ms/image",
             "images/s",
             "cycles",
             "MACs",
+            *(("non-zero",) if zeros else ()),
+            "issued",
             "utilisation",
             "mJ/image",
             "speed",
@@ -80,8 +99,16 @@ def comparison(records: list[BenchRecord]) -> None:
             "source",
         ),
         rows,
-        title=f"on {first.board}" + (f", array {first.array}" if first.array else ""),
+        title="" if places else f"on {first.board}" + (f", array {first.array}" if first.array else ""),
     )
+
+
+def _nonzero(record: BenchRecord) -> int:
+    return record.macs if record.nonzero_macs is None else record.nonzero_macs
+
+
+def _count(macs: int | None) -> str | None:
+    return None if macs is None else f"{macs:,}"
 
 
 def layer_table(record: BenchRecord) -> None:
@@ -92,13 +119,14 @@ def layer_table(record: BenchRecord) -> None:
             f"{layer.cycles:,}",
             f"{layer.latency_ms:.3f}",
             f"{layer.macs:,}",
+            _count(layer.issued_macs),
             percent(layer.mac_utilisation),
             f"{layer.ddr_bytes:,}",
             layer.bound,
         )
         for layer in record.layers
     ]
-    table(("layer", "cycles", "ms", "MACs", "utilisation", "DDR bytes", "bound"), rows, title=record.artifact)
+    table(("layer", "cycles", "ms", "MACs", "issued", "utilisation", "DDR bytes", "bound"), rows, title=record.artifact)
 
 
 def footnotes(records: list[BenchRecord]) -> None:

@@ -20,7 +20,9 @@ from proprune_cli.accel.program import Program, stack, to_codes, unstack
 from proprune_cli.accel.timing import Memory, estimate
 from proprune_cli.compile.cluster.streams import cluster
 from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
+from proprune_cli.compile.lower.array_macs import array_macs
 from proprune_cli.compile.lower.batch import batched
+from proprune_cli.compile.lower.dense import network_products
 from proprune_cli.compile.lower.emit import emit
 from proprune_cli.compile.lower.engine_layer import EngineLayer
 from proprune_cli.compile.lower.fuse import fuse
@@ -35,6 +37,7 @@ from proprune_cli.errors import DoesNotFitError, ProPruneError, UnsupportedError
 from proprune_cli.ir.graph import Graph
 from proprune_cli.ir.nodes import Host
 from proprune_cli.ir.quantized import QGraph
+from proprune_cli.work.macs import ArrayMacs, NetworkMacs
 from proprune_cli.work.plan import Plan
 
 Codes = NDArray[np.int8]
@@ -111,7 +114,15 @@ def compile_model(
     return Compiled(
         program=program,
         qdq=qdq,
-        plan=make_plan(scheduled.layers, program, timing, array, order, tail.operators if tail is not None else ()),
+        plan=make_plan(
+            scheduled.layers,
+            program,
+            timing,
+            array,
+            scheduled.asked,
+            order,
+            tail.operators if tail is not None else (),
+        ),
         golden_input=image,
         golden_codes_in=codes_in,
         golden_codes_out=codes_out,
@@ -137,9 +148,13 @@ class Scheduled:
     layers: tuple[TiledLayer, ...]
 
     @property
-    def macs(self) -> int:
+    def asked(self) -> NetworkMacs:
         """Multiply-accumulates that the network asks for, of one start."""
-        return sum(tiled.layer.macs for tiled in self.layers)
+        return network_products(self.quantised).times(self.program.batch)
+
+    def array_macs(self, array: Array) -> ArrayMacs:
+        """Multiply-accumulates that ``array`` does, of one start."""
+        return sum((array_macs(tiled, array) for tiled in self.layers), ArrayMacs())
 
 
 def schedule_model(

@@ -12,7 +12,9 @@ from proprune_cli.accel.array import Array
 from proprune_cli.accel.program import Plane, Program
 from proprune_cli.accel.timing import Timing
 from proprune_cli.compile.cluster.streams import Stream
+from proprune_cli.compile.lower.array_macs import array_macs
 from proprune_cli.compile.lower.weight_stream import TiledLayer
+from proprune_cli.work.macs import ArrayMacs, NetworkMacs, utilisation
 from proprune_cli.work.plan import HostStepPlan, LayerPlan, Plan, PlanTotals, StreamPlan
 
 
@@ -21,6 +23,7 @@ def make_plan(
     program: Program,
     timing: Timing,
     array: Array,
+    asked: NetworkMacs,
     streams: tuple[Stream, ...] = (),
     host: tuple[str, ...] = (),
 ) -> Plan:
@@ -30,13 +33,15 @@ def make_plan(
     of one start, and the engine's alone: the time of the host's steps is measured, by ``proprune bench``.
 
     Args:
+        asked: multiply-accumulates that the network asks for, of one start.
         streams: those whose channels were brought into another order. host: operators after the engine's part.
     """
-    macs = sum(t.layer.macs for t in layers)
+    done = [array_macs(t, array) for t in layers]
+    total = sum(done, ArrayMacs())
     return Plan(
         layers=tuple(
-            _layer(t, index, flow, timing, array)
-            for index, (t, flow) in enumerate(zip(layers, _flows(program), strict=True))
+            _layer(t, index, flow, timing, array, own)
+            for index, (t, flow, own) in enumerate(zip(layers, _flows(program), done, strict=True))
         ),
         streams=tuple(StreamPlan(s.channels, tuple(s.tensors), tuple(s.writers), s.before, s.after) for s in streams),
         host_steps=tuple(
@@ -49,8 +54,11 @@ def make_plan(
             cycles=timing.cycles,
             latency_ms=timing.latency_ms,
             clock_mhz=timing.clock_mhz,
-            macs=macs,
-            mac_utilisation=macs / (timing.cycles * array.macs_per_cycle),
+            macs=asked.dense,
+            nonzero_macs=asked.nonzero,
+            issued_macs=total.issued,
+            useful_macs=total.useful,
+            mac_utilisation=utilisation(total.useful, timing.cycles, array.macs_per_cycle),
             ddr_bytes=timing.ddr_bytes,
             program_bytes=len(program.image) * 8,
             buffer_bytes=program.bytes,
@@ -92,7 +100,7 @@ def _shape(plane: Plane) -> tuple[int, int, int]:
     return plane.channels, plane.height, plane.width
 
 
-def _layer(tiled: TiledLayer, index: int, flow: _Flow, timing: Timing, array: Array) -> LayerPlan:
+def _layer(tiled: TiledLayer, index: int, flow: _Flow, timing: Timing, array: Array, done: ArrayMacs) -> LayerPlan:
     layer, tiling, predicted = tiled.layer, tiled.tiling, timing.layers[index]
     kept = int(tiled.taps.kept.sum())
     units = [unit for row in tiled.taps.units for unit in row]
@@ -120,6 +128,8 @@ def _layer(tiled: TiledLayer, index: int, flow: _Flow, timing: Timing, array: Ar
         memory_cycles=predicted.memory_cycles,
         ddr_bytes=predicted.ddr_bytes,
         bound=predicted.bound,
-        mac_utilisation=layer.macs / (predicted.cycles * array.macs_per_cycle),
+        issued_macs=done.issued,
+        useful_macs=done.useful,
+        mac_utilisation=utilisation(done.useful, predicted.cycles, array.macs_per_cycle),
         **flow._asdict(),
     )

@@ -70,7 +70,7 @@ def predict_model(
     from proprune_cli.measure.predicted import predict_program
 
     scheduled = schedule_model(source, images, array, board)
-    return predict_program(scheduled.program, scheduled.macs, board, array)
+    return predict_program(scheduled.program, scheduled.array_macs(array).issued, board, array)
 
 
 def build(

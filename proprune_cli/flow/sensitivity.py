@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from proprune_cli.errors import InputError
 from proprune_cli.files.records import value_of
@@ -74,7 +74,7 @@ class _Recorded:
     validation: float
     seed: int
     residual: str
-    own: dict[str, str | None]
+    own: dict[str, Any]
 
 
 def _recorded(run: Path) -> _Recorded:

@@ -41,6 +41,7 @@ def measure_cpu(artifact: Artifact, label: str) -> BenchRecord:
             break
     low, median, high = (float(q) * 1e3 for q in np.percentile(times, (10, 50, 90)))
     threads = os.cpu_count() or 1
+    batch, nonzero = artifact.program.batch, artifact.plan.totals.nonzero_macs
     return BenchRecord(
         artifact=label,
         network=artifact.name,
@@ -53,7 +54,8 @@ def measure_cpu(artifact: Artifact, label: str) -> BenchRecord:
         latency_high_ms=high,
         repetitions=len(times),
         throughput_per_s=1e3 / median,
-        macs=artifact.plan.totals.macs // artifact.program.batch,
+        macs=artifact.plan.totals.macs // batch,
+        nonzero_macs=None if nonzero is None else nonzero // batch,
         notes=(
             f"{platform.machine()} host, {threads} logical cores, wall clock; other work shows in the spread",
             "no energy meter is attached, so no energy is given",

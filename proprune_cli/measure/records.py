@@ -13,8 +13,9 @@ class LayerRecord:
     """One layer on the engine.
 
     Attributes:
-        latency_ms: of this layer. macs: as the network counts them. ddr_bytes: read and written.
-        mac_utilisation: multiply-accumulates done ÷ those the array could have done in these cycles.
+        latency_ms: of this layer. ddr_bytes: read and written.
+        macs, nonzero_macs, issued_macs, useful_macs, mac_utilisation: of one start, as `proprune_cli.work.macs` defines
+            them; None where the artifact does not say.
         bound: "compute", "memory" or "overhead": what most of the time goes to.
     """
 
@@ -22,9 +23,12 @@ class LayerRecord:
     cycles: int
     latency_ms: float
     macs: int
-    mac_utilisation: float
+    mac_utilisation: float | None
     ddr_bytes: int
     bound: str
+    nonzero_macs: int | None = None
+    issued_macs: int | None = None
+    useful_macs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -49,12 +53,14 @@ class BenchRecord:
         latency_low_ms, latency_high_ms: 10th and 90th percentile of repetitions.
         repetitions: timed runs; 0 where predicted.
         throughput_per_s: images per second, one after the other.
-        cycles: of the engine clock for one start. macs: multiply-accumulates of one image, as the network counts them.
-        mac_utilisation: ``batch · macs / (cycles · MACs per cycle)``.
+        cycles: of the engine clock for one start.
+        macs, nonzero_macs, issued_macs, useful_macs: of one image, as `proprune_cli.work.macs` defines them.
+        mac_utilisation: ``batch · useful_macs / (cycles · MACs per cycle)``.
         ddr_bytes: read and written for one image. energy_mj: of one image.
         energy_low_mj, energy_high_mj: what it is by the coefficients' lower and upper bounds.
-        host_ms: of the host's part (steps between layers, and the end), measured where the bench ran and not part of
-            latency_ms; None where there is none.
+        host_ms: of the host's part of one image (steps between layers, and the end), predicted for one core of the
+            board's processor and not part of latency_ms; None where there is none, or no model. host_low_ms,
+            host_high_ms: what it is by the coefficients' bounds.
         coefficients: what the models assume, with sources. notes: caveats for the reader.
     """
 
@@ -77,8 +83,13 @@ class BenchRecord:
     latency_high_ms: float | None = None
     repetitions: int = 0
     host_ms: float | None = None
+    host_low_ms: float | None = None
+    host_high_ms: float | None = None
     batch: int = 1
     start_ms: float | None = None
+    nonzero_macs: int | None = None
+    issued_macs: int | None = None
+    useful_macs: int | None = None
     layers: tuple[LayerRecord, ...] = ()
     coefficients: tuple[Coefficient, ...] = ()
     notes: tuple[str, ...] = ()

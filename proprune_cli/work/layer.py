@@ -20,11 +20,14 @@ class SourceOperator:
     Attributes:
         operator: ``Conv``, ``Relu``: an ONNX operator. name: the ONNX node's.
         module: the PyTorch module that it came from, where the file tells; else empty.
+        macs, nonzero_macs: of one image, as `proprune_cli.work.macs` defines them.
     """
 
     operator: str
     name: str
     module: str = ""
+    macs: int = 0
+    nonzero_macs: int = 0
 
     def __str__(self) -> str:
         return f"{self.operator} {self.module or self.name}"
@@ -38,7 +41,8 @@ class LayerWork:
     1×1 pixels.
 
     Attributes:
-        macs: multiply-accumulates that the network asks for.
+        macs: dense multiply-accumulates. nonzero_macs: those whose weight is not zero; None where weights are not
+            known. See `proprune_cli.work.macs`.
         residual: the output stage reads another operand. constant: all taps have the same weights (average pooling).
         taps: those with any weight; None where weights are not known, or not zero by assumption.
         weight_bytes: of the weight stream for one start; None where it is not known.
@@ -60,6 +64,7 @@ class LayerWork:
     taps: int | None = None
     weight_bytes: int | None = None
     sources: tuple[SourceOperator, ...] = ()
+    nonzero_macs: int | None = None
 
     @property
     def unit(self) -> Unit:

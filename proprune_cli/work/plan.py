@@ -32,7 +32,9 @@ class LayerPlan:
         chunks_per_step: chunks of input channels that are loaded together.
         cycles: predicted, from the end of the layer before to its own. iterations: cycles in which the array works.
         memory_cycles: DDR bytes at the planned bandwidth. ddr_bytes: read and written.
-        bound: what most of the time goes to. mac_utilisation: of the array's multipliers in these cycles.
+        bound: what most of the time goes to.
+        issued_macs, useful_macs, mac_utilisation: as `proprune_cli.work.macs` defines them; None in plans of before
+            they were counted so.
         input_groups, input_groups_on_chip, output_on_chip: where its tensors lie.
         early_steps: steps that may start before the layer before is complete.
     """
@@ -59,11 +61,13 @@ class LayerPlan:
     memory_cycles: int
     ddr_bytes: int
     bound: Bound
-    mac_utilisation: float
+    mac_utilisation: float | None
     input_groups: int
     input_groups_on_chip: int
     output_on_chip: bool
     early_steps: int
+    issued_macs: int | None = None
+    useful_macs: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """One flat object: the work's shape first."""
@@ -76,6 +80,7 @@ class LayerPlan:
             "kernel": list(work.kernel),
             "stride": list(work.stride),
             "macs": work.macs,
+            "nonzero_macs": work.nonzero_macs,
             "sources": [asdict(source) for source in work.sources],
             "weight_bytes": work.weight_bytes,
             "constant_weights": work.constant,
@@ -88,7 +93,7 @@ class LayerPlan:
 
     @staticmethod
     def from_json(row: Mapping[str, Any]) -> LayerPlan:
-        """Inverse of `to_json`; rows of before sources and bytes were recorded have none.
+        """Inverse of `to_json`; rows of before sources, bytes and the array's work were recorded have none.
 
         Raises:
             KeyError, TypeError, ValueError: it is no such row.
@@ -107,13 +112,14 @@ class LayerPlan:
             in_size=tuple(in_size),
             out_size=tuple(out_size),
             macs=value_of(int, row["macs"], "macs"),
+            nonzero_macs=value_of(int | None, row.get("nonzero_macs"), "nonzero_macs"),
             residual=row["residual"] is not None,
             constant=value_of(bool, row.get("constant_weights", False), "constant_weights"),
             taps=value_of(int, row["taps"], "taps"),
             weight_bytes=value_of(int | None, row.get("weight_bytes"), "weight_bytes"),
             sources=value_of(tuple[SourceOperator, ...], row.get("sources", []), "sources"),
         )
-        hints = get_type_hints(LayerPlan)
+        row, hints = _without_old_utilisation(row), get_type_hints(LayerPlan)
         rest = {
             f.name: value_of(hints[f.name], row[f.name], f.name)
             for f in fields(LayerPlan)
@@ -151,7 +157,11 @@ class HostStepPlan:
 
 @dataclass(frozen=True)
 class PlanTotals:
-    """One start of the whole program, the engine's part alone; predicted by ``model``."""
+    """One start of the whole program, the engine's part alone; predicted by ``model``.
+
+    ``macs``, ``nonzero_macs``, ``issued_macs``, ``useful_macs`` and ``mac_utilisation`` are as `proprune_cli.work.macs`
+    defines them; None in plans of before they were counted so.
+    """
 
     model: str
     batch: int
@@ -159,10 +169,13 @@ class PlanTotals:
     latency_ms: float
     clock_mhz: float
     macs: int
-    mac_utilisation: float
+    mac_utilisation: float | None
     ddr_bytes: int
     program_bytes: int
     buffer_bytes: int
+    nonzero_macs: int | None = None
+    issued_macs: int | None = None
+    useful_macs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -197,13 +210,22 @@ class Plan:
             layers=tuple(LayerPlan.from_json(row) for row in rows),
             streams=value_of(tuple[StreamPlan, ...], document.get("streams", []), "streams"),
             host_steps=value_of(tuple[HostStepPlan, ...], document.get("host_steps", []), "host_steps"),
-            totals=record_of(PlanTotals, document["totals"], "totals"),
+            totals=record_of(
+                PlanTotals, _without_old_utilisation(value_of(dict[str, Any], document["totals"], "totals")), "totals"
+            ),
             host=value_of(tuple[str, ...], document.get("host", []), "host"),
         )
 
 
 def _sizes(row: Mapping[str, Any], name: str) -> tuple[int, ...]:
     return value_of(tuple[int, ...], row[name], name)
+
+
+def _without_old_utilisation(row: Mapping[str, Any]) -> dict[str, Any]:
+    """``row`` where useful work was counted; else one without a utilisation, which counted zero weights then."""
+    if row.get("useful_macs") is not None:
+        return dict(row)
+    return {**row, "issued_macs": None, "useful_macs": None, "mac_utilisation": None}
 
 
 def _plain(record: StreamPlan | HostStepPlan) -> dict[str, Any]:

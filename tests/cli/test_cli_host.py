@@ -81,11 +81,16 @@ def test_every_executor_gives_the_same_bytes(cli, artifact: Path, folder: Path, 
     assert cli("deploy", artifact, "--board", "emulated:pynq-z2").code == 0
 
 
-def test_bench_says_what_the_host_took_on_this_machine(cli, artifact: Path) -> None:
+def test_bench_predicts_what_the_host_takes_and_runs_nothing(cli, artifact: Path, monkeypatch) -> None:
+    def run(*_: object, **__: object) -> None:
+        raise AssertionError("a prediction runs nothing")
+
+    monkeypatch.setattr("onnxruntime.InferenceSession.run", run)
     (row,) = cli("bench", artifact, "--board", "emulated:pynq-z2", "--json").document["rows"]
-    assert row["host_ms"] > 0
-    notes = [note for note in row["notes"] if "measured on this machine" in note]
+    assert 0 < row["host_low_ms"] < row["host_ms"] < row["host_high_ms"]
+    notes = [note for note in row["notes"] if "predicted by proprune host model 1" in note]
     assert len(notes) == 2 and "2 host steps between layers (LRN, Resize)" in notes[0]
+    assert {c["name"] for c in row["coefficients"]} >= {"operator_us", "move_cycles", "processor"}
     assert row["cycles"] == sum(layer["cycles"] for layer in row["layers"])
 
 

@@ -127,7 +127,7 @@ def test_bench_predicts_for_an_emulated_board(cli, tiny) -> None:
     assert first["source"] == "predicted"
     assert first["cycles"] == sum(layer["cycles"] for layer in first["layers"])
     assert first["macs"] == sum(layer["macs"] for layer in first["layers"])
-    assert first["mac_utilisation"] == pytest.approx(first["macs"] / first["cycles"] / 256)
+    assert first["mac_utilisation"] == pytest.approx(first["useful_macs"] / first["cycles"] / 256)
     assert first["latency_ms"] == pytest.approx(first["cycles"] / 100e6 * 1e3)
     assert first["energy_mj"] > 0
     assert all(c["source"] for c in first["coefficients"])

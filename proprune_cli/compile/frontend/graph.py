@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from proprune_cli.compile.frontend.branches import without_branches
 from proprune_cli.compile.frontend.host_check import check_end, with_free_batch
 from proprune_cli.compile.frontend.host_end import boundary, host_model, host_nodes
 from proprune_cli.compile.frontend.regions import Regions
-from proprune_cli.compile.frontend.source import source_of
+from proprune_cli.compile.frontend.source import asked, source_of
 from proprune_cli.compile.passes.pipeline import CANONICAL, LAYOUT, run_passes
 from proprune_cli.errors import InputError, UnsupportedError
 from proprune_cli.files.limits import MADE_BYTES, TENSOR_ELEMENTS
@@ -274,7 +274,6 @@ class _Importer:
     def _known(self, nodes: list[Node], *protos: onnx.NodeProto) -> list[Node]:
         """``nodes``, with the shapes of what they make and the operators that they came from noted."""
         for node in nodes:
-            self.sources[node.name] = tuple(source_of(proto) for proto in protos)
             self.shapes[node.y] = infer(node, self.shapes)
             if prod(self.shapes[node.y]) > TENSOR_ELEMENTS:
                 shape = list(self.shapes[node.y])
@@ -283,6 +282,11 @@ class _Importer:
                     where=f"node {node.name!r}",
                     remedy="export the model for a smaller image",
                 )
+            macs = [asked(node, proto, self.shapes) for proto in protos]
+            self.sources[node.name] = tuple(
+                replace(source_of(proto), macs=m.dense, nonzero_macs=m.nonzero)
+                for proto, m in zip(protos, macs, strict=True)
+            )
         return nodes
 
     def _without_indices(self, proto: onnx.NodeProto) -> onnx.NodeProto:

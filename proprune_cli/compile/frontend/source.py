@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
+from math import prod
 from typing import cast
 
+import numpy as np
 import onnx
 
+from proprune_cli.ir.graph import Conv, ConvTranspose, Gemm, Node
+from proprune_cli.ir.nodes import Shape
 from proprune_cli.work.layer import SourceOperator
+from proprune_cli.work.macs import NetworkMacs
 
 SCOPES = "pkg.torch.onnx.name_scopes"
 """Metadata of torch's exporter: the qualified names of the modules around an operator, then the operator's own."""
+
+
+MULTIPLYING = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+"""Operators whose multiply-accumulates count as the network's; others that become convolutions have none."""
 
 
 def source_of(proto: onnx.NodeProto) -> SourceOperator:
@@ -23,6 +33,18 @@ def source_of(proto: onnx.NodeProto) -> SourceOperator:
     return SourceOperator(
         proto.op_type, proto.name or (proto.output[0] if proto.output else ""), weights[0] if weights else _scope(proto)
     )
+
+
+def asked(node: Node, proto: onnx.NodeProto, shapes: Mapping[str, Shape]) -> NetworkMacs:
+    """Multiply-accumulates that the network asks for by ``proto``, of which ``node`` was made.
+
+    Args:
+        shapes: of tensors, without the batch, those of ``node`` included.
+    """
+    if proto.op_type not in MULTIPLYING or not isinstance(node, Conv | ConvTranspose | Gemm):
+        return NetworkMacs()
+    applied = 1 if isinstance(node, Gemm) else prod(shapes[node.x if isinstance(node, ConvTranspose) else node.y][1:])
+    return NetworkMacs.of_weight(node.weight.size, int(np.count_nonzero(node.weight)), applied)
 
 
 def _scope(proto: onnx.NodeProto) -> str:

@@ -1,4 +1,4 @@
-"""Weights of dense passes: grouped ones spread out, gaps of a view filled with zeros."""
+"""Weights of dense passes: grouped ones spread out, gaps of a view filled with zeros; what a layer asks for."""
 
 from __future__ import annotations
 
@@ -6,16 +6,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
-from proprune_cli.compile.cluster.known_codes import live_filters
 from proprune_cli.compile.lower.engine_layer import View
 from proprune_cli.compile.lower.views import selected
-from proprune_cli.ir.quantized import QConv, QTensor
+from proprune_cli.ir.quantized import QConv, QConvTranspose, QGraph, QLayer
+from proprune_cli.work.macs import NetworkMacs
 
 
-def asked_products(layer: QConv, y: QTensor) -> int:
-    """Products that the network asks for; filters that a free branch dropped are no part of it."""
-    filters = int(live_filters(layer.weight, layer.bias, layer.multiplier).sum())
-    return filters * int(np.prod(layer.weight.shape[1:])) * y.height * y.width
+def asked_products(layer: QLayer, graph: QGraph) -> NetworkMacs:
+    """Multiply-accumulates that ``layer`` computes of those the network asks for.
+
+    They are counted on the model's own operators; a graph that came from no model asks for what its weights say.
+    """
+    found = NetworkMacs()
+    if graph.sources:
+        for source in graph.sources.get(layer.name, ()):
+            found += NetworkMacs(source.macs, source.nonzero_macs)
+    elif isinstance(layer, QConv | QConvTranspose):
+        at = graph.tensors[layer.x if isinstance(layer, QConvTranspose) else layer.y]
+        found = NetworkMacs.of_weight(layer.weight.size, int(np.count_nonzero(layer.weight)), at.height * at.width)
+    return found
+
+
+def network_products(graph: QGraph) -> NetworkMacs:
+    """Multiply-accumulates that the whole network asks for, those of layers without a pass of their own included."""
+    if not graph.sources:
+        return sum((asked_products(layer, graph) for layer in graph.layers), NetworkMacs())
+    sources = {source for found in graph.sources.values() for source in found}
+    return sum((NetworkMacs(source.macs, source.nonzero_macs) for source in sources), NetworkMacs())
 
 
 def dense_weight(weight: NDArray[np.int8], groups: int) -> NDArray[np.int8]:

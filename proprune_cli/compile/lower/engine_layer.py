@@ -13,6 +13,7 @@ from proprune_cli.ir.outputs import Output
 from proprune_cli.ir.quantized import QTensor
 from proprune_cli.ir.window import Window
 from proprune_cli.work.layer import LayerWork, SourceOperator, Unit
+from proprune_cli.work.macs import NetworkMacs
 
 GroupRef = tuple[str, int]
 """A channel group of a tensor that lies in memory."""
@@ -113,7 +114,8 @@ class EngineLayer:
         view: the input. y: name of the output tensor. channels, size: what the layer computes of it.
         weight: int8 [out, in slots, positions] (dense), [channels, positions] (diagonal), None (max).
         bias: int32 [out]; multiplier: int32 [out]; None for max.
-        macs: multiply-accumulates that the network asks for.
+        asked: multiply-accumulates that the network asks for. padding_counts: those that meet padding are among them,
+            as in every convolution but transposed ones.
         sources: operators of the model that it computes, those of views that it reads through included.
         twin: number of an earlier pass with the same weights and shapes, for another image, whose stream it shares.
     """
@@ -135,7 +137,8 @@ class EngineLayer:
     residual: Residual | None = None
     relu_after: bool = False
     phase: Phase | None = None
-    macs: int = 0
+    asked: NetworkMacs = NetworkMacs()
+    padding_counts: bool = True
     twin: int | None = None
     sources: tuple[SourceOperator, ...] = ()
 
@@ -164,11 +167,31 @@ class EngineLayer:
             stride=self.window.stride,
             in_size=(self.view.height, self.view.width),
             out_size=self.size,
-            macs=self.macs,
+            macs=self.asked.dense,
+            nonzero_macs=self.asked.nonzero,
             residual=self.residual is not None,
             constant=diagonal and self.weight is not None and bool((self.weight == self.weight[0, 0]).all()),
             sources=self.sources,
         )
+
+    @property
+    def useful_macs(self) -> int:
+        """Products that the network asks for and whose weight is not zero in int8; see `proprune_cli.work.macs`."""
+        if self.weight is None or not self.asked.dense:
+            return 0
+        nonzero = np.count_nonzero(self.weight.reshape(-1, self.weight.shape[-1]), axis=0)
+        return int((nonzero.reshape(self.window.kernel) * self._applied()).sum())
+
+    def _applied(self) -> NDArray[np.int64]:
+        """Output pixels that each kernel position serves, int64 [kernel rows, columns]."""
+        window, sizes = self.window, (self.view.height, self.view.width)
+        served: list[NDArray[np.int64]] = []
+        for axis, count in enumerate(self.size):
+            first = np.arange(window.kernel[axis]) * window.dilation[axis] - window.pads[axis]
+            at = np.arange(count) * window.stride[axis] + first[:, None]
+            inside = (at >= 0) & (at < sizes[axis])
+            served.append(np.where(self.padding_counts, count, inside.sum(axis=1)))
+        return np.outer(*served)
 
     @property
     def in_slots(self) -> int:

@@ -48,6 +48,7 @@ from proprune_cli.ir.nodes import (
 from proprune_cli.ir.quantized import QConv, QConvTranspose, QGraph, QLayer, QPad, QTable, QTensor
 from proprune_cli.ir.window import Window
 from proprune_cli.work.layer import SourceOperator
+from proprune_cli.work.macs import NetworkMacs
 
 OUTPUT_STAGE = frozenset({"relu_before", "lookup", "table", "residual", "relu_after"})
 """What an engine layer's output stage does, whatever comes before it."""
@@ -69,6 +70,8 @@ class _Fuser:
         self._nonnegative = nonnegative_codes(graph)
         self._sources: tuple[SourceOperator, ...] = ()
         """Operators that the pass to be made computes."""
+        self._asked = NetworkMacs()
+        """What the network asks of the pass to be made."""
         self._moved: dict[str, tuple[SourceOperator, ...]] = {}
         """Operators of views, which the passes that read through them take over."""
         self._uses: dict[str, int] = dict.fromkeys((output.tensor for output in graph.outputs), 1)
@@ -93,6 +96,7 @@ class _Fuser:
     def _take(self, layer: QLayer) -> None:
         moved = [source for name in layer.inputs for source in self._moved.get(name, ())]
         self._sources = tuple(dict.fromkeys((*moved, *self._graph.sources.get(layer.name, ()))))
+        self._asked = asked_products(layer, self._graph)
         self._lower(layer)
         if layer.y not in self._tensors:
             self._moved[layer.y] = self._sources
@@ -129,7 +133,8 @@ class _Fuser:
 
     def _add(self, y: QTensor, passes: list[EngineLayer]) -> None:
         """Append the passes that fill ``y``."""
-        passes = [replace(p, sources=self._sources) for p in passes]
+        shares = self._asked.dealt(len(passes))
+        passes = [replace(p, sources=self._sources, asked=share) for p, share in zip(passes, shares, strict=True)]
         self._tensors[y.name] = y
         self._views[y.name] = View.of(y)
         self._producer[y.name] = len(self._passes)
@@ -166,7 +171,6 @@ class _Fuser:
                     bias=layer.bias,
                     multiplier=layer.multiplier,
                     relu_before=layer.relu,
-                    macs=asked_products(layer, y),
                 )
             ],
         )
@@ -176,7 +180,6 @@ class _Fuser:
         diagonal = layer.groups > 1 and layer.groups == x.channels == y.channels
         view = self._canonical(layer.x) if diagonal else self._dense_view(layer.x)
         phases = list(conv_phases(layer, (y.height, y.width), diagonal=diagonal))
-        total = layer.weight.size * x.height * x.width
         parts = [
             (view, p.weight.reshape(len(p.weight), -1))
             if diagonal
@@ -197,9 +200,9 @@ class _Fuser:
                 multiplier=layer.multiplier,
                 relu_before=layer.relu,
                 phase=Phase((y.height, y.width), p.first, layer.window.stride),
-                macs=total // len(phases) + (total % len(phases) if i == 0 else 0),
+                padding_counts=False,
             )
-            for i, (p, (part, weight)) in enumerate(zip(phases, parts, strict=True))
+            for p, (part, weight) in zip(phases, parts, strict=True)
         ]
         self._add(y, passes)
 
@@ -371,6 +374,8 @@ class _Fuser:
             return name
         view, t = self._views[name], self._graph.tensors[name]
         reader, self._sources = self._sources, self._moved.pop(name, ())
+        asked, self._asked = self._asked, NetworkMacs()
         self._add(t, [copy_layer(f"{name} (copy)", view, t)])
         self._sources = tuple(source for source in reader if source not in self._passes[-1][0].sources)
+        self._asked = asked
         return name

@@ -52,7 +52,7 @@ def _one_pass(layer: EngineLayer, images: int) -> list[EngineLayer]:
             size=(count * images, layer.size[1]),
             window=replace(window, stride=(stride, window.stride[1])),
             residual=_operand(layer.residual, 0, images),
-            macs=layer.macs * images,
+            asked=layer.asked.times(images),
         )
     ]
 
@@ -73,7 +73,7 @@ def _pass_for_each_row(layer: EngineLayer, images: int) -> list[EngineLayer]:
         or count > MAX_STEP
     ):
         return []
-    macs = layer.macs * images
+    shares = layer.asked.times(images).dealt(count)
     weight = layer.weight
     assert weight is not None, "a dense layer has weights"
     return [
@@ -96,7 +96,7 @@ def _pass_for_each_row(layer: EngineLayer, images: int) -> list[EngineLayer]:
             weight=weight[..., first * window.kernel[1] : last * window.kernel[1]],
             residual=_operand(layer.residual, row, images),
             phase=Phase((count * images, width), (row, 0), (count, 1)),
-            macs=macs // count + (macs % count if row == 0 else 0),
+            asked=shares[row],
         )
         for row, (first, last) in enumerate(kernels)
     ]

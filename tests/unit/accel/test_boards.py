@@ -98,7 +98,7 @@ def test_energy_adds_the_terms_of_the_model_and_bounds_them() -> None:
     assert by_name["ddr_pj_per_byte"] == pytest.approx(560 * 5e-3)
     assert energy.energy_mj == pytest.approx(sum(by_name.values()))
     assert energy.low_mj < energy.energy_mj < energy.high_mj
-    assert (energy.source, energy.model) == ("predicted", "proprune energy model 1")
+    assert (energy.source, energy.model) == ("predicted", "proprune energy model 2")
 
 
 def test_predicted_power_of_a_busy_pynq_is_that_of_such_boards() -> None:

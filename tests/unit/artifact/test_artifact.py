@@ -36,12 +36,13 @@ PLAN = Plan(
             taps_with_own_offsets=0, taps_of_one_bit=0, positions_per_tap=5, tile=(4, 4), steps=1, segments=1,
             tilings_considered=1, cycles_of_next_best_tiling=None, chunks_per_step=1, cycles=300, iterations=72,
             memory_cycles=90, ddr_bytes=1300, bound="overhead", mac_utilisation=0.05, input_groups=1,
+            issued_macs=3600, useful_macs=3400,
             input_groups_on_chip=0, output_on_chip=True, early_steps=0,
         ),
     ),
     streams=(StreamPlan(16, ("a", "b"), ("conv1",), 4, 3),),
     host_steps=(HostStepPlan("norm", ("LRN",), 1, ((8, 4, 4),), (8, 4, 4)),),
-    totals=PlanTotals("loop model", 1, 300, 0.003, 100.0, 3456, 0.05, 1300, 2000, 3000),
+    totals=PlanTotals("loop model", 1, 300, 0.003, 100.0, 3456, 0.05, 1300, 2000, 3000, 3420, 3600, 3400),
     host=("Softmax",),
 )  # fmt: skip
 

@@ -91,8 +91,11 @@ def test_constant_planes_join_as_filters_of_a_bias_alone() -> None:
     assert isinstance(node, Conv) and node.bias.tolist() == [0, 0, 0, 0.5, -1]
 
 
-@pytest.mark.parametrize("shape", [(1, 2, 2, 2), (1, 2, 1, 1)])
-def test_planes_that_change_or_do_not_fit_are_refused(shape: tuple[int, ...]) -> None:
-    constant = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+def test_planes_that_change_are_joined_by_the_host() -> None:
+    (step, _) = import_onnx(concat_with(np.arange(8, dtype=np.float32).reshape(1, 2, 2, 2))).nodes
+    assert isinstance(step, Host) and step.operators == ("Concat",)
+
+
+def test_planes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(UnsupportedError, match="planes"):
-        import_onnx(concat_with(constant))
+        import_onnx(concat_with(np.arange(2, dtype=np.float32).reshape(1, 2, 1, 1)))
