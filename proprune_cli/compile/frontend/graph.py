@@ -135,7 +135,7 @@ def _imported(model: onnx.ModelProto, placed: _Placed) -> tuple[Graph, Regions]:
         rest = [protos[i] for i in sorted(hosted)]
         between = boundary(rest, views.shapes, name)
         given = {x: views.shapes[x] for x in between}
-        end = with_free_batch(host_model(model, rest, given, constants), given, batch)
+        end = with_free_batch(host_model(model, rest, given, constants), given, model)
         tail = HostTail(end.SerializeToString(), tuple(node.op_type for node in end.graph.node))
         made = {value.name for value in end.graph.output}
         names = tuple(dict.fromkeys((*(result for result in results if result not in made), *between)))

@@ -53,14 +53,17 @@ def check_end(graph: Graph, model: onnx.ModelProto, refusal: UnsupportedError | 
         ) from unfit
 
 
-def with_free_batch(end: onnx.ModelProto, shapes: Mapping[str, Shape], batch: int) -> onnx.ModelProto:
-    """The end for any number of images, where the exporter wrote the number that it saw into shapes; else as given.
+def with_free_batch(end: onnx.ModelProto, shapes: Mapping[str, Shape], model: onnx.ModelProto) -> onnx.ModelProto:
+    """The end for any number of images, where one number was written into shapes (by the exporter, or when shapes were
+    evaluated on import); else as given.
 
     Args:
-        shapes: of what it reads. batch: the model's own.
+        shapes: of what it reads. model: the whole network.
     """
-    if batch < 2:
+    batch = _batch(model)
+    if batch == 1:
         return end
+    batch = max(batch, 1)
     free = onnx.ModelProto()
     free.CopyFrom(end)
     free_batch(free, batch)

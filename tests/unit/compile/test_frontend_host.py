@@ -171,3 +171,35 @@ def test_old_operators_are_converted() -> None:
     x = random(3, 3, 6, 5)
     wanted = np.asarray(open_session(source.SerializeToString()).run(None, {"x": x})[0])
     np.testing.assert_allclose(calibrate(graph, x).outputs[0], wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch", ["N", 1, 3])
+def test_shapes_that_are_read_from_a_tensor_do_not_mix_the_images(batch: int | str) -> None:
+    """The host flattens with a shape that was evaluated on import, for one image."""
+    source = model(
+        HEAD[0],
+        node("Shape", ["c"], ["s"]),
+        node("Slice", ["s", "from", "to"], ["n"]),
+        node("Concat", ["n", "rest"], ["t"], axis=0),
+        node("Reshape", ["c", "t"], ["f"]),
+        node("Slice", ["f", "last", "first", "axis", "back"], ["y"]),
+        weights={
+            "w": random(4, 3, 3, 3),
+            **{
+                name: np.asarray([value], np.int64)
+                for name, value in (("from", 0), ("to", 1), ("rest", -1), ("last", -1), ("first", -(2**31)))
+            },
+            **{name: np.asarray([value], np.int64) for name, value in (("axis", 1), ("back", -1))},
+        },
+        batch=batch,
+    )
+    imported = import_onnx(source)
+    assert imported.host_tail is not None and imported.host_tail.operators == ("Reshape", "Slice")
+    x = random(3, 3, 6, 5)
+    session = open_session(source.SerializeToString())
+    step = 1 if batch == 1 else 3
+    wanted = np.concatenate([np.asarray(session.run(None, {"x": x[i : i + step]})[0]) for i in range(0, 3, step)])
+    real = calibrate(canonicalise(imported), x).outputs[0].reshape(3, *imported.outputs[0].shape)
+    tail = open_session(imported.host_tail.model)
+    got = [np.asarray(tail.run(None, {tail.get_inputs()[0].name: real[i : i + 1]})[0]) for i in range(3)]
+    np.testing.assert_allclose(np.concatenate(got), wanted, rtol=1e-4, atol=1e-5)
