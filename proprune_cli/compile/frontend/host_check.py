@@ -135,7 +135,8 @@ def _check_work(end: onnx.ModelProto, graph: Graph, values: Values) -> None:
     if not any(node.op_type in PRODUCTS for node in end.graph.node):
         return
     constants = {tensor.name: tuple(tensor.dims) for tensor in end.graph.initializer}
-    shapes = constants | {name: value.shape for name, value in values.items()}
+    given = {value.name: (1, *graph.tensors[value.name]) for value in end.graph.input}
+    shapes = constants | given | {name: value.shape for name, value in values.items()}
     hosts = sum(_products(node, shapes) for node in end.graph.node)
     engines = 0
     for node in graph.nodes:

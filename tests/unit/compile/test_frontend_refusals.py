@@ -145,6 +145,50 @@ REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
 }
 
 
+AT_THE_END: dict[str, tuple[tuple[onnx.NodeProto, ...], str]] = {
+    "more multiplications than the engine": (
+        (
+            node("Reshape", ["c", "t"], ["r"]),
+            node("MatMul", ["r", "wide"], ["p"], name="first"),
+            node("MatMul", ["p", "narrow"], ["y"]),
+        ),
+        # 4 x 12 x 3000 + 4 x 3000 x 30, and 12 pixels of 4 filters of 27 weights.
+        "that would be 504000 multiplications on the host, and 1296 on the engine",
+    ),
+    "a result without a batch": (
+        (node("Transpose", ["c"], ["y"], perm=[1, 0, 2, 3]),),
+        "must have the batch as its first axis; here: [4, 1, 4, 3]",
+    ),
+    "images mixed": (
+        (node("ReduceMean", ["c"], ["m"], axes=[0, 2]), node("Sub", ["c", "m"], ["y"])),
+        "must depend on one image alone",
+    ),
+    "training": ((node("Dropout", ["c", "share", "yes"], ["y"]),), "model.eval()"),
+    "something else each time": (
+        (node("RandomNormalLike", ["c"], ["noise"]), node("Add", ["c", "noise"], ["y"])),
+        "RandomNormalLike",
+    ),
+    "no fixed size": ((node("NonZero", ["c"], ["y"]),), "no rule for this operator"),
+    "another type": ((node("BitShift", ["c", "c"], ["y"], direction="LEFT"),), "nor can the host run it"),
+}
+
+
+@pytest.mark.parametrize("case", AT_THE_END)
+def test_what_the_hosts_end_cannot_hold_is_refused_with_its_reason(case: str) -> None:
+    nodes, reason = AT_THE_END[case]
+    stored = {
+        "w": random(4, 3, 3, 3),
+        "t": np.asarray([0, 4, 12], np.int64),
+        "wide": random(12, 3000),
+        "narrow": random(3000, 30),
+        "share": np.asarray(0.5, np.float32),
+        "yes": np.asarray(True),
+    }
+    read = {"w", *(name for proto in nodes for name in proto.input)}
+    weights = {name: value for name, value in stored.items() if name in read}
+    refused(UnsupportedError, model(node("Conv", ["x", "w"], ["c"]), *nodes, weights=weights), reason, "node '")
+
+
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_not_supported_is_refused_with_its_reason(case: str) -> None:
     build, reason = REFUSED[case]
