@@ -51,6 +51,8 @@ def command(
     plan_table(artifact)
     program = artifact.program
     say(f"quantised: {quantisation(artifact)}")
+    if note := artifact.report.get("note"):
+        say(f"note: {note}")
     say()
     say(
         f"{output}: {size(length)}, array {program.array}, contract {program.digest[:16]}; "

@@ -127,7 +127,7 @@ def compile_model(
         golden_codes_in=codes_in,
         golden_codes_out=codes_out,
         results=scheduled.imported.results,
-        report=dataclasses.asdict(scheduled.report),
+        report=dataclasses.asdict(scheduled.report) | {"note": scheduled.imported.note},
         host=tail.model if tail is not None else b"",
     )
 

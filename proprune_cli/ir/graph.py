@@ -262,6 +262,7 @@ class Graph:
         sources: by name of a node, the operators of the ONNX model that it computes; none for what passes made anew.
         results: names of the ONNX model's outputs in their order; each is one of ``outputs`` or of the host tail's.
         preprocess: done to an image before ``input``; None where the network's input is the image itself.
+        note: what the user should know of how the model was taken; mostly empty.
     """
 
     name: str
@@ -273,6 +274,7 @@ class Graph:
     results: tuple[str, ...] = ()
     sources: Mapping[str, tuple[SourceOperator, ...]] = field(default_factory=dict[str, "tuple[SourceOperator, ...]"])
     preprocess: Preprocess | None = None
+    note: str = ""
 
     @property
     def returned(self) -> frozenset[str]:

@@ -96,7 +96,7 @@ def two_dimensional(view: NodeView) -> str | None:
 
 
 def two_dimensional_or_cropped(view: NodeView) -> str | None:
-    """Windows are two-dimensional: kernel, strides and dilations have two entries, pads four, of at most 4096."""
+    """Windows are two-dimensional: kernel, strides and dilations have two entries from 1 to 4096, pads four to 4096."""
     return _two_dimensional(view, least_pad=-LARGEST)
 
 

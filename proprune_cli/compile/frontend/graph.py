@@ -14,6 +14,7 @@ from proprune_cli.compile.frontend import read
 from proprune_cli.compile.frontend.branches import without_branches
 from proprune_cli.compile.frontend.host_check import check_end, with_free_batch
 from proprune_cli.compile.frontend.host_end import boundary, host_model, host_nodes
+from proprune_cli.compile.frontend.quantised import without_quantisation
 from proprune_cli.compile.frontend.regions import Regions
 from proprune_cli.compile.frontend.source import asked, source_of
 from proprune_cli.compile.passes.pipeline import CANONICAL, LAYOUT, run_passes
@@ -42,13 +43,19 @@ def import_onnx(source: str | Path | onnx.ModelProto) -> Graph:
     run there; LRN, bilinear Resize and their like elsewhere become ``Host`` nodes.
 
     The batch may be symbolic or any number; it is dropped. What depends on constants and shapes alone is evaluated, and
-    of an If whose condition does, the branch that is taken remains.
+    of an If whose condition does, the branch that is taken remains. A model with QuantizeLinear and DequantizeLinear is
+    taken as its float function, and the graph's note says so.
 
     Raises:
         InputError: the file is damaged, a weight is missing or not finite, the graph has a cycle.
         UnsupportedError: an operator, type, shape or operator set that is not supported; names the node.
     """
-    model = without_branches(read.read_model(source))
+    model, note = without_quantisation(read.read_model(source))
+    return replace(_taken(without_branches(model)), note=note)
+
+
+def _taken(model: onnx.ModelProto) -> Graph:
+    """The float graph, with what the engine cannot compute in steps of the host and in the host's end."""
     placed = _Placed({}, {})
     while True:
         try:

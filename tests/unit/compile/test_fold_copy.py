@@ -13,7 +13,7 @@ from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
 from proprune_cli.compile.passes.fold_copy import FOLD_COPY, copied
 from proprune_cli.errors import UnsupportedError
 from proprune_cli.ir.graph import Conv, Graph, Node
-from proprune_cli.ir.nodes import Select
+from proprune_cli.ir.nodes import Host, Select
 from proprune_cli.ir.outputs import Output
 from proprune_cli.ir.window import Window
 
