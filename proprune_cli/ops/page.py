@@ -20,9 +20,9 @@ Models are read from ONNX opset 9 to 24, float32, with one image input of fixed 
 may be symbolic) and any number of outputs. Every condition below is checked on import. A node that breaks one runs on
 the host where it can (see below), else it is refused with exit code 3, by name and with what was found.
 
-A model that is quantised already, with QuantizeLinear and DequantizeLinear around float operators, is taken as its float
-function: constants at the values that they are dequantised to, activations clipped to the ranges of their codes. It is
-then quantised anew, and `compile` says so. Operators on integers (QLinearConv and its like) are refused.
+A model that is quantised already, with QuantizeLinear and DequantizeLinear around float operators, is taken as its
+float function: constants at the values that they are dequantised to, activations clipped to the ranges of their codes.
+It is then quantised anew, and `compile` says so. Operators on integers (QLinearConv and its like) are refused.
 
 """
 

@@ -16,7 +16,7 @@ from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
 from proprune_cli.compile.pipeline import lower
 from proprune_cli.compile.quantise.calibration import calibrate, open_session
 from proprune_cli.compile.quantise.network import quantise
-from proprune_cli.errors import UnsupportedError
+from proprune_cli.errors import InputError, UnsupportedError
 from tests.executors import MEMORY, differing_bytes
 from tests.unit.compile.onnx_nets import model, node, random, refused
 
@@ -132,3 +132,12 @@ def test_a_condition_on_the_image_is_refused() -> None:
     )
     source = model(FIRST, *nodes, LAST, weights=WEIGHTS | {"limit": np.float32(1)}, opset=16)
     refused(UnsupportedError, source, "'choose h' (If)")
+
+
+def test_names_inside_branches_that_are_no_text() -> None:
+    nodes, weights = CASES["a constant, True"]
+    source = model(FIRST, *nodes, LAST, weights=WEIGHTS | weights, opset=16)
+    data = source.SerializeToString().replace(b"\x0a\x01s\x0a\x01k", b"\x0a\x01s\x0a\x01\xf9")
+    data = data.replace(b"\x0a\x01c\x0a\x01k", b"\x0a\x01c\x0a\x01\xf9")
+    assert b"\xf9" in data
+    refused(InputError, onnx.load_model_from_string(data), "names that are not text")

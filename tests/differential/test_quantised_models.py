@@ -192,3 +192,13 @@ def test_forms_that_are_not_taken(form: str) -> None:
     weights = {"w": random(2, 3, 1, 1), "s": np.float32(0.1), "t": np.float32(0.2), "z": np.int8(0)}
     weights |= {"ss": np.asarray([0.1, 0.2], np.float32), "zz": np.zeros(2, np.int8)}
     refused(UnsupportedError, model(*nodes, weights=weights), *words, "float model from before")
+
+
+@pytest.mark.parametrize("block", [-1, 3, 4, 2**42])
+def test_blocks_that_do_not_fit_are_refused(block: int) -> None:
+    source, _ = trained(21, axis=1, narrow=False, block=2)
+    for proto in source.graph.node:
+        for attribute in proto.attribute:
+            if attribute.name == "block_size":
+                attribute.i = block
+    refused(UnsupportedError, source, "scales of [8, 2, 3, 3] along axis 1 of [8, 4, 3, 3]")

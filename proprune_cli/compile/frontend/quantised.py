@@ -246,8 +246,10 @@ def _along(node: onnx.NodeProto, part: Array, shape: tuple[int, ...]) -> Array:
     axis = given.get("axis", 1)
     axis = axis + len(shape) if axis < 0 else axis
     block = given.get("block_size", 0)
-    if block and part.ndim == len(shape) and axis < len(shape):
-        return np.repeat(part, block, axis=axis).take(range(shape[axis]), axis=axis)
+    if 0 < block <= max(shape, default=0) and axis < len(shape):
+        blocks = tuple(-(-n // block) if i == axis else n for i, n in enumerate(shape))
+        if part.shape == blocks:
+            return np.repeat(part, block, axis=axis).take(range(shape[axis]), axis=axis)
     if part.ndim != 1 or axis >= len(shape) or part.size != shape[axis]:
         raise _refusal(node, f"scales of {list(part.shape)} along axis {axis} of {list(shape)}")
     return part.reshape([-1 if i == axis else 1 for i in range(len(shape))])
