@@ -89,8 +89,7 @@ def test_mutants_are_refused_or_run(folder: Path) -> None:
                 assert int(error.exit_code) in EXPECTED
                 ran["refused"] += 1
             except Exception as error:
-                error.add_note(f"mutant {seed} of {name}: {'; '.join(m.notes)}")
-                raise
+                raise AssertionError(f"mutant {seed} of {name}: {'; '.join(m.notes)}") from error
     # Mutants that are all refused, or all harmless, would prove nothing.
     assert min(ran["emulated"], ran["interpreted"]) > IN_PROCESS // 20
     assert ran["refused"] > IN_PROCESS // 4
