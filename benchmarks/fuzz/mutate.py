@@ -218,7 +218,7 @@ class Mutant:
 
     def _golden(self, member: str, plane: dict[str, Any]) -> None:
         shape = [plane["channels"], plane["height"], plane["width"]]
-        if min(shape) >= 0 and np.prod([float(n) for n in shape]) < 1e6:
+        if min(shape) >= 0 and max(shape) < 1e6 and np.prod([float(n) for n in shape]) < 1e6:
             self.members[member] = encode_array(np.resize(decode_array(self.members[member]), shape).astype(np.int8))
 
     def host(self) -> None:
