@@ -162,7 +162,7 @@ def _fill(stream: Any, flat: NDArray[Any]) -> None:
     """Read the array's bytes into it; a file has no other copy of them in memory."""
     if not flat.nbytes:
         return
-    view = flat.view(np.uint8).data
+    view = memoryview(flat.view(np.uint8).data)
     done = 0
     while done < len(view):
         count = stream.readinto(view[done : done + (1 << 20)])

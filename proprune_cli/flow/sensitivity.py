@@ -55,7 +55,7 @@ def scan_run(
         data = data.as_stored()
     return sensitivity(
         model,
-        task_for(data, TrainOptions(**asked.own)),
+        task_for(data, TrainOptions(loss=asked.own["loss"], metric=asked.own["metric"])),
         method=method,
         residual=checked_residual(residual or asked.residual),
         shares=shares,

@@ -118,25 +118,35 @@ def onnx_case(seed: int, place: Place) -> Commands:
     return commands
 
 
+_LOADED = (
+    *("run.json", "pruned.json", "dense.json", "pruned.safetensors", "dense.safetensors", "model.onnx"),
+    *("calibration.npy", "run.json", "pruned.json"),
+)
+"""What commands read of a run, besides its stages."""
+
+
 def run_case(seed: int, place: Place) -> Commands:
     """A run directory with one or two files changed, those of stages with their digests put right or not."""
     rng = random.Random(f"run {seed}")
     run = place.work / "run"
     shutil.copytree(place.seeds / "run", run)
     files = sorted(p for p in run.rglob("*") if p.is_file() and p.name != ".lock")
-    tops = [p for p in files if p.parent == run]
+    loaded = [run / name for name in _LOADED]
+    network = rng.choice(("pruned", "dense"))
     for _ in range(rng.choice((1, 1, 2))):
-        _mutate_file(rng.choice(tops if rng.random() < 0.6 else files), rng, place)
+        path = rng.choice(loaded if rng.random() < 0.6 else files)
+        network = path.stem if path.stem in ("pruned", "dense") else network
+        _mutate_file(path, rng, place)
     for stage in sorted((run / "stages").glob("*/stage.json")):
         if rng.random() < 0.8:
             _reseal(stage)
     resume = prune_command(run)
     more = [
         ["compile", str(run), "-o", "net.ppr"],
-        ["sensitivity", str(run), "--images", "20", "--shares", "0.5", "--network", rng.choice(("dense", "pruned"))],
+        ["sensitivity", str(run), "--images", "20", "--shares", "0.5", "--network", network],
         resume if rng.random() < 0.7 else [*resume, "--force"],
     ]
-    return [["load", str(run), rng.choice(("pruned", "dense"))], *rng.sample(more, 2)]
+    return [["load", str(run), network], *rng.sample(more, 2)]
 
 
 def _mutate_file(path: Path, rng: random.Random, place: Place) -> None:
