@@ -50,8 +50,8 @@ def test_the_cpu_answers_with_the_golden_codes(artifact: Artifact) -> None:
         assert np.array_equal(answer, artifact.golden.codes_out)
 
 
-def test_a_file_that_is_no_model_is_an_input_error(artifact: Artifact) -> None:
-    with pytest.raises(InputError, match="is not an ONNX model"):
+def test_a_qdq_model_that_is_none_is_an_input_error(artifact: Artifact) -> None:
+    with pytest.raises(InputError, match="not the compiler's"):
         CpuExecutor(dataclasses.replace(artifact, qdq=b"nonsense"))
 
 

@@ -36,7 +36,7 @@ def test_width_and_explicit_widths_change_a_zoo_network() -> None:
         ("no_such_package:make", "cannot be imported"),
         ("json:nothing", "no factory 'nothing'"),
         ("json:dumps?obj=1", "returned str"),
-        ("missing.onnx", "no such file"),
+        ("missing.onnx", "No such file"),
     ],
 )
 def test_a_wrong_model_is_an_input_error(spec: str, what: str) -> None:
@@ -107,7 +107,7 @@ def test_an_onnx_file_of_either_exporter_is_imported_and_pruned(tmp_path: Path, 
 def test_damaged_and_unsupported_onnx_files_are_refused(tmp_path: Path) -> None:
     path = exported(tmp_path, False)
     path.write_bytes(path.read_bytes()[:-500])
-    with pytest.raises(InputError, match="not a readable ONNX model"):
+    with pytest.raises(InputError, match="not an ONNX model"):
         build_model(str(path), 1, 10, 8)
     x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 1, 8, 8]) for n in "xy")
     graph = helper.make_graph([helper.make_node("Sin", ["x"], ["y"], name="wave")], "g", [x], [y])
