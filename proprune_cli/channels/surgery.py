@@ -113,7 +113,8 @@ def prove(
 def _layers_to_blame(
     model: nn.Module, channels: ChannelMap, kept: Kept, check: Callable[[nn.Module, Kept], float], error: SurgeryError
 ) -> list[str]:
-    """Layers whose channels alone, removed, make the network fail as it did; none where it takes several together."""
+    """Layers whose channels alone, removed, make the network fail as it did; or that do so together alone, as branches
+    of one stream whose channels go when all have dropped them."""
     tensors = dict(all_tensors(model))
 
     def fails(places: Sequence[int]) -> bool:
@@ -135,6 +136,11 @@ def _layers_to_blame(
     cut = [place for place, stay in sorted(kept.items()) if len(stay) < channels.groups[place].channels]
     half = len(cut) // 2
     found = search(cut[:half]) + search(cut[half:]) if len(cut) > 1 else cut
+    if not found:
+        found = list(cut)
+        for place in cut:
+            rest = [other for other in found if other != place]
+            found = rest if rest and fails(rest) else found
     return list(dict.fromkeys(layer for place in found for layer in channels.groups[place].layers))
 
 

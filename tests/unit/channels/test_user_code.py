@@ -121,6 +121,15 @@ def test_code_that_stops_with_fewer_channels_is_named_and_its_layer_stays(check:
     assert difference(model, shrunk) < 1e-5
 
 
+def test_branches_that_stop_the_code_together_alone_stay_together() -> None:
+    torch.manual_seed(0)
+    model = trained(Steps(["relu", "relu", "ones of a number"], [False, False, True], "mean"))
+    for seed in range(4):
+        shrunk = cut(model, "free", seed)
+        assert shrunk.model.blocks[0].conv.out_channels == 4
+        assert difference(model, shrunk) < 1e-5
+
+
 def test_so_are_numbers_in_a_view() -> None:
     torch.manual_seed(7)
     shrunk = cut(Checked("view").eval())
