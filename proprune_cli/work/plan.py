@@ -28,7 +28,8 @@ class LayerPlan:
         taps_with_own_offsets: lanes read positions of their own. taps_of_one_bit: weights of +1 and -1.
         positions_per_tap: kernel positions that a tap serves.
         tile: rows and columns of the output tile. steps: of the engine. segments: parts of a tile's work.
-        tilings_considered: by the search. cycles_of_next_best_tiling: None where there was one alone.
+        tilings_considered: by the search. cycles_of_next_best_tiling: never fewer; None where
+            there was one alone.
         chunks_per_step: chunks of input channels that are loaded together.
         cycles: predicted, from the end of the layer before to its own. iterations: cycles in which the array works.
         memory_cycles: DDR bytes at the planned bandwidth. ddr_bytes: read and written.
