@@ -14,6 +14,8 @@ from proprune_cli.accel.array import array_names, load_array
 from proprune_cli.accel.boards import board_names, load_board
 from proprune_cli.accel.timing import Memory, estimate
 from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
+from proprune_cli.compile.lower.array_macs import array_macs
+from proprune_cli.compile.lower.dense import network_products
 from proprune_cli.compile.pipeline import lower
 from proprune_cli.compile.quantise.network import quantise
 from proprune_cli.ir.quantized import QGraph
@@ -30,8 +32,8 @@ class Prediction:
     """One network on one array.
 
     Attributes:
-        cycles, latency_ms: of one start. macs: multiply-accumulates of the network as it was given, of all images.
-        utilisation: share of the array's multiply-accumulates that are the network's.
+        cycles, latency_ms: of one start. macs: dense multiply-accumulates of all images.
+        utilisation: as `proprune_cli.work.macs` defines it.
         spatial_utilisation: the same over the layers that make more than one pixel (all but fully connected ones).
     """
 
@@ -56,11 +58,10 @@ def predict(graph: QGraph, array_name: str, batch: int = 1) -> Prediction:
     memory = Memory.of(board, array)
     program, layers = lower(graph, array, memory, batch)
     timing = estimate(program, array, memory)
-    macs = sum(t.layer.asked.dense for t in layers)
-    useful = sum(t.layer.useful_macs for t in layers)
+    useful = [array_macs(t, array).useful for t in layers]
     spatial = [
-        (t.layer.useful_macs, predicted.cycles)
-        for t, predicted in zip(layers, timing.layers, strict=True)
+        (done, predicted.cycles)
+        for t, done, predicted in zip(layers, useful, timing.layers, strict=True)
         if np.max(np.asarray(t.tiling.steps.tile_height) * np.asarray(t.tiling.steps.tile_width)) > 1
     ]
     return Prediction(
@@ -68,9 +69,9 @@ def predict(graph: QGraph, array_name: str, batch: int = 1) -> Prediction:
         board=board.name,
         cycles=timing.cycles,
         latency_ms=timing.latency_ms,
-        macs=macs,
-        utilisation=utilisation(useful, timing.cycles, array.macs_per_cycle),
-        spatial_utilisation=utilisation(sum(m for m, _ in spatial), sum(c for _, c in spatial), array.macs_per_cycle),
+        macs=network_products(graph).dense * batch,
+        utilisation=utilisation(sum(useful), timing.cycles, array.macs_per_cycle),
+        spatial_utilisation=sum(m for m, _ in spatial) / (sum(c for _, c in spatial) * array.macs_per_cycle),
     )
 
 

@@ -33,7 +33,7 @@ from proprune_cli.files.write import open_lock, replace_file, sync
 
 RUN_VERSION = 1
 _PACKAGES = ("proprune", "torch", "numpy", "onnx", "onnxruntime", "safetensors", "scikit-learn")
-_NOT_COMPARED = frozenset({"data_dir"})
+_NOT_COMPARED = frozenset({"data_dir", "engine"})
 """Options that do not decide the outcome: the data's own hash is recorded."""
 
 

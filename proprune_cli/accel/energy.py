@@ -1,8 +1,8 @@
 """Predicted energy of an inference. All it says is *predicted*, with its coefficients, their sources and a range.
 
 Model: ``E = static_w · t + mac_pj · MACs + slot_pj · slots + ddr_pj_per_byte · bytes`` with t the predicted latency,
-MACs those that the array issues (`proprune_cli.work.macs`: weights that are not in the program cost nothing) and slots
-= cycles × multipliers of the array, whether they had work or not. The coefficients stand in the board's file.
+MACs those that the array issues (`proprune_cli.work.macs`: weights that are not in the program cost nothing) and
+slots = cycles × multipliers of the array, whether they had work or not. The coefficients stand in the board's file.
 Whole-board static power dominates on small boards, so a network that takes half the time takes about half the energy.
 
 The range takes every coefficient at its lower and at its upper bound at once: it covers the coefficients' uncertainty,

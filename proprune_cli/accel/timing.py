@@ -97,6 +97,11 @@ class LayerTiming:
     ddr_bytes: int
     bound: Bound
 
+    @property
+    def cycles_at_work(self) -> int:
+        """``cycles``, and those in which the array began before the layer before had stored its result."""
+        return max(self.cycles, self.iterations)
+
 
 @dataclass(frozen=True)
 class Timing:

@@ -13,8 +13,6 @@ from proprune_cli.accel.deadline import run_session
 from proprune_cli.accel.host import try_session
 from proprune_cli.errors import InputError
 
-REPETITIONS = 30
-
 
 @dataclass(frozen=True)
 class HostSegment:

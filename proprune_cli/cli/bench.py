@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 def command(
     artifacts: Annotated[list[Path], typer.Argument(metavar="ARTIFACT...", help="One or more .ppr files.")],
-    boards: Annotated[
+    board: Annotated[
         list[str] | None,
         typer.Option(
             "--board",
             metavar="BOARD",
-            help="emulated:NAME (predicted), or cpu (measured here); emulated:pynq-z2 if none is named. "
-            "Several: each artifact is listed for those that have its array.",
+            help="emulated:NAME (predicted), or cpu (measured here); repeat it to compare boards.  "
+            "[default: emulated:pynq-z2]",
+            show_default=False,
         ),
     ] = None,
     layers: Annotated[bool, typer.Option("--layers", help="Every layer, and what bounds it.")] = False,
@@ -30,20 +31,22 @@ def command(
 ) -> None:
     """Latency, throughput, cycles, MAC utilisation and energy of compiled networks, side by side.
 
-    Figures for an emulated board are predicted by named models; those for the cpu are measured.
+    Figures for an emulated board are predicted by named models; those for the cpu are measured. With several boards,
+    every artifact is shown on each that carries its array. docs/timing-model.md says what every figure means.
 
     \b
     Examples:
       proprune bench dense.ppr pruned.ppr --board emulated:pynq-z2
+      proprune bench z7020.ppr zu.ppr --board emulated:pynq-z2 --board emulated:zcu104
       proprune bench net.ppr --board cpu --json
-      proprune bench small.ppr large.ppr --board emulated:pynq-z2 --board emulated:zcu104
     """
     from proprune_cli.flow.benchmark import bench_all
 
-    asked = boards or ["emulated:pynq-z2"]
-    records = bench_all(artifacts, asked)
+    boards = list(dict.fromkeys(board or ["emulated:pynq-z2"]))
+    records = bench_all(artifacts, boards)
     if as_json:
-        emit_json("bench", {"board": ", ".join(asked), "rows": [record.to_json() for record in records]})
+        rows = [record.to_json() for record in records]
+        emit_json("bench", {"board": boards[0] if len(boards) == 1 else None, "boards": boards, "rows": rows})
         return
     comparison(records)
     if layers:
@@ -54,29 +57,28 @@ def command(
 
 
 def comparison(records: list[BenchRecord]) -> None:
-    """One line for each artifact and board; with several, how they compare with the first.
-
-    What the lines have in common, board and array, stands above them.
-    """
+    """One line for each artifact and board; with several, how they compare with the first."""
     first = records[0]
     batches = any(r.batch > 1 for r in records)
-    places = len({(r.board, r.array) for r in records}) > 1
-    zeros = any(r.nonzero_macs is not None and r.nonzero_macs < r.macs for r in records)
+    boards, arrays = ({getattr(r, name) for r in records} for name in ("board", "array"))
+    hosted = any(r.host_ms is not None for r in records)
     rows = [
         (
             r.artifact,
-            *((r.board, r.array or None) if places else ()),
+            *((r.board,) if len(boards) > 1 else ()),
+            *((r.array,) if len(arrays) > 1 else ()),
             *((r.batch, None if r.start_ms is None else f"{r.start_ms:.3f}") if batches else ()),
             f"{r.latency_ms:.3f}",
             f"{r.throughput_per_s:.1f}",
             None if r.cycles is None else f"{r.cycles:,}",
             f"{r.macs:,}",
-            *((_count(r.nonzero_macs),) if zeros else ()),
+            _count(r.nonzero_macs),
             _count(r.issued_macs),
             percent(r.mac_utilisation),
             None if r.energy_mj is None else f"{r.energy_mj:.2f}",
+            *((None if r.host_ms is None else f"{r.host_ms:.3f}",) if hosted else ()),
             f"{first.latency_ms / r.latency_ms:.2f}×",
-            f"{_nonzero(first) / _nonzero(r):.2f}×" if _nonzero(r) else None,
+            _times(first.nonzero_macs, r.nonzero_macs),
             r.source,
         )
         for r in records
@@ -84,31 +86,39 @@ def comparison(records: list[BenchRecord]) -> None:
     table(
         (
             "artifact",
-            *(("board", "array") if places else ()),
+            *(("board",) if len(boards) > 1 else ()),
+            *(("array",) if len(arrays) > 1 else ()),
             *(("batch", "ms/start") if batches else ()),
             "ms/image",
             "images/s",
             "cycles",
             "MACs",
-            *(("non-zero",) if zeros else ()),
+            "non-zero",
             "issued",
             "utilisation",
             "mJ/image",
+            *(("host ms",) if hosted else ()),
             "speed",
-            "fewer MACs",
+            "fewer non-zero",
             "source",
         ),
         rows,
-        title="" if places else f"on {first.board}" + (f", array {first.array}" if first.array else ""),
+        title=", ".join(
+            [
+                *([f"on {first.board}"] if len(boards) == 1 else []),
+                *([f"array {first.array}"] if len(arrays) == 1 and first.array else []),
+            ]
+        ),
     )
-
-
-def _nonzero(record: BenchRecord) -> int:
-    return record.macs if record.nonzero_macs is None else record.nonzero_macs
 
 
 def _count(macs: int | None) -> str | None:
     return None if macs is None else f"{macs:,}"
+
+
+def _times(first: int | None, other: int | None) -> str | None:
+    """How many times fewer ``other`` is; None where one is not known or there is nothing to compare."""
+    return f"{first / other:.2f}×" if first and other else None
 
 
 def layer_table(record: BenchRecord) -> None:
@@ -119,6 +129,7 @@ def layer_table(record: BenchRecord) -> None:
             f"{layer.cycles:,}",
             f"{layer.latency_ms:.3f}",
             f"{layer.macs:,}",
+            _count(layer.nonzero_macs),
             _count(layer.issued_macs),
             percent(layer.mac_utilisation),
             f"{layer.ddr_bytes:,}",
@@ -126,7 +137,8 @@ def layer_table(record: BenchRecord) -> None:
         )
         for layer in record.layers
     ]
-    table(("layer", "cycles", "ms", "MACs", "issued", "utilisation", "DDR bytes", "bound"), rows, title=record.artifact)
+    head = ("layer", "cycles", "ms", "MACs", "non-zero", "issued", "utilisation", "DDR bytes", "bound")
+    table(head, rows, title=f"{record.artifact} on {record.board}")
 
 
 def footnotes(records: list[BenchRecord]) -> None:

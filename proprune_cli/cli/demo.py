@@ -60,6 +60,8 @@ def _show(report: DemoReport) -> None:
             ("accuracy, float", *(f"{r.float_accuracy:.2f} %" for r in report.rows)),
             ("accuracy, int8 on the emulated board", *(f"{r.int8_accuracy:.2f} %" for r in report.rows)),
             ("MACs per image", *(f"{r.bench.macs:,}" for r in report.rows)),
+            ("non-zero MACs per image", *(_count(r.bench.nonzero_macs) for r in report.rows)),
+            ("MACs issued by the array", *(_count(r.bench.issued_macs) for r in report.rows)),
             ("weights", *(f"{r.weights:,}" for r in report.rows)),
             ("predicted latency", *(f"{r.bench.latency_ms:.3f} ms" for r in report.rows)),
             ("predicted energy", *(_energy(r) for r in report.rows)),
@@ -69,7 +71,7 @@ def _show(report: DemoReport) -> None:
         title=f"{report.model} on {report.data}, {report.rows[0].bench.board}, array {report.rows[0].bench.array}",
     )
     say()
-    say(f"prune efficiency (speed-up ÷ operation reduction): {report.efficiency:.2f}")
+    say(f"prune efficiency (speed-up ÷ reduction of non-zero MACs): {report.efficiency:.2f}")
     say("int8 output bytes that differ from ONNX Runtime:")
     for agreement in report.agreements:
         compared = f"{agreement.bytes_different} of {agreement.bytes_compared:,}"
@@ -82,6 +84,10 @@ def _show(report: DemoReport) -> None:
 
 def _dense(report: DemoReport) -> float:
     return report.rows[0].bench.latency_ms
+
+
+def _count(macs: int | None) -> str:
+    return "-" if macs is None else f"{macs:,}"
 
 
 def _energy(row: DemoRow) -> str:

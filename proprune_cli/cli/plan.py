@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from proprune_cli.work.plan import HostStepPlan, LayerPlan, Plan
 
 COLUMNS = (
-    *("layer", "kind", "in", "out", "kernel", "memory", "tile", "steps", "early", "taps", "MACs", "cycles"),
+    *("layer", "kind", "in", "out", "kernel", "memory", "tile", "steps", "early", "taps", "MACs", "issued", "cycles"),
     *("utilisation", "bound"),
 )
 
@@ -22,18 +22,20 @@ def plan_table(artifact: Artifact) -> None:
     """Print what the compiler decided for each layer, and the predicted totals."""
     table(COLUMNS, list(_rows(artifact.plan)))
     totals = artifact.plan.totals
-    share = percent(totals.mac_utilisation)
-    used = "utilisation not counted" if share is None else f"{share} of the array's MACs used"
+    share = totals.mac_utilisation
+    used = "utilisation not recorded" if share is None else f"{percent(share)} of the array's MACs useful"
+    counts = [f"{totals.macs:,} MACs"] + [
+        f"{count:,} {name}"
+        for name, count in (("non-zero", totals.nonzero_macs), ("issued by the array", totals.issued_macs))
+        if count is not None
+    ]
     speed = f"{totals.latency_ms:.3f} ms, {totals.cycles:,} cycles at {totals.clock_mhz:g} MHz"
     say()
     say(f"predicted for {artifact.board} by {totals.model}:")
     if (batch := artifact.program.batch) > 1:
         say(f"{batch} images per start, {totals.latency_ms / batch:.3f} ms each; a layer named @0–{batch - 1}")
         say("runs once for each of them, and its row is of one; all other layers run for all images together")
-    macs = f"{totals.macs:,} MACs"
-    if totals.nonzero_macs is not None and totals.nonzero_macs < totals.macs:
-        macs += f" ({totals.nonzero_macs:,} of them not by zero)"
-    say(f"{speed}, {macs}, {used}, {totals.ddr_bytes / 1e6:.2f} MB of DDR traffic")
+    say(f"{speed}, {', '.join(counts)}, {used}, {totals.ddr_bytes / 1e6:.2f} MB of DDR traffic")
     say(
         "each tile is the fastest of those that fit, by that model; early: steps that start before the layer before is "
         "complete; memory: where input and output lie"
@@ -79,6 +81,7 @@ def _row(layer: LayerPlan) -> tuple[object, ...]:
         layer.early_steps,
         f"{layer.taps:,}",
         f"{work.macs:,}",
+        None if layer.issued_macs is None else f"{layer.issued_macs:,}",
         f"{layer.cycles:,}",
         percent(layer.mac_utilisation),
         layer.bound,

@@ -77,7 +77,7 @@ def _show(out: Path, result: PruneResult) -> None:
         )
         for name, n in networks
     ]
-    table(("network", "MACs", "not zero", "weights", "not zero", "validation", "test"), rows)
+    table(("network", "MACs", "non-zero", "weights", "non-zero", "validation", "test"), rows)
     say()
     if result.metric != "accuracy":
         say(f"validation and test: 100 times the mean of {result.metric}")

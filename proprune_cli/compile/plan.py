@@ -13,7 +13,6 @@ from proprune_cli.accel.program import Plane, Program
 from proprune_cli.accel.timing import Timing
 from proprune_cli.compile.cluster.streams import Stream
 from proprune_cli.compile.lower.array_macs import array_macs
-from proprune_cli.compile.lower.tile import Tiling
 from proprune_cli.compile.lower.weight_stream import TiledLayer
 from proprune_cli.work.macs import ArrayMacs, NetworkMacs, utilisation
 from proprune_cli.work.plan import HostStepPlan, LayerPlan, Plan, PlanTotals, StreamPlan
@@ -122,7 +121,7 @@ def _layer(tiled: TiledLayer, index: int, flow: _Flow, timing: Timing, array: Ar
         steps=int(tiling.layer.step_count),
         segments=len(tiling.segments),
         tilings_considered=tiling.considered,
-        cycles_of_next_best_tiling=_next_best(tiling, predicted.cycles),
+        cycles_of_next_best_tiling=None if tiling.behind is None else predicted.cycles + tiling.behind,
         chunks_per_step=tiling.segments[0].chunks[1] - tiling.segments[0].chunks[0],
         cycles=predicted.cycles,
         iterations=predicted.iterations,
@@ -131,11 +130,6 @@ def _layer(tiled: TiledLayer, index: int, flow: _Flow, timing: Timing, array: Ar
         bound=predicted.bound,
         issued_macs=done.issued,
         useful_macs=done.useful,
-        mac_utilisation=utilisation(done.useful, predicted.cycles, array.macs_per_cycle),
+        mac_utilisation=utilisation(done.useful, predicted.cycles_at_work, array.macs_per_cycle),
         **flow._asdict(),
     )
-
-
-def _next_best(tiling: Tiling, cycles: int) -> int | None:
-    """Tilings are compared for a layer on its own; in the program, what it shares with its neighbours is the same."""
-    return None if tiling.runner_up is None else cycles + tiling.runner_up - tiling.timing.cycles

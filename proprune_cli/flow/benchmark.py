@@ -5,35 +5,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from proprune_cli.artifact import Artifact, check_contract, load_artifact
+from proprune_cli.artifact import check_contract, load_artifact
 from proprune_cli.board.registry import open_board, place_of, require_array
-from proprune_cli.errors import BoardError, ProPruneError, UsageError
+from proprune_cli.errors import BoardError, UsageError
 from proprune_cli.measure.records import BenchRecord
 
 
 def bench_all(paths: Sequence[Path], boards: Sequence[str]) -> list[BenchRecord]:
-    """Figures of each artifact on each of ``boards`` that has its array.
+    """Figures of each artifact on each of ``boards``; of several boards, on those that carry its array.
 
     Raises:
-        As `bench`: where an artifact or a board would have no line at all, or there is no such board.
+        ProPruneError: as `bench`; also where none of ``boards`` carries an artifact's array.
     """
-    if len(boards) == 1:
-        return [bench(path, boards[0]) for path in paths]
-    for board in boards:
-        place_of(board)
-    found: list[tuple[str, BenchRecord]] = []
-    refused: list[tuple[Path, str, ProPruneError]] = []
+    records: list[BenchRecord] = []
     for path in paths:
-        artifact = load_artifact(path)
-        for board in boards:
-            try:
-                found.append((board, _bench(artifact, path, board)))
-            except (BoardError, UsageError) as error:
-                refused.append((path, board, error))
-    for path, board, error in refused:
-        if all(name != board for name, _ in found) or all(r.artifact != str(path) for _, r in found):
-            raise error
-    return [record for _, record in found]
+        found = [board for board in boards if len(boards) == 1 or _carries(path, board)]
+        if not found:
+            name = load_artifact(path).program.array
+            raise BoardError(
+                f"none of {', '.join(boards)} carries array {name}",
+                where=str(path),
+                remedy="name a board that does; `proprune boards` lists them",
+            )
+        records += [bench(path, board) for board in found]
+    return records
+
+
+def _carries(path: Path, board: str) -> bool:
+    """Whether ``board`` takes the artifact's array; places without a board of their own take any."""
+    target = place_of(board).board(board)
+    return target is None or load_artifact(path).program.array in target.arrays
 
 
 def bench(path: Path, board: str) -> BenchRecord:
@@ -44,10 +45,7 @@ def bench(path: Path, board: str) -> BenchRecord:
         BoardError: the artifact speaks another contract, or the real board cannot be reached.
         UsageError: no such board, or one that has no clock of its own.
     """
-    return _bench(load_artifact(path), path, board)
-
-
-def _bench(artifact: Artifact, path: Path, board: str) -> BenchRecord:
+    artifact = load_artifact(path)
     place = place_of(board)
     if place.whole is not None:
         from proprune_cli.measure.cpu import measure_cpu

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from proprune_cli.accel.boards import board_with_array
 from proprune_cli.artifact import Artifact, Golden, Source
 from proprune_cli.artifact.host import host_segment
-from proprune_cli.errors import InputError
+from proprune_cli.errors import InputError, UnsupportedError
 from proprune_cli.files.limits import MODEL_BYTES
 from proprune_cli.files.read import read_whole
 from proprune_cli.work.preprocess import INPUT_KEY
@@ -71,6 +71,26 @@ def predict_model(
 
     scheduled = schedule_model(source, images, array, board)
     return predict_program(scheduled.program, scheduled.array_macs(array).issued, board, array)
+
+
+def check_network(network: bytes) -> None:
+    """See that the compiler takes an ONNX network, by its operators and shapes; nothing is calibrated or scheduled.
+
+    Raises:
+        UnsupportedError: it does not; names the node, and how to go on without the compiler.
+    """
+    import onnx
+
+    from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
+
+    try:
+        canonicalise(import_onnx(onnx.load_model_from_string(network)))
+    except UnsupportedError as error:
+        raise UnsupportedError(
+            f"the compiler would refuse this network once it is pruned, so nothing is trained: {error.what}",
+            where=error.where,
+            remedy=f"{error.remedy}; or give --no-engine where the run is not to be compiled",
+        ) from error
 
 
 def build(

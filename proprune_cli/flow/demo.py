@@ -87,7 +87,7 @@ class DemoReport:
     rows: tuple[DemoRow, ...]
     agreements: tuple[Agreement, ...]
     efficiency: float
-    """Prune efficiency: predicted speed-up ÷ operation reduction, of the pruned network."""
+    """Prune efficiency: predicted speed-up ÷ reduction of non-zero MACs, of the pruned network."""
     artifacts: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -148,7 +148,8 @@ def demo(
         bench = predict(artifact, path.name, load_board(BOARD), load_array(artifact.program.array))
         rows.append(DemoRow(name, figures.params, figures.test_accuracy, accuracy, len(sample), bench))
     dense, pruned = rows[0].bench, rows[1].bench
-    efficiency = (dense.latency_ms / pruned.latency_ms) / (dense.macs / pruned.macs)
+    fewer = (dense.nonzero_macs or dense.macs) / (pruned.nonzero_macs or pruned.macs)
+    efficiency = (dense.latency_ms / pruned.latency_ms) / fewer
     return DemoReport(options.data, options.model, tuple(rows), _summed(agreements), efficiency, tuple(paths))
 
 

@@ -7,11 +7,13 @@ it is compiled, the timing model walks its program, and the choice is made anew 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from proprune_cli.files.write import write_whole
+from proprune_cli.flow.build import check_network
 from proprune_cli.flow.cost_models import EnergyModel, LatencyModel, cost_model
 from proprune_cli.prune import run as run_pruning
 from proprune_cli.prune.options import PREDICTED, PruneOptions
@@ -69,7 +71,8 @@ def prune(
         ProPruneError: whatever pruning or compiling raises.
     """
     model = cost_model(options.budget.kind, options.board, options.array)
-    result = prune_into(options, out, progress, force=force, cost_model=model)
+    compilable = check_network if options.engine else None
+    result = prune_into(options, out, progress, force=force, cost_model=model, compilable=compilable)
     if options.budget.kind not in PREDICTED:
         return result, None
     check = _check(options, out, model)
@@ -85,18 +88,20 @@ def prune_into(
     *,
     force: bool = False,
     cost_model: CostModel | None = None,
+    compilable: Callable[[bytes], None] | None = None,
 ) -> PruneResult:
     """Run `proprune_cli.prune.run` in the run directory ``out``, from where an earlier process stopped.
 
     Args:
         force: go on although the run was started with other options, keeping the stages they do not change.
+        compilable: see `proprune_cli.prune.run`.
 
     Raises:
         InputError: the directory is in use, not a run, of another run, or cannot be written.
         ProPruneError: whatever pruning itself raises.
     """
     with RunDir(out, "prune", options.to_json(), force=force) as run:
-        return run_pruning(options, run, progress, cost_model)
+        return run_pruning(options, run, progress, cost_model, compilable)
 
 
 def module_options(given: dict[str, Any]) -> tuple[PruneOptions, LatencyModel | EnergyModel]:

@@ -187,7 +187,7 @@ def _layer(timing: LayerTiming, plan: LayerPlan, array: Array, clock_mhz: float)
         nonzero_macs=plan.work.nonzero_macs,
         issued_macs=plan.issued_macs,
         useful_macs=useful,
-        mac_utilisation=None if useful is None else utilisation(useful, timing.cycles, array.macs_per_cycle),
+        mac_utilisation=None if useful is None else utilisation(useful, timing.cycles_at_work, array.macs_per_cycle),
         ddr_bytes=timing.ddr_bytes,
         bound=timing.bound,
     )

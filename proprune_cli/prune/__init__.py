@@ -18,6 +18,8 @@ from proprune_cli.train.options import TrainOptions
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import nn
 
     from proprune_cli.prune.objective import CostModel
@@ -32,17 +34,21 @@ def run(
     out: Workspace,
     progress: Progress | None = None,
     cost_model: CostModel | None = None,
+    compilable: Callable[[bytes], None] | None = None,
 ) -> PruneResult:
     """Train, prune, fine-tune and export, as ``options`` say, into the workspace ``out``.
 
     `proprune_cli.flow.prune.prune_into` opens the run directory and calls this.
+
+    Args:
+        compilable: raises where a compiler does not take an ONNX network; asked before the network is trained.
 
     Raises:
         ProPruneError: anything a user can meet; see `proprune_cli.prune.pipeline`.
     """
     from proprune_cli.prune.pipeline import run_pipeline
 
-    return run_pipeline(options, out, progress, cost_model)
+    return run_pipeline(options, out, progress, cost_model, compilable)
 
 
 def check(options: PruneOptions) -> None:

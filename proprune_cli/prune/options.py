@@ -127,6 +127,7 @@ class PruneOptions:
         shown="ops=50%",
     )
     board: str = given("Board that ms and mj budgets count for.", "pynq-z2", metavar="NAME")
+    engine: bool = given("The run is to be compiled: refuse before training what the compiler does not take.", True)
     array: str | None = given("Array on that board.", None, metavar="NAME", shown="the board's own")
     scope: Scope = given(
         "layer: every group gives up the same share; global: one threshold on normalised importance.",

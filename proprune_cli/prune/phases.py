@@ -297,7 +297,7 @@ class _Report:
 
 _ELSEWHERE = frozenset(
     {"model", "data", "data_dir", "weights", "train", "seed", "validation", "schedule", "rounds", "start", "freeze",
-     "epochs", "finetune_epochs", "thin", "calibration", "test_images"}
+     "epochs", "finetune_epochs", "thin", "calibration", "test_images", "engine"}
 )  # fmt: skip
 """Options that do not decide what is removed from given weights, or are in the key of every stage."""
 

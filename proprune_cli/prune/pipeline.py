@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ from proprune_cli.prune.saved import SOURCE_ONNX, Architecture, save_network
 from proprune_cli.prune.schedules import SCHEDULES, Outcome, schedule_of
 from proprune_cli.prune.schedules.base import Fresh
 from proprune_cli.prune.shrinking import prune_network, resolved
+from proprune_cli.prune.sparsity import idle_macs
 from proprune_cli.spec.factories import source_digest
 from proprune_cli.spec.parse import parse_spec
 from proprune_cli.train.device import reproducible, require_device
@@ -56,14 +58,18 @@ from proprune_cli.train.workspace import Workspace
 
 
 def run_pipeline(
-    options: PruneOptions, out: Workspace, progress: Progress | None, cost_model: CostModel | None
+    options: PruneOptions,
+    out: Workspace,
+    progress: Progress | None,
+    cost_model: CostModel | None,
+    compilable: Callable[[bytes], None] | None = None,
 ) -> PruneResult:
     """See `proprune_cli.prune.run`. torch's thread count and global generator are given back as they were.
 
     Raises:
         InputError: model, data, weights or budget are wrong, or training diverged.
         SurgeryError: the pruned network does not compute what the masked network computes.
-        UnsupportedError: the network cannot be traced, imported or exported.
+        UnsupportedError: the network cannot be traced, imported or exported, or ``compilable`` refuses it.
         UsageError: method, schedule and their options do not go together.
     """
     schedule_of(options)
@@ -75,7 +81,10 @@ def run_pipeline(
         with reproducible(device):
             if device.type == "cpu" and torch.cuda.is_available() and progress is not None:
                 progress.note("note: training on the CPU; torch sees a GPU, which --device cuda would use")
-            return _Run(options, out, progress or SilentProgress(), cost_model).all()
+            run = _Run(options, out, progress or SilentProgress(), cost_model)
+            if compilable is not None and options.dense_epochs + options.tuning_epochs:
+                run.see_that(compilable)
+            return run.all()
     finally:
         torch.set_num_threads(threads)
 
@@ -164,6 +173,17 @@ class _Run:
         budget = Budget(options.budget.kind, share)
         return replace(phases, limit=limit, options=replace(options, budget=budget))
 
+    def see_that(self, compilable: Callable[[bytes], None]) -> None:
+        """Ask ``compilable`` about the network before hours of training, once for each run.
+
+        Raises:
+            UnsupportedError: the network cannot be exported, or it is refused.
+        """
+        stage = self.out.stage("compilable", {"structure": self.phases.base["structure"]})
+        if not stage.done:
+            compilable(to_onnx(self.dense, self.phases.example, "network"))
+            stage.commit()
+
     def all(self) -> PruneResult:
         """Every phase, each skipped where an earlier process finished it."""
         options = self.options
@@ -177,7 +197,7 @@ class _Run:
             dense.figures,
             macs=shrunk.dense_macs,
             params=shrunk.dense_params,
-            nonzero_macs=shrunk.dense_macs,
+            nonzero_macs=shrunk.dense_macs - idle_macs(dense.model, self.phases.example),
         )
         result = PruneResult(
             dense=dense_figures,

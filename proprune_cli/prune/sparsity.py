@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
-_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
+_ATEN = torch.ops.aten
 
 
 def nonzero_params(model: nn.Module) -> int:
@@ -15,28 +17,39 @@ def nonzero_params(model: nn.Module) -> int:
     return sum(int((p != 0).sum()) for p in model.parameters())
 
 
+class _Idle(TorchDispatchMode):
+    """Adds up the multiply-accumulates with a weight of zero, of whatever calls a convolution or a matrix product."""
+
+    def __init__(self, model: nn.Module, images: int) -> None:
+        super().__init__()
+        self.macs = 0
+        self._images = images
+        self._storages = {p.untyped_storage().data_ptr() for p in model.parameters()}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func == _ATEN.convolution.default:
+            # A transposed convolution applies each weight at every input pixel, any other at every output pixel.
+            self._count(args[1], math.prod((args[0] if args[6] else result).shape[2:]))
+        elif func in (_ATEN.mm.default, _ATEN.addmm.default, _ATEN.linear.default):
+            weight = args[2] if func == _ATEN.addmm.default else args[1]
+            self._count(weight, math.prod(result.shape[:-1]) // self._images)
+        return result
+
+    def _count(self, weight: torch.Tensor, applied: int) -> None:
+        if weight.untyped_storage().data_ptr() in self._storages:
+            self.macs += int((weight == 0).sum()) * applied
+
+
 def idle_macs(model: nn.Module, example: torch.Tensor) -> int:
-    """Multiply-accumulates per image whose weight is zero, in convolutions and fully connected layers."""
-    idle = 0
+    """Multiply-accumulates per image whose weight is zero, in convolutions and fully connected layers.
 
-    def count(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        nonlocal idle
-        weight = module.weight
-        zeros = int((weight == 0).sum())  # pyright: ignore[reportAttributeAccessIssue]
-        if isinstance(module, nn.Linear):
-            positions = math.prod(output.shape[1:-1])
-        elif isinstance(module, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d):
-            positions = math.prod(inputs[0].shape[2:])
-        else:
-            positions = math.prod(output.shape[2:])
-        idle += zeros * positions
+    They are dense MACs less non-zero MACs as `proprune_cli.work.macs` defines them.
 
-    handles = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, _LAYERS)]
-    try:
-        model.eval()
-        with torch.no_grad():
-            model(example)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return idle
+    Args:
+        example: a batch of images, [N, ...].
+    """
+    model.eval()
+    with torch.no_grad(), _Idle(model, len(example)) as counter:
+        model(example)
+    return counter.macs

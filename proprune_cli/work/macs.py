@@ -13,7 +13,8 @@ Of an *array* that runs the compiled network:
   output lane that makes a filter, whatever the weight, average pooling's included. Taps without any weight are not in
   the program and issue nothing; lanes, pixels and cycles that idle do not either.
 - **useful MACs** (``useful_macs``): issued ones that the network asks for, with a weight that is not zero in int8.
-- **utilisation**: useful MACs ÷ (cycles × multiply-accumulates of the array in a cycle). Never above 1.
+- **utilisation**: useful MACs ÷ (cycles × multiply-accumulates of the array in a cycle). Never above 1: of a layer that
+  begins while the layer before still stores, all cycles count in which the array works for it.
 
 So useful ≤ issued ≤ cycles × MACs per cycle, and useful ≤ non-zero ≤ dense.
 """

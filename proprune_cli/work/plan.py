@@ -28,14 +28,14 @@ class LayerPlan:
         taps_with_own_offsets: lanes read positions of their own. taps_of_one_bit: weights of +1 and -1.
         positions_per_tap: kernel positions that a tap serves.
         tile: rows and columns of the output tile. steps: of the engine. segments: parts of a tile's work.
-        tilings_considered: by the search. cycles_of_next_best_tiling: never fewer; None where
-            there was one alone.
+        tilings_considered: by the search. cycles_of_next_best_tiling: ``cycles``, and what the second best takes more
+            where both are judged among layers of their kind, so never less; None where there was one alone.
         chunks_per_step: chunks of input channels that are loaded together.
         cycles: predicted, from the end of the layer before to its own. iterations: cycles in which the array works.
         memory_cycles: DDR bytes at the planned bandwidth. ddr_bytes: read and written.
         bound: what most of the time goes to.
-        issued_macs, useful_macs, mac_utilisation: as `proprune_cli.work.macs` defines them; None in plans of before
-            they were counted so.
+        issued_macs, useful_macs, mac_utilisation: see `proprune_cli.work.macs`; None in plans of before they were
+            counted so.
         input_groups, input_groups_on_chip, output_on_chip: where its tensors lie.
         early_steps: steps that may start before the layer before is complete.
     """
@@ -126,6 +126,10 @@ class LayerPlan:
             for f in fields(LayerPlan)
             if f.name not in ("work", "unit")
         }
+        next_best = rest["cycles_of_next_best_tiling"]
+        if next_best is not None and next_best < rest["cycles"]:
+            # Plans of before gave its cycles among layers of its kind, which do not compare with those in the program.
+            rest["cycles_of_next_best_tiling"] = None
         return LayerPlan(work=work, unit=unit, **rest)
 
 

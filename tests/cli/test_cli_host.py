@@ -9,11 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
+from proprune_cli.accel.array import load_array
+from proprune_cli.accel.boards import load_board
 from proprune_cli.artifact import load_artifact
 from proprune_cli.artifact.seal import seal
 from proprune_cli.errors import InputError
+from proprune_cli.measure.predicted import predict
 from tests.unit.compile.onnx_nets import model, node, random
 
 STEPS = [["LRN"], ["Resize"]]
@@ -81,17 +85,24 @@ def test_every_executor_gives_the_same_bytes(cli, artifact: Path, folder: Path, 
     assert cli("deploy", artifact, "--board", "emulated:pynq-z2").code == 0
 
 
-def test_bench_predicts_what_the_host_takes_and_runs_nothing(cli, artifact: Path, monkeypatch) -> None:
-    def run(*_: object, **__: object) -> None:
-        raise AssertionError("a prediction runs nothing")
-
-    monkeypatch.setattr("onnxruntime.InferenceSession.run", run)
+def test_bench_predicts_what_the_host_takes(cli, artifact: Path) -> None:
     (row,) = cli("bench", artifact, "--board", "emulated:pynq-z2", "--json").document["rows"]
     assert 0 < row["host_low_ms"] < row["host_ms"] < row["host_high_ms"]
+    assert "proprune host model 1" in row["model"]
+    assert {c["name"] for c in row["coefficients"]} >= {"operator_us", "move_cycles", "function_cycles", "processor"}
     notes = [note for note in row["notes"] if "predicted by proprune host model 1" in note]
     assert len(notes) == 2 and "2 host steps between layers (LRN, Resize)" in notes[0]
     assert {c["name"] for c in row["coefficients"]} >= {"operator_us", "move_cycles", "processor"}
     assert row["cycles"] == sum(layer["cycles"] for layer in row["layers"])
+
+
+def test_predicting_runs_nothing(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a prediction ran the host's part")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", refuse)
+    record = predict(load_artifact(artifact), "net.ppr", load_board("pynq-z2"), load_array("z7020-256"))
+    assert record.host_ms is not None and record.host_ms > 0
 
 
 def test_the_artifact_holds_one_model_for_each_step(artifact: Path) -> None:

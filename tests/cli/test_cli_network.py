@@ -128,10 +128,31 @@ def test_bench_predicts_for_an_emulated_board(cli, tiny) -> None:
     assert first["cycles"] == sum(layer["cycles"] for layer in first["layers"])
     assert first["macs"] == sum(layer["macs"] for layer in first["layers"])
     assert first["mac_utilisation"] == pytest.approx(first["useful_macs"] / first["cycles"] / 256)
+    assert 0 < first["useful_macs"] <= first["nonzero_macs"] <= first["macs"]
+    assert first["useful_macs"] <= first["issued_macs"] <= 256 * first["cycles"]
     assert first["latency_ms"] == pytest.approx(first["cycles"] / 100e6 * 1e3)
     assert first["energy_mj"] > 0
     assert all(c["source"] for c in first["coefficients"])
     assert {layer["bound"] for layer in first["layers"]} <= {"compute", "memory", "overhead"}
+
+
+def test_bench_names_arrays_and_boards_where_they_differ(cli, tiny, tmp_path: Path) -> None:
+    other = tmp_path / "other.ppr"
+    made = cli("compile", tiny.model, "--calibration", tiny.images, "--array", "z7020-384", "-o", other)
+    assert made.code == 0, made.err
+    large = tmp_path / "zu.ppr"
+    assert cli("compile", tiny.model, "--calibration", tiny.images, "--board", "zcu104", "-o", large).code == 0
+    shown = cli("bench", tiny.artifact, other).out
+    assert "z7020-256" in shown and "z7020-384" in shown and shown.startswith("on pynq-z2\n")
+    boards = ("--board", "emulated:pynq-z2", "--board", "emulated:kv260", "--board", "emulated:zcu104")
+    shown = cli("bench", tiny.artifact, large, *boards).out
+    document = cli("bench", tiny.artifact, large, *boards, "--json").document
+    found = [(row["artifact"], row["board"], row["array"]) for row in document["rows"]]
+    first, second = str(tiny.artifact), str(large)
+    assert found == [(first, "pynq-z2", "z7020-256"), (first, "kv260", "z7020-256"), (second, "zcu104", "zu-1024")]
+    assert all(word in shown for row in found for word in row)
+    refused = cli("bench", large, "--board", "emulated:pynq-z2", "--board", "emulated:kv260")
+    assert refused.code == 4 and "none of emulated:pynq-z2, emulated:kv260 carries array zu-1024" in refused.err
 
 
 def test_bench_measures_on_the_cpu_and_guesses_nothing(cli, tiny) -> None:

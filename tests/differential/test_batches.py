@@ -54,7 +54,7 @@ def test_a_batch_gives_what_its_images_give_alone(case: tuple[QGraph, np.ndarray
     for output, mine, other in zip(graph.outputs, interpreted.outputs, native, strict=True):
         np.testing.assert_array_equal(unstack(mine, count), expected[output.tensor], err_msg=output.name)
         np.testing.assert_array_equal(other, mine, err_msg=output.name)
-    assert sum(t.layer.asked.dense for t in layers) == count * sum(t.layer.asked.dense for t in single)
+    assert sum(t.work.macs for t in layers) == count * sum(t.work.macs for t in single)
     assert alone.batch == 1 and [t.layer.twin for t in single] == [None] * len(single)
 
 

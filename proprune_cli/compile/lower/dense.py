@@ -1,4 +1,4 @@
-"""Weights of dense passes: grouped ones spread out, gaps of a view filled with zeros; what a layer asks for."""
+"""Weights of dense passes: grouped ones spread out, gaps of a view filled with zeros; what a layer is asked for."""
 
 from __future__ import annotations
 

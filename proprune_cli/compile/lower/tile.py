@@ -41,8 +41,8 @@ class Tiling:
         layer: descriptor with every field but the addresses.
         steps: step descriptors likewise, tile by tile, segment by segment.
         timing: what the timing model predicts for it among layers of its kind.
-        considered: tilings that fit. runner_up: cycles of the second best one that was estimated in full; none where
-            the others were ruled out by what one of their processes alone needs.
+        considered: tilings that fit. behind: cycles by which the second best that was estimated in full is slower, 0
+            where it is as fast; none where the others were ruled out by what one of their processes alone needs.
     """
 
     tile: tuple[int, int]
@@ -53,7 +53,7 @@ class Tiling:
     steps: isa.StepDescriptor
     timing: LayerTiming
     considered: int = 1
-    runner_up: int | None = None
+    behind: int | None = None
 
 
 Choices = dict[Hashable, Tiling]
@@ -75,7 +75,7 @@ def choose_tiling(
         same = known[key]
         loads = _loads(same.segments, taps, array, {})
         built = _build(layer, taps, same.tile, same.segments, loads, array, memory)
-        return replace(built, considered=same.considered, runner_up=same.runner_up)
+        return replace(built, considered=same.considered, behind=same.behind)
     best: Tiling | None = None
     considered, runner_up = 0, None
     counted: dict[Segment, SegmentLoad] = {}
@@ -99,7 +99,9 @@ def choose_tiling(
             where=layer.place,
             remedy="choose an array with deeper banks, or a smaller kernel, stride or input",
         )
-    best = replace(best, considered=considered, runner_up=runner_up)
+    # A difference holds wherever the layer stands; its cycles in a program are not those among layers of its kind.
+    behind = None if runner_up is None else runner_up - best.timing.cycles
+    best = replace(best, considered=considered, behind=behind)
     if known is not None:
         known[key] = best
     return best

@@ -71,6 +71,11 @@ def data_factory_that_gives_nonsense(_: Files) -> Arguments:
     return _own("Detector", "broken")
 
 
+@case(3)
+def network_that_the_compiler_refuses(_: Files) -> Arguments:
+    return ["prune", "--model", "tests.unit.prune.own_code:Rows", "--data", "digits?size=16", "--out", "run"]
+
+
 @case(1)
 def several_results_for_a_classifier(_: Files) -> Arguments:
     return ["prune", "--model", "tests.unit.prune.own_code:Detector", "--data", "digits?size=16", "--out", "run"]

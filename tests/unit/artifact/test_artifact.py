@@ -30,19 +30,21 @@ PLAN = Plan(
         LayerPlan(
             work=LayerWork(
                 "conv1", "conv", 3, 8, 1, (3, 3), (2, 2), (8, 8), (4, 4), 3456, taps=9, weight_bytes=1224,
-                sources=(SourceOperator("Conv", "node_conv", "stem.conv"), SourceOperator("Relu", "node_relu")),
+                nonzero_macs=3000,
+                sources=(
+                    SourceOperator("Conv", "node_conv", "stem.conv", 3456, 3000), SourceOperator("Relu", "node_relu")
+                ),
             ),
             unit="dense", twin=None, combine=None, lookup=None, residual=None, taps=9, taps_dropped=0,
             taps_with_own_offsets=0, taps_of_one_bit=0, positions_per_tap=5, tile=(4, 4), steps=1, segments=1,
             tilings_considered=1, cycles_of_next_best_tiling=None, chunks_per_step=1, cycles=300, iterations=72,
             memory_cycles=90, ddr_bytes=1300, bound="overhead", mac_utilisation=0.05, input_groups=1,
-            issued_macs=3600, useful_macs=3400,
-            input_groups_on_chip=0, output_on_chip=True, early_steps=0,
+            input_groups_on_chip=0, output_on_chip=True, early_steps=0, issued_macs=3456, useful_macs=2990,
         ),
     ),
     streams=(StreamPlan(16, ("a", "b"), ("conv1",), 4, 3),),
     host_steps=(HostStepPlan("norm", ("LRN",), 1, ((8, 4, 4),), (8, 4, 4)),),
-    totals=PlanTotals("loop model", 1, 300, 0.003, 100.0, 3456, 0.05, 1300, 2000, 3000, 3420, 3600, 3400),
+    totals=PlanTotals("loop model", 1, 300, 0.003, 100.0, 3456, 0.05, 1300, 2000, 3000, 3000, 3456, 2990),
     host=("Softmax",),
 )  # fmt: skip
 

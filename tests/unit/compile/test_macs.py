@@ -1,117 +1,134 @@
-"""Dense, non-zero, issued and useful multiply-accumulates: their order, and that pruning and compiler count alike."""
+"""Multiply-accumulates of network and array: never more done than asked, never more issued than there is time for."""
 
 from __future__ import annotations
 
-import numpy as np
-import onnx
-import pytest
-import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from numpy.typing import NDArray
-from torch import nn
+import dataclasses
 
-from benchmarks.networks import network
-from proprune_cli.accel.array import Array, array_names, load_array
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from proprune_cli.accel.array import Array, load_array
 from proprune_cli.accel.timing import estimate
-from proprune_cli.channels.count import CostTable
-from proprune_cli.channels.dependencies import analyse
-from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
 from proprune_cli.compile.lower.array_macs import array_macs
 from proprune_cli.compile.lower.dense import network_products
 from proprune_cli.compile.pipeline import lower
 from proprune_cli.compile.plan import make_plan
-from proprune_cli.compile.quantise.network import quantise
 from proprune_cli.errors import DoesNotFitError
-from proprune_cli.ir.quantized import QGraph
-from proprune_cli.modules.probe import example_input
-from proprune_cli.nets.export import to_onnx
-from proprune_cli.work.plan import Plan
+from proprune_cli.ir.outputs import Output
+from proprune_cli.ir.quantized import QConv, QConvTranspose, QGraph, QLayer, QTensor
+from proprune_cli.ir.window import Window
+from proprune_cli.work.macs import NetworkMacs, utilisation
+from tests.differential.test_lowering import accumulators_bounded
+from tests.differential.test_sparse_layers import PATTERNS, masked
 from tests.executors import MEMORY
-from tests.qnetworks import quantised_networks
-from tests.strategies import random_network
+from tests.qnetworks import arrays, quantised_networks
 
 
-def check(graph: QGraph, array: Array, batch: int) -> Plan:
-    """Compile and hold every count against the others, layer by layer."""
-    program, layers = lower(graph, array, MEMORY, batch)
-    timing = estimate(program, array, MEMORY)
-    asked = network_products(graph).times(batch)
-    plan = make_plan(layers, program, timing, array, asked)
-    for layer, tiled in zip(plan.layers, layers, strict=True):
-        done = array_macs(tiled, array)
-        assert 0 <= done.useful <= done.issued <= layer.iterations * array.macs_per_cycle, layer.work.name
-        assert layer.mac_utilisation is not None and 0 <= layer.mac_utilisation <= 1
-        best = layer.cycles_of_next_best_tiling
-        assert best is None or best >= layer.cycles
-    totals = plan.totals
-    assert totals.useful_macs is not None and totals.issued_macs is not None and totals.nonzero_macs is not None
-    assert totals.mac_utilisation is not None
-    assert totals.useful_macs <= totals.issued_macs <= timing.cycles * array.macs_per_cycle
-    assert totals.useful_macs <= totals.nonzero_macs <= totals.macs
-    assert 0 <= totals.mac_utilisation <= 1
-    return plan
+def products(layer: QLayer, graph: QGraph) -> tuple[int, int]:
+    """Products with a weight that is not 0, counted one position at a time: of those asked for, and that reach a pixel.
+
+    Those of a convolution that meet padding are asked for; those of a transposed one that are cut off are not done.
+    """
+    if isinstance(layer, QConv):
+        y = graph.tensors[layer.y]
+        both = int((layer.weight != 0).sum()) * y.height * y.width
+        return both, both
+    if not isinstance(layer, QConvTranspose):
+        return 0, 0
+    x, y, window = graph.tensors[layer.x], graph.tensors[layer.y], layer.window
+    asked = kept = 0
+    for i, j in np.ndindex(*layer.weight.shape[2:]):
+        weights = int((layer.weight[:, :, i, j] != 0).sum())
+        for row, column in np.ndindex(x.height, x.width):
+            top = row * window.stride[0] + i * window.dilation[0] - window.pads[0]
+            left = column * window.stride[1] + j * window.dilation[1] - window.pads[1]
+            asked += weights
+            kept += weights * (0 <= top < y.height and 0 <= left < y.width)
+    return asked, kept
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
-@given(quantised_networks(), st.sampled_from(array_names()), st.integers(1, 3))
-def test_no_count_passes_its_limit(case: tuple[QGraph, np.ndarray], array: str, batch: int) -> None:
-    try:
-        check(case[0], load_array(array), batch)
-    except DoesNotFitError:
-        return
-
-
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
-@given(random_network(grouped=True), st.sampled_from(array_names()), st.floats(0, 1))
-def test_weights_of_zero_are_counted_apart(
-    case: tuple[onnx.ModelProto, NDArray[np.float32]], array: str, share: float
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(
+    quantised_networks(),
+    arrays(),
+    st.sampled_from([None, *PATTERNS, "binary"]),
+    st.integers(1, 3),
+    st.integers(0, 2**32 - 1),
+)
+def test_useful_is_part_of_issued_and_utilisation_a_share(
+    network: tuple[QGraph, np.ndarray], array: Array, pattern: str | None, batch: int, seed: int
 ) -> None:
-    model, images = case
-    rng = np.random.default_rng(0)
-    for tensor in model.graph.initializer:
-        value = onnx.numpy_helper.to_array(tensor)
-        if value.ndim == 4:
-            value = np.where(rng.random(value.shape) < share, np.float32(0), value)
-            tensor.CopyFrom(onnx.numpy_helper.from_array(value, tensor.name))
-    check(quantise(canonicalise(import_onnx(model)), images)[0], load_array(array), 1)
+    graph, rng = network[0], np.random.default_rng(seed)
+
+    def sparse(layer: QLayer) -> QLayer:
+        if not isinstance(layer, QConv | QConvTranspose) or pattern is None:
+            return layer
+        weight = np.sign(layer.weight) if pattern == "binary" else masked(layer.weight, pattern, rng)
+        return dataclasses.replace(layer, weight=weight.astype(np.int8))
+
+    graph = dataclasses.replace(graph, layers=tuple(sparse(layer) for layer in graph.layers))
+    assume(accumulators_bounded(graph))
+    try:
+        program, layers = lower(graph, array, MEMORY, batch)
+    except DoesNotFitError:
+        assume(False)
+        raise
+    asked, kept = (batch * sum(n) for n in zip(*(products(layer, graph) for layer in graph.layers), strict=True))
+    timing = estimate(program, array, MEMORY)
+    plan = make_plan(layers, program, timing, array, network_products(graph).times(batch))
+    totals = plan.totals
+    assert totals.useful_macs is not None and totals.issued_macs is not None and totals.mac_utilisation is not None
+    assert totals.nonzero_macs == asked <= totals.macs
+    # A batch leaves out kernel rows that meet nothing but padding.
+    assert totals.useful_macs == kept if batch == 1 else totals.useful_macs <= kept
+    for row, predicted in zip(plan.layers, timing.layers, strict=True):
+        assert row.useful_macs is not None and row.issued_macs is not None and row.mac_utilisation is not None
+        assert row.useful_macs <= row.issued_macs <= predicted.iterations * array.macs_per_cycle
+        assert 0 <= row.mac_utilisation <= 1
+        assert row.cycles_of_next_best_tiling is None or row.cycles_of_next_best_tiling >= row.cycles
+    assert totals.issued_macs <= timing.cycles * array.macs_per_cycle
+    assert 0 <= totals.mac_utilisation <= 1
 
 
-class Mixed(nn.Module):
-    """Every kind of layer that multiplies: grouped, depthwise, dilated, transposed, one-dimensional in effect, linear."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, 16, 3, 2, 1)
-        self.grouped = nn.Conv2d(16, 24, 3, padding=1, groups=4)
-        self.depthwise = nn.Conv2d(24, 24, 5, padding=2, groups=24)
-        self.dilated = nn.Conv2d(24, 8, 3, padding=2, dilation=2)
-        self.row = nn.Conv2d(8, 8, (1, 5))
-        self.up = nn.ConvTranspose2d(8, 6, 3, stride=2, padding=1, output_padding=1)
-        self.pool = nn.AvgPool2d(2)
-        self.head = nn.Linear(6 * 8 * 4, 10)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Float32 [N, 3, 16, 16] → [N, 10]."""
-        y = self.dilated(self.depthwise(self.grouped(self.stem(x).relu())).relu())
-        return self.head(self.pool(self.up(self.row(y))).flatten(1))
+def one_layer(layer: QConv | QConvTranspose, x: QTensor, size: tuple[int, int]) -> QGraph:
+    """A network of ``layer`` alone, with a result of ``size``."""
+    y = QTensor("y", len(layer.bias), *size, 0)
+    return QGraph("one", {"x": x, "y": y}, (layer,), "x", (Output("y", "y", (y.channels, *size)),))
 
 
-def counted(model: nn.Module, size: int) -> tuple[int, int]:
-    """Dense multiply-accumulates of one image by pruning, and by the compiler."""
-    example = example_input(3, (size, size))
-    table = CostTable(analyse(model.eval(), example))
-    graph = import_onnx(onnx.load_from_string(to_onnx(model, example)))
-    quantised, _ = quantise(canonicalise(graph), np.random.default_rng(0).standard_normal((2, 3, size, size)))
-    return table.macs(table.full), network_products(quantised).dense
+def conv(weight: np.ndarray, groups: int = 1, pad: int = 0) -> QConv:
+    n = len(weight)
+    window = Window.over(weight.shape[2:], pads=(pad, pad, pad, pad))
+    return QConv("c", "x", "y", weight.astype(np.int8), np.zeros(n, np.int32), np.ones(n, np.int32), window, groups)
 
 
-@pytest.mark.parametrize("name", ["mobilenetv2-32", "unet-32"])
-def test_pruning_and_compiler_count_the_zoo_alike(name: str) -> None:
-    chosen = network(name)
-    mine, theirs = counted(chosen.model(), 32)
-    assert mine == theirs > 0
+@pytest.mark.parametrize(
+    ("weight", "channels", "groups", "issued", "useful"),
+    [
+        # 16 lanes by 8 filters, each of the 36 pixels.
+        (np.ones((8, 16, 1, 1)), 16, 1, 16 * 8 * 36, 16 * 8 * 36),
+        # Lanes and filters beyond the network's idle.
+        (np.ones((5, 9, 1, 1)), 9, 1, 9 * 5 * 36, 9 * 5 * 36),
+        # A zero weight within a tap is multiplied, to no use.
+        (np.eye(8).reshape(8, 8, 1, 1), 8, 1, 8 * 8 * 36, 8 * 36),
+        # So are, for the array, the other channels of a depthwise layer.
+        (np.ones((8, 1, 1, 1)), 8, 8, 8 * 8 * 36, 8 * 36),
+        # Taps without a weight are not there.
+        (np.ones((8, 16, 3, 3)) * (np.arange(9).reshape(3, 3) == 4), 16, 1, 16 * 8 * 36, 16 * 8 * 36),
+    ],
+)
+def test_what_the_array_issues(weight: np.ndarray, channels: int, groups: int, issued: int, useful: int) -> None:
+    array, pad = load_array("z7020-256"), weight.shape[2] // 2
+    graph = one_layer(conv(weight, groups, pad), QTensor("x", channels, 6, 6, 0), (6, 6))
+    (layer,) = lower(graph, array, MEMORY)[1]
+    done = array_macs(layer, array)
+    assert (done.issued, done.useful) == (issued, useful)
+    assert network_products(graph) == NetworkMacs(weight.size * 36, int(np.count_nonzero(weight)) * 36)
 
 
-def test_pruning_and_compiler_count_every_kind_of_layer_alike() -> None:
-    assert len(set(counted(Mixed(), 16))) == 1
+def test_shares_add_up_and_no_cycles_are_no_utilisation() -> None:
+    parts = NetworkMacs(10, 7).dealt(4)
+    assert sum(parts, NetworkMacs()) == NetworkMacs(10, 7) and len(parts) == 4
+    assert utilisation(0, 0, 256) == 0

@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 
+from benchmarks.networks import network
+from benchmarks.predicted import quantised
 from proprune_cli.accel.array import Array, load_array
-from proprune_cli.accel.timing import Memory
+from proprune_cli.accel.timing import Memory, estimate
 from proprune_cli.compile.lower.engine_layer import EngineLayer, View
 from proprune_cli.compile.lower.fuse import fuse
 from proprune_cli.compile.lower.layer_taps import build_taps
-from proprune_cli.compile.lower.tile import Tiling, choose_tiling
+from proprune_cli.compile.lower.tile import Tiling, _build, _candidates, _loads, choose_tiling  # pyright: ignore[reportPrivateUsage]
+from proprune_cli.compile.pipeline import lower
+from proprune_cli.compile.plan import make_plan
 from proprune_cli.errors import DoesNotFitError
 from proprune_cli.ir.quantized import QGraph, QTensor
 from proprune_cli.ir.window import Window
@@ -64,7 +68,7 @@ def test_every_output_pixel_is_stored_exactly_once(network: tuple[QGraph, np.nda
 def test_a_large_convolution_keeps_the_array_busy(channels: int, size: int) -> None:
     layer = conv(channels, size)
     tiling = tile(layer)
-    assert layer.useful_macs / tiling.timing.cycles / ARRAY.macs_per_cycle > 0.97
+    assert layer.asked.dense / tiling.timing.cycles / ARRAY.macs_per_cycle > 0.97
     assert tiling.timing.bound == "compute"
 
 
@@ -96,3 +100,31 @@ def test_a_kernel_row_wider_than_a_bank_does_not_fit() -> None:
     layer = EngineLayer("wide", "max", View.of(QTensor("x", 8, 1, 9000, 0)), "y", 8, (1, 1), Window((1, 9000)))
     with pytest.raises(DoesNotFitError, match="9000"):
         tile(layer)
+
+
+@settings(max_examples=40, deadline=None)
+@given(quantised_networks(), arrays())
+def test_no_tiling_that_fits_beats_the_chosen_one(case: tuple[QGraph, np.ndarray], array: Array) -> None:
+    """Every candidate in full, without the bound that rules most of them out; the second best is that of the plan."""
+    for layer in fuse(case[0]).layers[:3]:
+        taps = build_taps(layer, array)
+        try:
+            chosen = choose_tiling(layer, taps, array, MEMORY)
+        except DoesNotFitError:
+            assume(False)
+            raise
+        found: list[int] = []
+        for size, segments in _candidates(layer, taps, array):
+            loads = _loads(segments, taps, array, {})
+            found.append(_build(layer, taps, size, segments, loads, array, MEMORY).timing.cycles)
+        found.sort()
+        assert (chosen.timing.cycles, chosen.considered) == (found[0], len(found))
+        assert chosen.behind is None or (len(found) > 1 and chosen.behind >= found[1] - found[0] >= 0)
+
+
+def test_the_next_best_of_a_network_never_beats_the_chosen_tiling() -> None:
+    graph, array = quantised(network("squeezenet-32")), load_array("z7020-256")
+    program, layers = lower(graph, array, MEMORY)
+    rows = make_plan(layers, program, estimate(program, array, MEMORY), array, NetworkMacs()).layers
+    known = [row for row in rows if row.cycles_of_next_best_tiling is not None]
+    assert len(known) > 3 and all((row.cycles_of_next_best_tiling or 0) >= row.cycles for row in known)

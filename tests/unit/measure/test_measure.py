@@ -16,6 +16,7 @@ from proprune_cli.board.cpu import CpuExecutor
 from proprune_cli.compile.pipeline import compile_model
 from proprune_cli.errors import InputError, UsageError
 from proprune_cli.measure.predicted import predict
+from proprune_cli.work.plan import Plan
 from tests.cli.conftest import tiny_model
 
 ARRAY = load_array("z7020-256")
@@ -31,6 +32,36 @@ def test_a_prediction_adds_up(artifact: Artifact) -> None:
     assert record.throughput_per_s == pytest.approx(1e3 / record.latency_ms)
     assert record.energy_low_mj < record.energy_mj < record.energy_high_mj
     assert all(c.source for c in record.coefficients)
+
+
+def test_a_plan_of_before_useful_work_was_counted_gives_no_utilisation(artifact: Artifact) -> None:
+    document = artifact.plan.to_json()
+    for row in (*document["layers"], document["totals"]):
+        for name in ("nonzero_macs", "issued_macs", "useful_macs"):
+            del row[name]
+        row["mac_utilisation"] = 7.18
+    for row in document["layers"]:
+        for source in row["sources"]:
+            del source["macs"], source["nonzero_macs"]
+    old = dataclasses.replace(artifact, plan=Plan.from_json(document))
+    assert old.plan.totals.mac_utilisation is None and old.plan.layers[0].mac_utilisation is None
+    now, then = (predict(a, "tiny.ppr", BOARD, ARRAY) for a in (artifact, old))
+    assert now.mac_utilisation is not None and now.issued_macs is not None and now.macs == then.macs
+    assert then.mac_utilisation is None and then.issued_macs is None and then.nonzero_macs is None
+    assert then.energy_mj is not None and then.energy_mj > 0 and any("compile it again" in note for note in then.notes)
+
+
+def test_energy_is_for_what_the_array_issues(artifact: Artifact) -> None:
+    record = predict(artifact, "tiny.ppr", BOARD, ARRAY)
+    assert record.issued_macs is not None and record.energy_mj is not None and record.cycles is not None
+    assert record.ddr_bytes is not None
+    e, seconds = BOARD.energy, record.latency_ms * 1e-3
+    joules = e.static_w.value * seconds + 1e-12 * (
+        e.mac_pj.value * record.issued_macs
+        + e.slot_pj.value * 256 * record.cycles
+        + e.ddr_pj_per_byte.value * record.ddr_bytes
+    )
+    assert record.energy_mj == pytest.approx(joules * 1e3)
 
 
 def test_slower_memory_takes_longer(artifact: Artifact) -> None:
