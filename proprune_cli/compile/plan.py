@@ -30,7 +30,7 @@ def make_plan(
     """The plan of a program. Cycles are predicted by ``totals.model``.
 
     A layer that repeats another for the next image of a batch names that one's number as its ``twin``. The totals are
-    of one start, and the engine's alone: the time of the host's steps is measured, by ``proprune bench``.
+    of one start, and the engine's alone: the time of the host's steps is predicted by ``proprune bench``.
 
     Args:
         asked: multiply-accumulates that the network asks for, of one start.
