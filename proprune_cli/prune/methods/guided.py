@@ -71,7 +71,8 @@ METHOD = Method(
     "`--binary` makes the weights that stay ±1 times a scale per output channel.",
     source="Boukli Hacene et al. 2018, Quantized Guided Pruning for Efficient Hardware Implementations of "
     "Convolutional Neural Networks, Eq. 1",
-    use="Networks of 3×3 convolutions: nine times fewer operations in them; docs/timing-model.md says what whole networks gain.",
+    use="Networks of 3×3 convolutions: nine times fewer operations in them; docs/timing-model.md says what whole "
+    "networks gain.",
     training=_training,
     start="fresh",
     finish="keep",
