@@ -136,7 +136,7 @@ def _elements(node: onnx.NodeProto, known: Mapping[str, tuple[int, ...] | None],
         return made * (left[0 if turned else -1] if left else 1)
     window = prod(next((a.ints for a in node.attribute if a.name == "kernel_shape"), (1,)))
     if node.op_type == "LRN":
-        window = next(a.i for a in node.attribute if a.name == "size")
+        window = next((a.i for a in node.attribute if a.name == "size"), 1)
     return made * window if window > 1 else max(read, made)
 
 

@@ -292,7 +292,8 @@ def free_batch(model: onnx.ModelProto, batch: int) -> None:
     """Shapes that hold the exporter's batch as their first number: 0, the input's own, or for Expand 1."""
     values = {tensor.name: tensor for tensor in model.graph.initializer}
     for number, node in enumerate(model.graph.node):
-        tensor = values.get(node.input[1]) if node.op_type in ("Reshape", "Expand") else None
+        shaped = node.op_type in ("Reshape", "Expand") and len(node.input) > 1
+        tensor = values.get(node.input[1]) if shaped else None
         if tensor is None or tensor.data_type != TensorProto.INT64:
             continue
         value = numpy_helper.to_array(tensor).copy()

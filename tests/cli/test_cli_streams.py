@@ -17,6 +17,11 @@ from proprune_cli.errors import InputError
 COMMAND = [sys.executable, "-m", "proprune_cli"]
 
 
+def heard() -> None:
+    """SIGINT as in a terminal: a job in the background of a shell ignores it, and so does all that it starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def shell(line: str, **options: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
 
@@ -59,7 +64,7 @@ sys.argv = ["proprune", "inspect", "nothing.ppr"]
 from proprune_cli.__main__ import main
 main()
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, preexec_fn=heard)
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
 
@@ -76,7 +81,8 @@ def test_ctrl_c_while_a_command_works(tmp_path: Path) -> None:
         str(tmp_path / "run"),
         "--json",
     ]
-    with subprocess.Popen([*COMMAND, *run], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([*COMMAND, *run], **pipes, text=True, preexec_fn=heard) as process:  # type: ignore[call-overload]
         while not (tmp_path / "run").exists() and process.poll() is None:
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
@@ -106,6 +112,9 @@ def test_the_end_of_a_file_is_no_interruption(
 def test_an_error_of_the_family_stays_itself_after_ctrl_c(cli, monkeypatch: pytest.MonkeyPatch) -> None:
     import typer
 
+    before = signal.getsignal(signal.SIGINT)
+    heard()
+
     def command() -> None:
         try:
             signal.raise_signal(signal.SIGINT)
@@ -116,4 +125,7 @@ def test_an_error_of_the_family_stays_itself_after_ctrl_c(cli, monkeypatch: pyte
     broken.command("one")(command)
     broken.command("two")(lambda: None)
     monkeypatch.setattr(app, "app", broken)
-    assert cli("one").code == 1
+    try:
+        assert cli("one").code == 1
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -149,3 +149,15 @@ def test_padding_that_follows_from_the_size(op: str, mode: str) -> None:
             assert op == "AveragePool" and any(k < s for k, s in zip(kernel, stride, strict=True)), attributes
         else:
             assert_like(wanted, source, attributes)
+
+
+def test_a_padding_as_large_as_the_pooling_behind_it_stays_apart() -> None:
+    pad = node("Pad", ["x", "p"], ["q"])
+    pool = node(
+        "AveragePool", ["q"], ["a"], kernel_shape=[4, 2], pads=[3, 1, 0, 1], strides=[3, 2], count_include_pad=1
+    )
+    weights = {"p": np.asarray([0, 0, 0, 1, 0, 0, 2, 0], np.int64), "l": random(5, 3, 1, 1)}
+    source = model(pad, pool, node("Conv", ["a", "l"], ["y"]), weights=weights, image=(3, 9, 8))
+    x = random(2, 3, 9, 8)
+    wanted = np.asarray(open_session(source.SerializeToString()).run(None, {"x": x})[0])
+    np.testing.assert_allclose(calibrate(canonicalise(import_onnx(source)), x).outputs[0], wanted, rtol=1e-4, atol=1e-5)

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from proprune_cli.accel import interpret, isa
 from proprune_cli.accel.array import Array, load_array
 from proprune_cli.accel.program import Program, stack, unstack
+from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
 from proprune_cli.compile.pipeline import lower
+from proprune_cli.compile.quantise.network import quantise
 from proprune_cli.errors import DoesNotFitError, InputError, ProPruneError
 from proprune_cli.ir.outputs import Output
 from proprune_cli.ir.quantized import QConv, QConvTranspose, QGraph, QLayer, QTensor
@@ -21,6 +23,7 @@ from proprune_cli.ops.reference import run_reference
 from tests.differential.test_lowering import accumulators_bounded
 from tests.executors import MEMORY, differing_bytes, run_native, run_onnxruntime
 from tests.qnetworks import arrays, quantised_networks
+from tests.unit.compile.onnx_nets import model, node, random
 
 PATTERNS = ("guided", "one of a kernel", "few", "columns")
 
@@ -241,3 +244,28 @@ def test_a_power_that_no_code_has_is_refused() -> None:
         interpret.run(broken, x)
     with pytest.raises(ProPruneError):
         run_native(broken, x)
+
+
+@pytest.mark.parametrize("dead", [slice(0, 8), slice(8, 16), slice(3, 16), slice(0, 16)])
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("array", ["z7020-256", "zu-1024"])
+def test_a_stretched_operand_with_dead_filters_is_added_everywhere(dead: slice, batch: int, array: str) -> None:
+    """Groups of channels that a branch leaves alone are the other operand's only where both have the same pixels."""
+    weight = random(16, 16, 1, 1)
+    weight[dead] = 0
+    source = model(
+        node("Conv", ["x", "w"], ["a"]),
+        node("GlobalAveragePool", ["a"], ["m"]),
+        node("Conv", ["m", "v"], ["b"]),
+        node("Add", ["b", "a"], ["y"]),
+        weights={"w": random(16, 3, 1, 1, seed=2), "v": weight},
+        image=(3, 6, 5),
+    )
+    images = random(3, 3, 6, 5, seed=3)
+    graph, _ = quantise(canonicalise(import_onnx(source)), images)
+    single, _ = lower(graph, load_array(array), MEMORY)
+    assert not any(differing_bytes(graph, single, images).values())
+    program, _ = lower(graph, load_array(array), MEMORY, batch)
+    codes = single.codes(images[:batch])
+    alone = np.stack([interpret.run(single, x).outputs[0] for x in codes])
+    np.testing.assert_array_equal(unstack(interpret.run(program, stack(codes)).outputs[0], batch), alone)

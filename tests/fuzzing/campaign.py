@@ -68,7 +68,7 @@ def _some(
     """Seeds from ``first`` on in one process; the first that is still to be done."""
     command = [sys.executable, "-m", "tests.fuzzing.worker", kind, str(first), str(last)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    with tempfile.TemporaryFile("w+") as errors, subprocess.Popen(
+    with tempfile.TemporaryFile("w+", errors="replace") as errors, subprocess.Popen(
         [*command, "--seeds", str(seeds), "--work", str(work)], stdout=subprocess.PIPE, text=True, env=environment,
         stderr=errors,
     ) as process:  # fmt: skip

@@ -169,7 +169,7 @@ def _batch(model: onnx.ModelProto) -> int:
     """The images that the model declares, 0 where any number may come."""
     stored = {tensor.name for tensor in model.graph.initializer}
     source = next(value for value in model.graph.input if value.name not in stored)
-    return int(source.type.tensor_type.shape.dim[0].dim_value)
+    return max(int(source.type.tensor_type.shape.dim[0].dim_value), 0)
 
 
 def _images(shapes: Mapping[str, Shape], count: int) -> Values:

@@ -278,7 +278,9 @@ class _Fuser:
         own, other = sorted((layer.a, layer.b), key=lambda name: -self._producer.get(name, -1))
         host = self._host(own)
         passing = self._graph.tensors[other].exponent == y.exponent and (not layer.relu or other in self._nonnegative)
-        if host is None or own == other or layer.subtract or not passing:
+        # An operand that is stretched over the plane has no groups to leave out: each of its pixels goes everywhere.
+        whole = self._graph.tensors[own].height == y.height and self._graph.tensors[own].width == y.width
+        if host is None or own == other or layer.subtract or not passing or not whole:
             return False
         groups = live_groups(self._passes[host])
         if groups is None or len(groups) == -(-y.channels // isa.GROUP):

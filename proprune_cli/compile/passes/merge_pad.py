@@ -38,7 +38,9 @@ def _run(graph: Graph) -> Graph:
                 pads[node.y] = node
         elif before is not None and before.value == 0.0 and isinstance(node, Conv | AveragePool):
             window = replace(node.window, pads=_sum(before.pads, node.window.pads))
-            node = replace(node, x=before.x, window=window)
+            # ONNX has no pooling with a padding as large as its window.
+            if isinstance(node, Conv) or all(pad < window.kernel[i % 2] for i, pad in enumerate(window.pads)):
+                node = replace(node, x=before.x, window=window)
         elif before is not None and before.value <= NEVER_WINS and isinstance(node, MaxPool):
             window = replace(node.window, pads=_sum(before.pads, node.window.pads))
             merged_size = graph.tensors[before.x][1:]
