@@ -69,6 +69,10 @@ def command(
         ) from None
     if images < 1:
         raise UsageError(f"{images} images measure nothing", where="--images", remedy="give 1 or more")
+    if plot is not None:
+        from proprune_cli.prune.sensitivity_plot import check_plot
+
+        check_plot(plot)
     with TerminalProgress() if sys.stderr.isatty() else nullcontext(SilentProgress()) as progress:
         scan = scan_run(
             run,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 from pathlib import Path
 
@@ -16,22 +17,35 @@ _LEGIBLE = 60
 """From so many rows on, cells carry no numbers."""
 
 
+def check_plot(path: Path) -> None:
+    """Whether a picture could be written to ``path``, before a scan is spent on it.
+
+    Raises:
+        InputError: matplotlib is not installed, the file's ending is no picture's, or its directory does not exist.
+    """
+    if path.suffix.lower() not in FORMATS:
+        raise InputError("the ending names no picture format", where=f"--plot {path}", remedy="use .svg, .png or .pdf")
+    if not path.parent.is_dir():
+        raise InputError(
+            "the picture's directory does not exist", where=f"--plot {path}", remedy=f"mkdir -p {path.parent}"
+        )
+    if importlib.util.find_spec("matplotlib") is None:
+        raise InputError(
+            "pictures need matplotlib, which is not installed",
+            where=f"--plot {path}",
+            remedy="pip install 'proprune[plot]'",
+        )
+
+
 def save_plot(scan: Sensitivity, path: Path) -> None:
     """Write the picture to ``path``.
 
     Raises:
         InputError: matplotlib is not installed, the file's ending is no picture's, or it cannot be written.
     """
-    if path.suffix.lower() not in FORMATS:
-        raise InputError("the ending names no picture format", where=f"--plot {path}", remedy="use .svg, .png or .pdf")
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError(
-            "pictures need matplotlib, which is not installed",
-            where=f"--plot {path}",
-            remedy="pip install 'proprune[plot]'",
-        ) from error
+    check_plot(path)
+    from matplotlib.figure import Figure
+
     curves = [c for c in scan.groups if c.points]
     if not curves:
         raise InputError(
