@@ -23,6 +23,15 @@ __all__ = ["load", "prune_module", "run_bench", "run_compile", "run_prune", "run
 Paths = str | os.PathLike[str]
 
 
+def __getattr__(name: str) -> str:
+    """``__version__``, read from the installed distribution when it is asked for."""
+    if name == "__version__":
+        from proprune_cli.artifact.version import tool_version
+
+        return tool_version()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def load(run: Paths, network: str = "pruned", *, trust: bool = False) -> nn.Module:
     """Network of a finished run, in eval mode, with its trained weights: ready to run, to train on, or to prune again.
 

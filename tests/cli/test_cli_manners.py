@@ -121,10 +121,32 @@ def test_no_command_shows_help_and_is_a_usage_error(cli) -> None:
     assert cli().code == 2
 
 
-def test_version(cli) -> None:
-    shown = cli("--version")
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_version(cli, option: str) -> None:
+    shown = cli(option)
     assert shown.code == 0
     assert shown.out.startswith("proprune ")
+
+
+@pytest.mark.parametrize(
+    ("picture", "missing", "said"),
+    [
+        ("scan.txt", False, "the ending names no picture format"),
+        ("nowhere/scan.svg", False, "the picture's directory does not exist"),
+        ("scan.svg", True, "proprune[plot]"),
+    ],
+)
+def test_a_picture_that_cannot_be_written_is_refused_before_the_scan(
+    cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, picture: str, missing: bool, said: str
+) -> None:
+    def scan(*_: object, **__: object) -> None:
+        raise AssertionError("scanned first")
+
+    monkeypatch.setattr("proprune_cli.flow.sensitivity.scan_run", scan)
+    if missing:
+        monkeypatch.setattr("importlib.util.find_spec", lambda *_: None)
+    done = cli("sensitivity", "run", "--plot", str(tmp_path / picture))
+    assert said in done.err and "scanned first" not in done.err
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:

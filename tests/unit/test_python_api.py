@@ -38,3 +38,27 @@ def test_names_that_scripts_of_before_import_still_work() -> None:
     from proprune_cli.prune.surgery import shrink
 
     assert to_onnx is export.to_onnx and shrink is surgery.shrink
+
+
+def test_the_package_knows_its_version_and_other_names_stay_unknown() -> None:
+    from importlib import metadata
+
+    import proprune_cli
+
+    assert proprune_cli.__version__ == metadata.version("proprune")
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = proprune_cli.no_such_name
+
+
+def test_the_citation_agrees_with_the_project_file() -> None:
+    import yaml
+
+    root = PAGE.parents[1]
+    cited = yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))
+    project = (root / "pyproject.toml").read_text(encoding="utf-8").split("[project]", 1)[1]
+    for key, line in (
+        ("title", 'name = "{}"'),
+        ("version", 'version = "{}"'),
+        ("license", 'license = {{ text = "{}" }}'),
+    ):
+        assert line.format(cited[key]) in project
