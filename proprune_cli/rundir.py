@@ -183,11 +183,13 @@ class RunDir:
             for name in before.keys() | asked.keys()
             if name not in _NOT_COMPARED and before.get(name) != asked.get(name)
         )
+        told = [f"{name} (was {json.dumps(before.get(name))}, now {json.dumps(asked.get(name))})" for name in changed]
         if self._document["command"] != self._command:
             changed = ["command"]
+            told = [f"command (was {self._document['command']}, now {self._command})"]
         if changed and not self._force:
             raise InputError(
-                "the run was started with other options: " + ", ".join(changed),
+                "the run was started with other options: " + ", ".join(told),
                 where=str(self._path),
                 remedy="repeat the options it was started with to resume, add --force to go on with these, "
                 "or name a new directory with --out",
