@@ -11,6 +11,7 @@ a process killed at any moment leaves nothing half-written, and the same command
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -25,7 +26,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, cast
 
-from proprune_cli.errors import InputError
+from proprune_cli.errors import InputError, ProPruneError
 from proprune_cli.files.json_text import parse_json, parse_object
 from proprune_cli.files.limits import JSON_BYTES
 from proprune_cli.files.read import read_file
@@ -73,6 +74,7 @@ class RunDir:
         self._options = options
         self._force = force
         self._lock: IO[str] | None = None
+        self._made = self._known = False
         self._document: dict[str, Any] = {}
 
     def __enter__(self) -> RunDir:
@@ -87,6 +89,7 @@ class RunDir:
                     where=str(self._path),
                     remedy="name a new directory with --out",
                 )
+            self._made, self._known = not self._path.exists(), known
             self._path.mkdir(parents=True, exist_ok=True)
             self._acquire()
         try:
@@ -99,7 +102,22 @@ class RunDir:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(value, ProPruneError) and not self._known:
+            self._disclaim()
         self._release()
+
+    def _disclaim(self) -> None:
+        """Leave no run behind where a refusal came before anything was made; the refusal itself is what is told."""
+        stages = self._path / "stages"
+        with contextlib.suppress(OSError):
+            # A stage that asked a question has no file but its own record.
+            if any(p.is_file() and p.name != "stage.json" for p in stages.rglob("*")):
+                return
+            shutil.rmtree(stages, ignore_errors=True)
+            (self._path / "run.json").unlink(missing_ok=True)
+            if self._made:
+                (self._path / ".lock").unlink(missing_ok=True)
+                self._path.rmdir()
 
     @property
     def path(self) -> Path:

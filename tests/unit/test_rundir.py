@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from proprune_cli.errors import InputError
+from proprune_cli.errors import InputError, UsageError
 from proprune_cli.rundir import RunDir
 
 
@@ -120,3 +120,21 @@ def test_a_path_below_a_file_cannot_be_a_run(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError), opened(tmp_path / "file" / "run"):
         pass
+
+
+def test_a_command_that_was_refused_leaves_no_directory(tmp_path: Path) -> None:
+    with pytest.raises(UsageError), RunDir(tmp_path / "new", "prune", {}) as run:
+        run.stage("asked", {}).commit()
+        raise UsageError("refused")
+    assert not (tmp_path / "new").exists()
+    # What was there, or has begun, stays.
+    (tmp_path / "old").mkdir()
+    with pytest.raises(UsageError), RunDir(tmp_path / "old", "prune", {}):
+        raise UsageError("refused")
+    assert [p.name for p in (tmp_path / "old").iterdir()] == [".lock"]
+    with pytest.raises(UsageError), RunDir(tmp_path / "begun", "prune", {}) as run:
+        run.stage("dense", {}).write("a", b"")
+        raise UsageError("refused")
+    with pytest.raises(KeyboardInterrupt), RunDir(tmp_path / "stopped", "prune", {}):
+        raise KeyboardInterrupt
+    assert (tmp_path / "begun/run.json").is_file() and (tmp_path / "stopped/run.json").is_file()
