@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from proprune_cli.channels.count import Sizes
@@ -22,6 +24,7 @@ def test_allowed_sizes_are_multiples_or_everything_and_never_zero(channels: int,
 
 
 @settings(max_examples=40, deadline=None)
+@example([3, 3], "layer", 0.8125, 0)
 @given(
     st.lists(st.integers(3, 12), min_size=2, max_size=6),
     st.sampled_from(["layer", "global"]),
@@ -39,7 +42,12 @@ def test_a_chain_of_layers_stays_below_its_budget_and_close_to_it(
         return float(np.sum(sizes[1:] * sizes[:-1]) + 3 * sizes[0])
 
     sizes = allocate(candidates, full, Budget("ops", value), scope, cost)
-    assert value - 0.1 < cost(sizes) / cost(full) <= value
+    reachable = value
+    if len(full) == 2:
+        # Two narrow layers have few sizes, and the best of them may be well below the budget.
+        pairs = (np.array(pair) for pair in itertools.product(*(c.sizes for c in candidates)))
+        reachable = max(share for pair in pairs if (share := cost(pair) / cost(full)) <= value)
+    assert reachable - 0.1 < cost(sizes) / cost(full) <= value
     assert all(int(s) in c.sizes for s, c in zip(sizes, candidates, strict=True))
 
 
