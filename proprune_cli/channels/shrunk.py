@@ -15,11 +15,9 @@ from proprune_cli.channels.surgery import Cuts
 
 
 @dataclass(frozen=True)
-class Shrunk:
-    """A smaller network and how it came about."""
+class Removal:
+    """How a smaller network came about, in figures."""
 
-    model: nn.Module
-    cuts: Cuts
     achieved: float
     error: float
     """Largest difference to the masked network, relative to its largest output."""
@@ -32,6 +30,14 @@ class Shrunk:
     notes: tuple[str, ...]
     least: float | None = None
     """``achieved`` of the smallest network that was allowed; None: nothing was chosen, or it was not kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shrunk(Removal):
+    """A smaller network and how it came about."""
+
+    model: nn.Module
+    cuts: Cuts
 
 
 def untouched(model: nn.Module, example: torch.Tensor, where: str = "model") -> Shrunk:

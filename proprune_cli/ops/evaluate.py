@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from proprune_cli.accel.host import plain_session
 from proprune_cli.files.limits import TENSOR_ELEMENTS
 from proprune_cli.ops.importing import Array, NodeView
 
@@ -113,13 +114,7 @@ def _limit(view: NodeView, model: onnx.ModelProto, values: Mapping[str, Array]) 
 
 
 def _by_onnxruntime(model: onnx.ModelProto, values: Mapping[str, Array], wanted: list[str]) -> list[Any]:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = plain_session(model.SerializeToString())
     feeds = {value.name: values[value.name] for value in session.get_inputs()}
     return cast("list[Any]", session.run(wanted, feeds))
 

@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, inliner, numpy_helper, version_converter
 
-from proprune_cli.accel.host import run_host_model
+from proprune_cli.accel.host import plain_session, run_host_model
 from proprune_cli.errors import UnsupportedError
 from proprune_cli.files.limits import TENSOR_ELEMENTS
 from proprune_cli.files.onnx_model import check_sizes
@@ -246,15 +246,9 @@ def _samples(shapes: list[Shape]) -> list[Array]:
 
 
 def _run(view: NodeView, model: onnx.ModelProto, inputs: list[Array]) -> Array:
-    import onnxruntime as ort
-
     _check_made(view, model, len(inputs[0]))
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1
     try:
-        session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = plain_session(model.SerializeToString())
         feeds = {f"x{i}": value for i, value in enumerate(inputs)}
         return np.asarray(cast("list[Any]", session.run(None, feeds))[0])
     except Exception as error:  # ONNX Runtime raises its own, unrelated classes

@@ -14,8 +14,7 @@ import torch
 from torch import nn
 
 from proprune_cli.channels.dependencies import analyse
-from proprune_cli.channels.rows import GroupRow, LayerRow
-from proprune_cli.channels.shrunk import Shrunk
+from proprune_cli.channels.shrunk import Removal, Shrunk
 from proprune_cli.channels.surgery import Cuts, all_tensors, cuts_of, shrink
 from proprune_cli.data.dataset import Dataset
 from proprune_cli.errors import InputError, UsageError
@@ -272,7 +271,7 @@ class Phases:
         document = stored(stage.read(_REPORT), where)
         with damage_reported(where):
             cuts = cuts_of(document["shrunk"].pop("cuts"))
-            found = record_of(_Report, document["shrunk"], "shrunk")
+            found = record_of(Removal, document["shrunk"], "shrunk")
             figures = record_of(NetworkFigures, document["figures"], "figures")
             model = shrink(dense, cuts).eval()
         restore(model, unpack(must(stage.read(_WEIGHTS), where), where)[0], where)
@@ -285,22 +284,6 @@ class Phases:
         with damage_reported(where):
             figures = record_of(NetworkFigures, document["figures"], "figures")
             return Network(model.eval(), cuts, figures, value_of(dict[str, Any], document["hooks"], "hooks"))
-
-
-@dataclass(frozen=True)
-class _Report:
-    """What a stage keeps of a `Shrunk` in JSON."""
-
-    achieved: float
-    error: float
-    dense_macs: int
-    macs: int
-    dense_params: int
-    params: int
-    groups: tuple[GroupRow, ...]
-    layers: tuple[LayerRow, ...]
-    notes: tuple[str, ...]
-    least: float | None = None
 
 
 _ELSEWHERE = frozenset(

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from proprune_cli.accel.host import plain_session
 from proprune_cli.compile.frontend.read import reach
 from proprune_cli.errors import UnsupportedError
 
@@ -77,8 +78,6 @@ def _subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
 
 def _condition(model: onnx.ModelProto, name: str) -> bool | None:
     """The condition on an image of zeros, by ONNX Runtime; None where that cannot tell."""
-    import onnxruntime as ort
-
     needed, nodes = {name}, list[onnx.NodeProto]()
     for node in reversed(model.graph.node):
         if needed.intersection(node.output):
@@ -91,11 +90,8 @@ def _condition(model: onnx.ModelProto, name: str) -> bool | None:
     images = [value for value in model.graph.input if value.name in needed and value.name not in names]
     body = helper.make_graph(nodes, "condition", images, [onnx.ValueInfoProto(name=name)], stored)
     part = helper.make_model(body, opset_imports=list(model.opset_import), ir_version=model.ir_version)
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        session = ort.InferenceSession(part.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = plain_session(part.SerializeToString())
         shapes = {v.name: [d.dim_value or 1 for d in v.type.tensor_type.shape.dim] for v in images}
         (value,) = session.run([name], {x: np.zeros(shape, np.float32) for x, shape in shapes.items()})
     except Exception:  # noqa: BLE001 - its own, unrelated classes; importing the node tells what is wrong

@@ -13,6 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from proprune_cli.accel.host import plain_session
 from proprune_cli.compile.frontend.host_end import PRODUCTS
 from proprune_cli.errors import UnsupportedError
 from proprune_cli.ir.graph import Conv, ConvTranspose, Gemm, Graph
@@ -183,8 +184,6 @@ def _run(end: onnx.ModelProto, given: Values) -> Values:
     Raises:
         _Unfit: ONNX Runtime refuses it.
     """
-    import onnxruntime as ort
-
     longer = onnx.ModelProto()
     longer.CopyFrom(end)
     results = [value.name for value in end.graph.output]
@@ -192,12 +191,8 @@ def _run(end: onnx.ModelProto, given: Values) -> Values:
     if any(node.op_type in PRODUCTS for node in end.graph.node):
         longer.graph.output.extend(onnx.ValueInfoProto(name=name) for name in inside)
         results += inside
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1
     try:
-        session = ort.InferenceSession(longer.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = plain_session(longer.SerializeToString())
         answers = cast("list[Any]", session.run(results, given))
     except Exception as error:  # its own, unrelated classes
         said = " ".join(str(error).split())

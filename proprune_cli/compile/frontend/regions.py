@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from proprune_cli.accel.host import plain_session
 from proprune_cli.compile.frontend.host_end import PRODUCTS, can_be_end, host_nodes
 from proprune_cli.files.onnx_model import check_sizes, without_large_weights
 from proprune_cli.ops.host import IN_STEPS
@@ -175,8 +176,6 @@ def _types(model: onnx.ModelProto, names: Collection[str]) -> Types:
 
 def _seen(model: onnx.ModelProto, names: list[str]) -> Types:
     """Types of some results on an image of zeros; nothing where ONNX Runtime does not run the model."""
-    import onnxruntime as ort
-
     if any(_unknown(node) for node in model.graph.node):
         return {}
     check_sizes(model, f"model {model.graph.name!r}")
@@ -186,11 +185,8 @@ def _seen(model: onnx.ModelProto, names: list[str]) -> Types:
     stored = {tensor.name for tensor in model.graph.initializer}
     dims = next(value for value in model.graph.input if value.name not in stored)
     shape = [d.dim_value or 1 for d in dims.type.tensor_type.shape.dim]
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        session = ort.InferenceSession(longer.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = plain_session(longer.SerializeToString())
         values = session.run(names, {dims.name: np.zeros(shape, np.float32)})
     except Exception:  # noqa: BLE001 - its own, unrelated classes; the node's own refusal is then the message
         return {}
