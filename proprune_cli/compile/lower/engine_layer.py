@@ -13,6 +13,7 @@ from proprune_cli.ir.outputs import Output
 from proprune_cli.ir.quantized import QTensor
 from proprune_cli.ir.window import Window
 from proprune_cli.work.layer import LayerWork, SourceOperator, Unit
+from proprune_cli.work.layer import Phase as Phase
 
 GroupRef = tuple[str, int]
 """A channel group of a tensor that lies in memory."""
@@ -90,18 +91,6 @@ class Residual:
     shift_y: int
     subtract: bool = False
     broadcast: bool = False
-
-
-@dataclass(frozen=True)
-class Phase:
-    """The pixels of its output planes that a layer fills: every ``step``-th from ``first``, (y, x).
-
-    ``plane``: height and width of the planes.
-    """
-
-    plane: tuple[int, int]
-    first: tuple[int, int] = (0, 0)
-    step: tuple[int, int] = (1, 1)
 
 
 @dataclass(frozen=True)

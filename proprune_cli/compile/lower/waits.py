@@ -6,25 +6,27 @@ reads are complete, whatever is below them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
-from proprune_cli.compile.lower.engine_layer import EngineGraph, EngineLayer, View
+from proprune_cli.compile.lower.engine_layer import EngineLayer, View
 from proprune_cli.compile.lower.tile import Tiling
 
 Steps = NDArray[np.int64]
 
 
-def waits(graph: EngineGraph, tilings: list[Tiling]) -> list[Steps]:
-    """The ``depends`` field of every step of every layer of ``graph``.
+def waits(layers: Sequence[EngineLayer], tilings: list[Tiling]) -> list[Steps]:
+    """The ``depends`` field of every step of every one of ``layers``, which run in this order.
 
     What the host wrote, before the program or between two layers, is there before the engine starts.
     """
     complete: dict[str, Steps] = {}
     result: list[Steps] = []
     begin = 0
-    for layer, tiling in zip(graph.layers, tilings, strict=True):
+    for layer, tiling in zip(layers, tilings, strict=True):
         steps = tiling.steps
         index = begin + np.arange(np.size(steps.iterations))
         # How many steps of the program must be complete.
@@ -77,7 +79,7 @@ def _need(
         if rows is None:
             continue
         before = view.rows[positions[0]] if view.rows else 0
-        at = rows[np.clip(before + view.top + row, 0, len(rows) - 1)] * (view.top + row >= 0)
+        at = rows[np.maximum(np.minimum(before + view.top + row, len(rows) - 1), 0)] * (view.top + row >= 0)
         if first_group is not None and end_group is not None:
             # A storage's groups may lie apart; reading between them costs a needless wait at most.
             at = at * ((first_group <= positions[-1]) & (end_group > positions[0]))
