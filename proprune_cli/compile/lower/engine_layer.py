@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,7 +70,7 @@ class View:
     def windowed(self) -> bool:
         return bool(self.top or self.left or self.pitch != self.width)
 
-    @property
+    @cached_property
     def storages(self) -> frozenset[str]:
         """The stored tensors it reads."""
         return frozenset(name for name, _ in self.groups)

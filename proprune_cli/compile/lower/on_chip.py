@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Set
 
-import numpy as np
-
 from proprune_cli.accel.array import Array
 from proprune_cli.compile.lower.allocate import Lifetime, gap_for
 from proprune_cli.compile.lower.engine_layer import EngineGraph, EngineLayer
@@ -63,10 +61,9 @@ def _traffic(layers: Sequence[EngineLayer], tilings: list[Tiling], outside: Set[
             barred |= layer.residual.view.storages
     words: dict[str, int] = {}
     for layer, tiling in zip(layers, tilings, strict=True):
-        steps = tiling.steps
-        pixels = np.asarray(steps.tile_height) * np.asarray(steps.tile_width)
-        words[layer.y] = words.get(layer.y, 0) + int((pixels * steps.emit_groups).sum())
-        share = int((np.asarray(steps.rows) * np.asarray(steps.cols) * steps.groups).sum()) / len(layer.view.groups)
+        stored, loaded = tiling.traffic
+        words[layer.y] = words.get(layer.y, 0) + stored
+        share = round(loaded / len(layer.view.groups))
         for name, _ in layer.view.groups:
-            words[name] = words.get(name, 0) + round(share)
+            words[name] = words.get(name, 0) + share
     return {name: count for name, count in words.items() if name not in barred}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +55,30 @@ class Tiling:
     timing: LayerTiming
     considered: int = 1
     runner_up: int | None = None
+
+    @cached_property
+    def traffic(self) -> tuple[int, int]:
+        """Words of the output tensor that the steps store, and cells of the input that they load."""
+        steps = self.steps
+        pixels = np.asarray(steps.tile_height) * np.asarray(steps.tile_width)
+        cells = np.asarray(steps.rows) * np.asarray(steps.cols) * steps.groups
+        return int((pixels * steps.emit_groups).sum()), int(cells.sum())
+
+    @cached_property
+    def emitting(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows of the layer's own output, each as often as steps store a part of it, and those steps."""
+        emits = np.flatnonzero(np.asarray(self.steps.emit_blocks) > 0)
+        heights = np.asarray(self.steps.tile_height)[emits]
+        step = np.repeat(emits, heights)
+        row = np.asarray(self.steps.oy0)[step] + np.arange(len(step)) - np.repeat(np.cumsum(heights) - heights, heights)
+        return row, step
+
+    @cached_property
+    def reach(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Of each step the row of its window's end, the first channel group that it loads, and the one after the
+        last."""
+        first = np.asarray(self.steps.first_group)
+        return np.asarray(self.steps.y0) + np.asarray(self.steps.rows), first, first + np.asarray(self.steps.groups)
 
 
 Choices = dict[Hashable, Tiling]

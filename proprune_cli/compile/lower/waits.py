@@ -30,31 +30,27 @@ def waits(layers: Sequence[EngineLayer], tilings: list[Tiling]) -> list[Steps]:
         steps = tiling.steps
         index = begin + np.arange(np.size(steps.iterations))
         # How many steps of the program must be complete.
-        need = np.maximum(_input_need(layer, steps, complete), _residual_need(layer, steps, complete))
+        need = np.maximum(_input_need(layer, tiling, complete), _residual_need(layer, steps, complete))
         distance = index + 1 - need
         result.append(np.where(distance < isa.STEPS_IN_FLIGHT, distance, 0))
-        written = _rows_written(layer, steps, index)
+        written = _rows_written(layer, tiling, index)
         known = complete.get(layer.y)
         complete[layer.y] = written if known is None else np.maximum(known, written)
         begin += len(index)
     return result
 
 
-def _rows_written(layer: EngineLayer, steps: isa.StepDescriptor, index: Steps) -> Steps:
+def _rows_written(layer: EngineLayer, tiling: Tiling, index: Steps) -> Steps:
     """For each row of the output planes, how many steps of the program complete it and the rows above it."""
     rows = np.zeros(layer.output.plane[0], dtype=np.int64)
-    emits = np.flatnonzero(np.asarray(steps.emit_blocks) > 0)
-    heights = np.asarray(steps.tile_height)[emits]
-    step = np.repeat(emits, heights)
-    row = np.asarray(steps.oy0)[step] + np.arange(len(step)) - np.repeat(np.cumsum(heights) - heights, heights)
+    row, step = tiling.emitting
     np.maximum.at(rows, layer.output.first[0] + row * layer.output.step[0], index[step] + 1)
     return np.maximum.accumulate(rows)
 
 
-def _input_need(layer: EngineLayer, steps: isa.StepDescriptor, complete: dict[str, Steps]) -> Steps:
-    last = np.minimum(np.asarray(steps.y0) + np.asarray(steps.rows), layer.view.height) - 1
-    first_group = np.asarray(steps.first_group)
-    return _need(layer.view, complete, last, first_group, first_group + np.asarray(steps.groups))
+def _input_need(layer: EngineLayer, tiling: Tiling, complete: dict[str, Steps]) -> Steps:
+    end, first_group, end_group = tiling.reach
+    return _need(layer.view, complete, np.minimum(end, layer.view.height) - 1, first_group, end_group)
 
 
 def _residual_need(layer: EngineLayer, steps: isa.StepDescriptor, complete: dict[str, Steps]) -> Steps:
@@ -72,8 +68,11 @@ def _need(
     """Steps that must be complete before rows up to ``row`` of some groups of ``view`` can be read."""
     need = np.zeros(len(row), dtype=np.int64)
     of_storage: dict[str, list[int]] = {}
-    for position, (name, _) in enumerate(view.groups):
-        of_storage.setdefault(name, []).append(position)
+    if len(view.storages) == 1:
+        of_storage[view.groups[0][0]] = [0, len(view.groups) - 1]
+    else:
+        for position, (name, _) in enumerate(view.groups):
+            of_storage.setdefault(name, []).append(position)
     for name, positions in of_storage.items():
         rows = complete.get(name)
         if rows is None:
