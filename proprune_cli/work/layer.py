@@ -172,3 +172,16 @@ class LayerWork:
 def square(size: tuple[int, ...]) -> tuple[int, int]:
     """A size as rows and columns: one of one dimension, or of none, is a single row."""
     return (size[0], size[1]) if len(size) == 2 else (1, prod(size))
+
+
+def of_one_bit(rows: NDArray[np.floating[Any]], groups: int) -> bool:
+    """Whether each filter's weights are +s, -s or 0, with an s of its own, as after BinaryConnect.
+
+    Filters of a single weight, which copy or scale a channel, are none of these, nor are those of groups.
+
+    Args:
+        rows: the filters, [out, weights of one].
+    """
+    magnitude = np.abs(rows)
+    one = bool(((magnitude == magnitude.max(axis=1, keepdims=True)) | (magnitude == 0)).all())
+    return one and groups == 1 and int(np.count_nonzero(magnitude, axis=1).max()) > 1

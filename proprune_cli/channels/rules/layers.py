@@ -159,12 +159,15 @@ def _record(
     axis = len(node.shape) - 1 if kind == "linear" else 1
     kernel: tuple[int, ...] = (1, 1)
     in_size, out_size, stride = (1, 1), (1, 1), (1, 1)
-    applied = math.prod(node.shape[1:-1])
+    dilation: tuple[int, ...] = ()
+    pads: tuple[int, ...] | None = None
     if kind == "linear":
         applied = math.prod(node.shape[:-1]) // walker.batch
+        in_size = out_size = (1, applied)
     else:
         kernel = tuple(node.arguments["weight"].shape[2:])
         stride = pair(node.arguments["stride"], len(kernel))
+        dilation, pads = pair(node.arguments["dilation"], len(kernel)), pair(node.arguments["padding"], len(kernel))
         in_size, out_size = source.shape[2:], node.shape[2:]
         applied = math.prod(in_size if kind == "conv_transpose" else out_size)
     positions = applied * math.prod(kernel)
@@ -181,6 +184,8 @@ def _record(
                 in_size=in_size,
                 out_size=out_size,
                 macs=positions * node.shape[axis] * source.shape[axis] // groups,
+                dilation=dilation,
+                pads=pads,
             ),
             weight=weight,
             in_dim=dims[0],
