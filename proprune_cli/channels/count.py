@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -74,7 +75,10 @@ class CostTable:
             inside = full.in_channels * groups // full.groups
         else:
             out = self.extent(record.weight, record.out_dim, full.out_channels, sizes)
-            inside = groups * self.extent(record.weight, record.in_dim, full.in_channels // groups, sizes)
+            # A fully connected layer's weight has a column for each pixel that it reads of a channel.
+            pixels = math.prod(full.kernel) if full.kind == "linear" else 1
+            inside = groups * self.extent(record.weight, record.in_dim, full.in_channels * pixels // groups, sizes)
+            inside //= pixels
         macs = record.positions * out * inside // groups
         return replace(full, in_channels=inside, out_channels=out, groups=groups, macs=macs)
 
@@ -83,7 +87,9 @@ def _survivors(record: LayerRecord, weight: torch.Tensor) -> Survivors | None:
     """Which weights of a layer are not zero; None where none is, and they are not of one bit."""
     work = record.work
     values = weight.detach().cpu().double()
-    if work.kind == "conv_transpose" or (values.ndim == 2 and record.out_dim == 1):
+    if values.ndim == 2 and record.out_dim == 1:
+        values = values.T
+    elif work.kind == "conv_transpose":
         share = work.in_channels // work.groups
         values = values.reshape(work.groups, share, -1, *values.shape[2:]).transpose(1, 2)
     rows = values.reshape(work.out_channels, -1).numpy()
