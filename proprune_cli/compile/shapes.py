@@ -155,7 +155,7 @@ def _counts(work: LayerWork, layer: EngineLayer, nonzero: Bools | None, array: A
     taps = np.zeros((len(row_ranges), layout.chunks), dtype=np.int64)
     patterns: set[bytes] = set()
     for r, (first, last) in enumerate(row_ranges):
-        for chunk in {0, layout.chunks - 1}:
+        for chunk in dict.fromkeys((0, layout.chunks - 1)):
             served = positions(first * width, (last - first) * width, layout.lanes(chunk))
             patterns |= offsets(served.table, width, dilation)
             taps[r, chunk if chunk else slice(None)] = served.taps

@@ -88,7 +88,8 @@ def random_layer(rng: random.Random) -> tuple[nn.Module, tuple[int, int, int]]:
     kernel, stride = rng.choice([1, 2, 3, 4, 5]), rng.choice([1, 1, 2, 3])
     pad, outs = rng.randrange(kernel // 2 + 1), rng.choice([4, 8, 20, 32, 64])
     if kind == "linear":
-        return nn.Sequential(nn.Flatten(), nn.Linear(channels, outs)), (channels, 1, 1)
+        edge = rng.choice([1, 3, 5])
+        return nn.Sequential(nn.Flatten(), nn.Linear(channels * edge * edge, outs)), (channels, edge, edge)
     if kind == "transposed":
         groups = rng.choice([1, 1, 4]) if channels % 4 == 0 else 1
         layer = nn.ConvTranspose2d(
