@@ -1,8 +1,8 @@
 """What pruning is told about hardware: predicted latency and energy of layer shapes, and the taps of an engine.
 
-Figures come from the shape model (`proprune_cli.accel.estimate`), which knows convolutions and fully connected layers
-alone: pooling, additions and whatever runs on the host are not in them. The compiled network's own prediction is the
-one to quote; pruning tightens its choice until that one keeps to the budget.
+Figures come from the shape model (`proprune_cli.compile.estimate`). Pruning tells it of convolutions and fully
+connected layers alone: pooling, additions and whatever runs on the host are not in them. The compiled network's own
+prediction is the one to quote; pruning tightens its choice until that one keeps to the budget.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from proprune_cli.accel.array import Array
 from proprune_cli.accel.boards import Board, board_with_array
 from proprune_cli.accel.energy import MODEL as ENERGY_MODEL
 from proprune_cli.accel.energy import Work, predict_energy
-from proprune_cli.accel.estimate import MODEL, Shapes, estimate_cycles
 from proprune_cli.accel.timing import Memory
+from proprune_cli.compile.estimate import MODEL, ShapeModel
 from proprune_cli.flow.build import predict_model, predict_source
 from proprune_cli.prune.objective import EngineTaps
 from proprune_cli.work.layer import LayerWork
@@ -45,8 +45,8 @@ class _OnBoard:
         return engine_taps(self.array)
 
     @cached_property
-    def _memory(self) -> Memory:
-        return Memory.of(self.board, self.array)
+    def _shapes(self) -> ShapeModel:
+        return ShapeModel(self.array, Memory.of(self.board, self.array))
 
     def figure(self, predicted: Prediction) -> float:
         """What this model counts, of a scheduled network's prediction."""
@@ -64,8 +64,12 @@ class _OnBoard:
         return predict_source(source, CompileOptions(self.board.name, self.array.name, where))
 
     def cycles(self, layers: Sequence[LayerWork]) -> float:
-        """Predicted engine cycles of one image."""
-        return float(estimate_cycles(Shapes.of(layers), self.array, self._memory).sum()) if layers else 0.0
+        """Predicted engine cycles of one image.
+
+        Raises:
+            DoesNotFitError: a layer fits no tile of the array.
+        """
+        return float(self._shapes.cycles(layers).sum())
 
 
 @dataclass(frozen=True)

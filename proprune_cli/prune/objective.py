@@ -30,7 +30,11 @@ class CostModel(Protocol):
         ...
 
     def cost(self, layers: Sequence[LayerWork]) -> float:
-        """Figure for the whole network; must not grow when channels are removed by whole groups of the array."""
+        """Figure for the whole network.
+
+        It should hardly grow when channels are removed by whole groups of the array: a search bisects over sizes. A
+        schedule may get a little worse by it, as tilings and places on chip change.
+        """
         ...
 
 

@@ -187,11 +187,11 @@ def load_bare(run: Path, name: str = "pruned", *, trust: bool = False) -> tuple[
 
 def shapes_of_run(run: Path, network: str = "pruned") -> list[LayerWork]:
     """Convolutions and fully connected layers of ``network`` ("pruned", "dense" or "thin") in the run directory, which
-    the caller has just made.
+    the caller has just made; with their zeros.
 
     Raises:
         InputError: the run is not finished, or its files are damaged.
     """
     architecture, model = load_bare(run, network, trust=True)
     table = CostTable(analyse(model, example_input(architecture.in_channels, architecture.size)))
-    return table.layers(table.full)
+    return table.surviving(dict(model.named_parameters()))

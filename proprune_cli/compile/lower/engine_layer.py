@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from proprune_cli.ir.outputs import Output
 from proprune_cli.ir.quantized import QTensor
 from proprune_cli.ir.window import Window
 from proprune_cli.work.layer import LayerWork, SourceOperator, Unit
+from proprune_cli.work.layer import Phase as Phase
 from proprune_cli.work.macs import NetworkMacs
 
 GroupRef = tuple[str, int]
@@ -69,7 +71,7 @@ class View:
     def windowed(self) -> bool:
         return bool(self.top or self.left or self.pitch != self.width)
 
-    @property
+    @cached_property
     def storages(self) -> frozenset[str]:
         """The stored tensors it reads."""
         return frozenset(name for name, _ in self.groups)
@@ -91,18 +93,6 @@ class Residual:
     shift_y: int
     subtract: bool = False
     broadcast: bool = False
-
-
-@dataclass(frozen=True)
-class Phase:
-    """The pixels of its output planes that a layer fills: every ``step``-th from ``first``, (y, x).
-
-    ``plane``: height and width of the planes.
-    """
-
-    plane: tuple[int, int]
-    first: tuple[int, int] = (0, 0)
-    step: tuple[int, int] = (1, 1)
 
 
 @dataclass(frozen=True)

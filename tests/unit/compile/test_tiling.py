@@ -114,9 +114,9 @@ def test_no_tiling_that_fits_beats_the_chosen_one(case: tuple[QGraph, np.ndarray
             assume(False)
             raise
         found: list[int] = []
-        for size, segments in _candidates(layer, taps, array):
-            loads = _loads(segments, taps, array, {})
-            found.append(_build(layer, taps, size, segments, loads, array, MEMORY).timing.cycles)
+        for size, plan in _candidates(layer, taps, array):
+            loads = _loads(plan.segments, taps, array, {})
+            found.append(_build(layer, taps, size, plan.segments, loads, array, MEMORY).timing.cycles)
         found.sort()
         assert (chosen.timing.cycles, chosen.considered) == (found[0], len(found))
         assert chosen.behind is None or (len(found) > 1 and chosen.behind >= found[1] - found[0] >= 0)
