@@ -47,14 +47,21 @@ def run_prune(out: Paths, *, model: str, data: str, force: bool = False, **optio
             `TrainOptions` are written ``train={"lr": 0.05}``.
 
     Raises:
+        BudgetError: the budget cannot be met, and nothing was trained; or it was missed, and the finished run is in
+            ``out`` all the same.
         ProPruneError: whatever the command reports.
     """
     from proprune_cli.config import prune_options
-    from proprune_cli.flow.prune import prune
+    from proprune_cli.flow.prune import missed, prune
 
     train: dict[str, Any] = options.pop("train", {})
     given = {"model": model, "data": data, **options, **{f"train.{name}": value for name, value in train.items()}}
-    return prune(prune_options(None, given), Path(out), force=force)[0]
+    asked = prune_options(None, given)
+    result, checked = prune(asked, Path(out), force=force)
+    error = missed(asked, Path(out), result, checked)
+    if error is not None:
+        raise error
+    return result
 
 
 def prune_module(module: nn.Module, shape: tuple[int, int, int], **options: Any) -> Shrunk:

@@ -78,3 +78,7 @@ class GateError(ProPruneError):
     """A result misses a limit that the user set (exit 5)."""
 
     exit_code = ExitCode.GATE
+
+
+class BudgetError(GateError):
+    """A pruned network is over its budget, or no network that the options allow keeps to it (exit 5)."""

@@ -30,6 +30,8 @@ class Shrunk:
     groups: tuple[GroupRow, ...]
     layers: tuple[LayerRow, ...]
     notes: tuple[str, ...]
+    least: float | None = None
+    """``achieved`` of the smallest network that was allowed; None: nothing was chosen, or it was not kept."""
 
 
 def untouched(model: nn.Module, example: torch.Tensor, where: str = "model") -> Shrunk:

@@ -30,7 +30,9 @@ def command(
 ) -> None:
     """Train a network, prune it, fine-tune it and export it to ONNX.
 
-    A killed run resumes from its last epoch: give the same command again.
+    A killed run resumes from its last epoch: give the same command again. A
+    budget that no network can meet is refused before training; where the
+    finished network misses it, the run is kept and the exit code is 5.
 
     \b
     Examples:
@@ -43,7 +45,7 @@ def command(
       proprune prune --config configs/runs/digits.yaml --out runs/digits
     """
     from proprune_cli.config import prune_options
-    from proprune_cli.flow.prune import prune
+    from proprune_cli.flow.prune import missed, prune
     from proprune_cli.prune import check
     from proprune_cli.train.progress import SilentProgress, TerminalProgress
 
@@ -51,14 +53,19 @@ def command(
     check(options)
     with TerminalProgress() if sys.stderr.isatty() else nullcontext(SilentProgress()) as progress:
         result, checked = prune(options, out, progress, force=force)
+    error = missed(options, out, result, checked)
     if as_json:
-        predicted = None if checked is None else {**asdict(checked), "met": checked.met}
+        predicted = None if checked is None else {**asdict(checked), "met": error is None}
         body = {"run": str(out), "options": options.to_json(), "result": result.to_json(), "predicted": predicted}
         emit_json("prune", body)
     else:
         _show(out, result)
         if checked is not None:
             say(str(checked))
+    if error is not None:
+        # Told here: with --json, the one document on stdout is the run's.
+        print(error, file=sys.stderr, flush=True)
+        raise typer.Exit(int(error.exit_code))
 
 
 def _show(out: Path, result: PruneResult) -> None:
@@ -81,8 +88,9 @@ def _show(out: Path, result: PruneResult) -> None:
     say()
     if result.metric != "accuracy":
         say(f"validation and test: 100 times the mean of {result.metric}")
-    say(f"budget {result.budget}, reached {result.achieved:.3f}; pruned and masked network differ by at most "
-        f"{result.verification_error:.1e}")  # fmt: skip
+    if result.verdict is not None:
+        say(str(result.verdict))
+    say(f"pruned and masked network differ by at most {result.verification_error:.1e}")
     for group in result.groups:
         if not group.prunable:
             say(f"left alone: {group.name}: {group.reason}")

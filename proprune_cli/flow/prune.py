@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from proprune_cli.flow.cost_models import EnergyModel, LatencyModel, cost_model
 from proprune_cli.prune import run as run_pruning
-from proprune_cli.prune.options import PREDICTED, PruneOptions
+from proprune_cli.prune.options import PREDICTED, Budget, PruneOptions
+from proprune_cli.prune.verdict import COMPILED, Verdict, judge
 from proprune_cli.rundir import RunDir
 
 if TYPE_CHECKING:
+    from proprune_cli.errors import BudgetError
     from proprune_cli.prune import PruneResult
     from proprune_cli.prune.objective import CostModel
     from proprune_cli.train.progress import Progress
@@ -32,6 +34,7 @@ class BudgetCheck:
         unit: ms or mJ. limit: the budget. by_shapes: what the choice counted. compiled: the compiled network.
         dense: the dense network, compiled. chosen_by, checked_by: names of the models.
         board, array: what was compiled for.
+        least: of the smallest network that the options allow, compiled; None in runs of before it was kept.
     """
 
     unit: str
@@ -43,15 +46,16 @@ class BudgetCheck:
     checked_by: str
     board: str
     array: str
+    least: float | None = None
 
-    @property
-    def met(self) -> bool:
-        """Whether the compiled network keeps to the budget."""
-        return self.compiled <= self.limit
+    def verdict(self, budget: Budget) -> Verdict:
+        """Whether the compiled network keeps to ``budget``, which ``limit`` was made from."""
+        least = None if self.least is None else self.least / self.dense
+        return judge(budget.of(self.dense), self.compiled / self.dense, least, compiled=True)
 
     def __str__(self) -> str:
         off = self.compiled / self.limit - 1
-        verdict = "within the budget" if self.met else f"{off:.1%} over the budget"
+        verdict = "within the budget" if off <= COMPILED else f"{off:.1%} over the budget"
         return (
             f"compiled for {self.board}: {self.compiled:.3f} {self.unit} predicted by {self.checked_by}, {verdict} of "
             f"{self.limit:.3f} {self.unit}; the choice counted {self.by_shapes:.3f} {self.unit} ({self.chosen_by}); "
@@ -64,6 +68,8 @@ def prune(
 ) -> tuple[PruneResult, BudgetCheck | None]:
     """`prune_into` with the models of ``options.board``; for a budget of ms or mJ, the compiled result's check.
 
+    A finished run that misses its budget is returned like any other: see `missed`.
+
     Raises:
         ProPruneError: whatever pruning or compiling raises.
     """
@@ -71,10 +77,19 @@ def prune(
     result = prune_into(options, out, progress, force=force, cost_model=model)
     if options.budget.kind not in PREDICTED:
         return result, None
-    check = _check(options, out, model)
-    document: dict[str, Any] = {"version": 1, "kind": "budget-check", **asdict(check), "met": check.met}
+    check = _check(options, out, model, result.least)
+    met = check.verdict(options.budget).met
+    document: dict[str, Any] = {"version": 1, "kind": "budget-check", **asdict(check), "met": met}
     (out / PREDICTION).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return result, check
+
+
+def missed(options: PruneOptions, out: Path, result: PruneResult, check: BudgetCheck | None) -> BudgetError | None:
+    """The error of a finished run that misses its budget; everything that `prune` made stays in ``out``."""
+    verdict = result.verdict if check is None else check.verdict(options.budget)
+    if verdict is None or verdict.met:
+        return None
+    return verdict.missed(str(out), options.multiple, options.min_keep)
 
 
 def prune_into(
@@ -91,6 +106,7 @@ def prune_into(
         force: go on although the run was started with other options, keeping the stages they do not change.
 
     Raises:
+        BudgetError: no network that the options allow keeps to the budget.
         InputError: the directory is in use, not a run, of another run, or cannot be written.
         ProPruneError: whatever pruning itself raises.
     """
@@ -110,7 +126,7 @@ def module_options(given: dict[str, Any]) -> tuple[PruneOptions, LatencyModel | 
     return options, cost_model(options.budget.kind, options.board, options.array)
 
 
-def _check(options: PruneOptions, out: Path, model: LatencyModel | EnergyModel) -> BudgetCheck:
+def _check(options: PruneOptions, out: Path, model: LatencyModel | EnergyModel, least: float | None) -> BudgetCheck:
     from proprune_cli.prune.saved import shapes_of_run
 
     compiled = model.predicted(out, None)
@@ -125,4 +141,5 @@ def _check(options: PruneOptions, out: Path, model: LatencyModel | EnergyModel) 
         checked_by=compiled.model,
         board=options.board,
         array=model.array.name,
+        least=None if least is None else least * dense,
     )

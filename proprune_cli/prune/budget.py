@@ -10,10 +10,8 @@ import numpy.typing as npt
 
 from proprune_cli.channels.count import Sizes
 from proprune_cli.errors import InputError
-from proprune_cli.prune.options import Budget, Scope
-
-TOLERANCE = 0.02
-"""A budget counts as met when at most this share of the dense figure is left unused."""
+from proprune_cli.prune.options import WHOLE, Budget, Scope
+from proprune_cli.prune.verdict import ROUNDED, UNUSED
 
 _MAX_SWAPS = 24
 
@@ -60,15 +58,26 @@ def as_share(budget: Budget, dense: float, unit: str, where: str = "--budget") -
     Raises:
         InputError: the dense network is within the budget.
     """
-    if not budget.absolute:
-        return budget
-    if budget.value >= dense:
+    if budget.absolute and budget.value >= dense:
         raise InputError(
             f"the dense network is predicted at {dense:.4g} {unit}, which is within the budget {budget}",
             where=where,
             remedy="compile it as it is, or give a smaller budget",
         )
-    return Budget(budget.kind, budget.value / dense)
+    return budget.of(dense)
+
+
+def smallest(candidates: Sequence[Candidate], full: Sizes) -> Sizes:
+    """Channels of every group in the smallest network that the options allow."""
+    sizes = full.copy()
+    for c in candidates:
+        sizes[c.position] = c.sizes[0]
+    return sizes
+
+
+def removed(candidates: Sequence[Candidate], sizes: Sizes) -> float:
+    """Share of the candidates' channels that are gone at ``sizes``."""
+    return 1 - sum(int(sizes[c.position]) for c in candidates) / sum(c.channels for c in candidates)
 
 
 def normalised(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -83,47 +92,38 @@ def allocate(
     budget: Budget,
     scope: Scope,
     cost: Callable[[Sizes], float],
-    where: str = "--budget",
 ) -> Sizes:
-    """Kept channels of every group.
+    """Kept channels of every group; the smallest that are allowed where even those are over the budget.
 
-    ``ratio`` gives each group the allowed size nearest to its share. The other kinds take the largest network of one
-    family (one share for all, or one importance threshold for all) whose ``cost`` stays within the budget, then use
-    what rounding left over: single steps up, then exchanges of a step down for steps up elsewhere.
+    ``ratio`` gives each group the allowed size nearest to its share, while that falls short of the budget by no more
+    than `ROUNDED`. Else, and for all other kinds, it is the largest network of one family (one share for all, or
+    one importance threshold for all) whose ``cost`` stays within the budget, and then what rounding left over is used:
+    single steps up, then exchanges of a step down for steps up elsewhere.
 
     Args:
         full: channels of every group of the network; groups without a candidate keep theirs.
         cost: figure of the network at given sizes; only its ratio to the dense figure counts.
-
-    Raises:
-        InputError: nothing may shrink, or even the smallest allowed network is over the budget.
     """
-    if not any(len(c.sizes) > 1 for c in candidates):
-        raise InputError(
-            "no group of channels can shrink",
-            where=where,
-            remedy="use a wider network, a smaller --multiple, or exclude less",
-        )
+    if (1 - budget.value if budget.kind == "ratio" else budget.value) >= WHOLE:
+        return full.copy()
     ranked = np.sort(np.concatenate([c.scores for c in candidates]))
+    limit = budget.value * cost(full)
     if budget.kind == "ratio":
         if scope == "layer":
-            return _sizes(candidates, full, lambda c: c.channels * (1 - budget.value))
-        threshold = ranked[min(len(ranked) - 1, round(budget.value * len(ranked)))]
-        return _sizes(candidates, full, lambda c: float(np.sum(c.scores >= threshold)))
-    limit = budget.value * cost(full)
-    smallest = full.copy()
-    for c in candidates:
-        smallest[c.position] = c.sizes[0]
-    if cost(smallest) > limit:
-        least = cost(smallest) / cost(full)
-        raise InputError(
-            f"the budget {budget} cannot be met: the smallest allowed network still has {budget.kind}={least:.3f}",
-            where=where,
-            remedy="raise the budget, or lower --multiple or --min-keep",
-        )
-    sizes = _search(candidates, full, scope, ranked, cost, limit, smallest)
+            sizes = _sizes(candidates, full, lambda c: c.channels * (1 - budget.value))
+        else:
+            threshold = ranked[min(len(ranked) - 1, round(budget.value * len(ranked)))]
+            sizes = _sizes(candidates, full, lambda c: float(np.sum(c.scores >= threshold)))
+        if removed(candidates, sizes) >= budget.value - ROUNDED:
+            return sizes
+        # Some groups are held by their floors: the others make up for them.
+        cost, limit = (lambda sizes: 1 - removed(candidates, sizes)), 1 - budget.value
+    least = smallest(candidates, full)
+    if cost(least) > limit:
+        return least
+    sizes = _search(candidates, full, scope, ranked, cost, limit, least)
     sizes = _fill(candidates, sizes, scope, cost, limit)
-    return _exchange(candidates, sizes, cost, limit, TOLERANCE * cost(full))
+    return _exchange(candidates, sizes, cost, limit, UNUSED * cost(full))
 
 
 def _sizes(candidates: Sequence[Candidate], full: Sizes, wanted: Callable[[Candidate], float]) -> Sizes:
@@ -140,10 +140,10 @@ def _search(
     ranked: npt.NDArray[np.float64],
     cost: Callable[[Sizes], float],
     limit: float,
-    smallest: Sizes,
+    least: Sizes,
 ) -> Sizes:
     """Bisection over the family's one parameter, the share of channels removed."""
-    best, low, high = smallest, 0.0, 1.0
+    best, low, high = least, 0.0, 1.0
     for _ in range(30):
         middle = (low + high) / 2
         if scope == "layer":

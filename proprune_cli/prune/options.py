@@ -24,6 +24,9 @@ Start = Literal["dense", "fresh"]
 PREDICTED = ("ms", "mj")
 """Kinds of budget that a model of a board counts; they may be absolute."""
 
+WHOLE = 1 - 1e-9
+"""A share from which on nothing has to go."""
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -37,6 +40,12 @@ class Budget:
     kind: BudgetKind = "ops"
     value: float = 0.5
     absolute: bool = False
+    percent: bool = field(default=False, compare=False)
+    """Written in percent, and spoken of so."""
+    implied: bool = field(default=False, compare=False)
+    """Nobody asked for it: the default."""
+    dense: float | None = field(default=None, compare=False)
+    """Figure of the dense network, where this is a share of it and was given in its unit."""
 
     def __post_init__(self) -> None:
         require_choice(self.kind, BudgetKind, "--budget")
@@ -79,7 +88,32 @@ class Budget:
         require_choice(kind.strip(), BudgetKind, "--budget")
         percent = number.endswith("%")
         absolute = kind.strip() in PREDICTED and not percent
-        return cls(kind.strip(), value / 100 if percent else value, absolute)  # pyright: ignore[reportArgumentType]
+        return cls(kind.strip(), value / 100 if percent else value, absolute, percent)  # pyright: ignore[reportArgumentType]
+
+    def of(self, dense: float) -> Budget:
+        """This budget as a share of the dense network's figure ``dense``; one that is a share already as it is."""
+        if not self.absolute:
+            return self
+        return Budget(self.kind, min(self.value / dense, WHOLE), dense=dense)
+
+    @property
+    def unit(self) -> str:
+        """Unit of what was given: ms, mJ or %; empty for a fraction."""
+        if self.absolute or self.dense is not None:
+            return {"ms": "ms", "mj": "mJ"}[self.kind]
+        return "%" if self.percent or self.kind in PREDICTED else ""
+
+    @property
+    def scale(self) -> float:
+        """What turns ``value`` into ``unit``; for a share given in ms or mJ, the dense network's figure."""
+        if self.absolute:
+            return 1.0
+        return self.dense if self.dense is not None else 100.0 if self.unit == "%" else 1.0
+
+    def said(self, value: float | None = None) -> str:
+        """A figure in terms of ``value`` (None: that itself) as the budget was written: ``ops=43.2%``, ``ms=3.2``."""
+        text = f"{self.value * self.scale:g}" if value is None else f"{value * self.scale:.4g}"
+        return f"{self.kind}={text}{'%' if self.unit == '%' else ''}"
 
     def __str__(self) -> str:
         if self.kind in PREDICTED and not self.absolute:
@@ -122,7 +156,7 @@ class PruneOptions:
     budget: Budget = given(
         "ops=50% or params=50% that remain, ratio=50% of the channels removed; predicted for --board: "
         "ms=3.5 or ms=40%, mj=6 or mj=40%.",
-        factory=Budget,
+        factory=lambda: Budget(implied=True),
         metavar="KIND=AMOUNT",
         shown="ops=50%",
     )

@@ -20,14 +20,14 @@ from proprune_cli.channels.surgery import Cuts, all_tensors, shrink
 from proprune_cli.data.dataset import Dataset
 from proprune_cli.errors import InputError, UsageError
 from proprune_cli.nets.export import to_onnx
-from proprune_cli.prune.compiled_budget import within
+from proprune_cli.prune.compiled_budget import Tried, within
 from proprune_cli.prune.methods import Job, Method, Training, method_named
 from proprune_cli.prune.methods.common.base import Slices
 from proprune_cli.prune.objective import CompiledModel, CostModel
-from proprune_cli.prune.options import Budget, PruneOptions
+from proprune_cli.prune.options import PruneOptions
 from proprune_cli.prune.result import NetworkFigures
 from proprune_cli.prune.saliency import saliency
-from proprune_cli.prune.shrinking import choose, prune_network
+from proprune_cli.prune.shrinking import Floors, choose, prune_network
 from proprune_cli.prune.sparsity import idle_macs, nonzero_params
 from proprune_cli.train.device import on_device
 from proprune_cli.train.loop import CHECKPOINT, evaluate, train
@@ -186,23 +186,30 @@ class Phases:
 
         return would_go
 
-    def cut(self, name: str, model: nn.Module, options: PruneOptions, *, last: bool = True) -> Cut:
+    def cut(
+        self, name: str, model: nn.Module, options: PruneOptions, *, last: bool = True, floors: Floors | None = None
+    ) -> Cut:
         """Prune ``model`` as ``options`` say, in the stage ``name``; for the ``last`` time: within the limit."""
         name_of_cost = None if self.cost_model is None else self.cost_model.name
         limit = self.limit if last else None
         inputs = {**removal_key(options), "cost_model": name_of_cost, "limit": limit}
         return self.reduce(
-            name, model, inputs, lambda: self.prune(model, options) if limit is None else self.within(model, options)[0]
+            name,
+            model,
+            inputs,
+            lambda: (
+                self.prune(model, options, floors) if limit is None else self.within(model, options, floors).network
+            ),
         )
 
-    def within(self, model: nn.Module, options: PruneOptions) -> tuple[Shrunk, Budget]:
-        """`prune`, tightened or loosened until the compiled network keeps to the limit; and the budget that did it."""
+    def within(self, model: nn.Module, options: PruneOptions, floors: Floors | None = None) -> Tried[Shrunk]:
+        """`prune`, tightened or loosened until the compiled network keeps to the limit."""
         if self.limit is None:
             raise AssertionError("there is a limit")
         return within(
             self.limit,
             options.budget,
-            lambda budget: self.prune(model, replace(options, budget=budget)),
+            lambda budget: self.prune(model, replace(options, budget=budget), floors),
             lambda shrunk: self.compiled(shrunk.model),
         )
 
@@ -235,14 +242,14 @@ class Phases:
         self.progress.note(f"pruned to {shrunk.macs / shrunk.dense_macs:.1%} of the operations")
         return Cut(shrunk, figures)
 
-    def prune(self, model: nn.Module, options: PruneOptions) -> Shrunk:
+    def prune(self, model: nn.Module, options: PruneOptions, floors: Floors | None = None) -> Shrunk:
         """`prune_network` with whatever the method asks for."""
         method, own = method_named(options.method)
         found = None
         if method.saliency is not None:
             with on_device(model, self.device):
                 found = saliency(model, self.task, method.saliency(own))
-        return prune_network(model, self.data.in_channels, self.data.size, options, self.cost_model, found)
+        return prune_network(model, self.data.in_channels, self.data.size, options, self.cost_model, found, floors)
 
     def measure(self, model: nn.Module, macs: int, params: int) -> NetworkFigures:
         """Figures of a network with ``macs`` multiply-accumulates and ``params`` parameters."""

@@ -26,13 +26,14 @@ from proprune_cli.prune.budget import as_share
 from proprune_cli.prune.compiled_budget import without_zeros
 from proprune_cli.prune.methods import method_named
 from proprune_cli.prune.objective import CompiledModel, CostModel
-from proprune_cli.prune.options import PREDICTED, Budget, PruneOptions
+from proprune_cli.prune.options import PREDICTED, WHOLE, Budget, PruneOptions
 from proprune_cli.prune.phases import Network, Phases, fingerprint, json_bytes, must, removal_key
 from proprune_cli.prune.result import PruneResult
 from proprune_cli.prune.saved import SOURCE_ONNX, Architecture, save_network
-from proprune_cli.prune.schedules import SCHEDULES, Outcome, schedule_of
+from proprune_cli.prune.schedules import SCHEDULES, Outcome, rehearse, schedule_of
 from proprune_cli.prune.schedules.base import Fresh
 from proprune_cli.prune.shrinking import prune_network, resolved
+from proprune_cli.prune.verdict import Verdict, judge
 from proprune_cli.spec.factories import source_digest
 from proprune_cli.spec.parse import parse_spec
 from proprune_cli.train.device import reproducible, require_device
@@ -49,7 +50,10 @@ def run_pipeline(
 ) -> PruneResult:
     """See `proprune_cli.prune.run`. torch's thread count and global generator are given back as they were.
 
+    A budget that is missed is no error here: the result's verdict says so.
+
     Raises:
+        BudgetError: no network that the options allow keeps to the budget; nothing is trained then.
         InputError: model, data, weights or budget are wrong, or training diverged.
         SurgeryError: the pruned network does not compute what the masked network computes.
         UnsupportedError: the network cannot be traced, imported or exported.
@@ -103,10 +107,10 @@ class _Run:
         if options.weights is not None:
             restore(self.dense, read_weights(options.weights), str(options.weights))
         try_task(self.dense, self.task, torch.device(options.train.device))
-        self.budget = str(options.budget)
+        self.takes_budget = method_named(options.method)[0].finish == "cut"
         if cost_model is not None and options.budget.kind in PREDICTED:
             out.record("cost model", {"name": cost_model.name, "unit": cost_model.unit})
-        compiled = options.budget.kind in PREDICTED and isinstance(cost_model, CompiledModel)
+        compiled = self.takes_budget and options.budget.kind in PREDICTED and isinstance(cost_model, CompiledModel)
         if not compiled:
             options = resolved(self.dense, self.data.in_channels, self.data.size, options, cost_model)
         self.phases = Phases(
@@ -125,6 +129,9 @@ class _Run:
             },
             peak=default_rate(self.dense, options.train),
         )
+        self.budget = options.budget
+        self.least: float | None = None
+        """Of compiled networks, where those decide whether the budget is met: see `PruneResult.least`."""
         if compiled:
             self.phases = self._limited(self.phases)
         self.options = self.phases.options
@@ -133,7 +140,8 @@ class _Run:
         """The limit that the compiled network has to keep to, and the share of layer shapes' cost that will.
 
         Raises:
-            InputError: the dense network is within the budget, or no choice is.
+            BudgetError: no choice is within the budget.
+            InputError: the dense network is.
         """
         options, unit = phases.options, "" if self.cost_model is None else self.cost_model.unit
         key = {**phases.base, **removal_key(options), "cost_model": self.cost_model and self.cost_model.name}
@@ -143,13 +151,38 @@ class _Run:
             full = phases.compiled(dense)
             share = as_share(options.budget, full, unit)
             limited = replace(phases, limit=share.value * full)
-            if method_named(options.method)[0].importance is not None:
-                share = limited.within(dense, replace(options, budget=share))[1]
-            stage.write("budget.json", json_bytes({"limit": limited.limit, "share": share.value}))
+            kept = limited.within(dense, replace(options, budget=share))
+            # A share that nothing keeps to gives the smallest network.
+            smallest = phases.prune(dense, replace(options, budget=replace(share, value=1 - WHOLE)))
+            least = min(kept.figure, phases.compiled(smallest.model)) / full
+            verdict = judge(share, kept.figure / full, least, compiled=True)
+            if not verdict.met:
+                raise verdict.impossible(options.multiple, options.min_keep)
+            found = {"limit": limited.limit, "share": kept.budget.value, "least": least}
+            stage.write("budget.json", json_bytes(found))
             stage.commit()
         found = json.loads(must(stage.read("budget.json"), "budget"))
+        self.least = found.get("least")  # budgets of before were kept without
         budget = Budget(options.budget.kind, found["share"])
         return replace(phases, limit=found["limit"], options=replace(options, budget=budget))
+
+    def _rehearse(self) -> None:
+        """A budget that cannot be met, or a network that the method cannot take, shows before hours of training.
+
+        Raises:
+            BudgetError: no choice is within the budget.
+        """
+        found = rehearse(self.phases, self.dense)
+        if found is None or not self.takes_budget or self.phases.limit is not None:
+            return
+        verdict = judge(self.budget, found.achieved, found.least)
+        if not verdict.possible:
+            raise verdict.impossible(self.options.multiple, self.options.min_keep)
+
+    def _verdict(self, outcome: Outcome) -> Verdict | None:
+        if not self.takes_budget or self.phases.limit is not None:
+            return None
+        return judge(self.budget, outcome.shrunk.achieved, outcome.shrunk.least)
 
     def all(self) -> PruneResult:
         """Every phase, each skipped where an earlier process finished it."""
@@ -160,6 +193,9 @@ class _Run:
         shrunk, notes = outcome.shrunk, list(outcome.shrunk.notes + outcome.notes)
         thin = self._thin(outcome, notes) if options.thin and options.dense_epochs + options.tuning_epochs else None
         files = self._publish(dense, outcome.tuned, thin)
+        verdict = self._verdict(outcome)
+        if verdict is not None and verdict.note:
+            notes.append(verdict.note)
         dense_figures = replace(
             dense.figures,
             macs=shrunk.dense_macs,
@@ -173,12 +209,14 @@ class _Run:
             thin=None if thin is None else thin.figures,
             layers=shrunk.layers,
             groups=shrunk.groups,
-            budget=self.budget,
+            budget=self.budget.said() if self.takes_budget else "",
             achieved=shrunk.achieved,
             verification_error=shrunk.error,
             notes=tuple(notes),
             files=(*files, "results.json"),
             metric=self.task.metric,
+            verdict=verdict,
+            least=shrunk.least if self.phases.limit is None else self.least,
         )
         self.out.publish("results.json", json_bytes(result.to_json()))
         return result
@@ -206,16 +244,12 @@ class _Run:
         return str(copy)
 
     def _dense(self) -> Network:
-        options = self.options
-        method, _ = method_named(options.method)
-        if options.dense_epochs and method.importance is not None:
-            # A budget that cannot be met, or a network that cannot be pruned, shows before hours of training.
-            self.phases.prune(self.dense, options)
+        self._rehearse()
         return self.phases.train(
             "dense",
             self.dense,
             {},
-            epochs=options.dense_epochs,
+            epochs=self.options.dense_epochs,
             peak=self.phases.peak,
             label="dense training",
             size=(0, 0),  # the channel map gives them with the pruning step
@@ -226,7 +260,7 @@ class _Run:
         options, shrunk = self.options, outcome.shrunk
         torch.manual_seed(derived_seed(options.seed, "thin"))
         template = self._fresh()
-        target = Budget("ops", max(1e-9, min(outcome.operations / shrunk.dense_macs, 1 - 1e-9)))
+        target = Budget("ops", max(1 - WHOLE, min(outcome.operations / shrunk.dense_macs, WHOLE)))
         plan = replace(options, method="random", budget=target, scope="layer", residual="coupled")
         if method_named(options.method)[0].finish != "cut":
             # Without a budget, nothing says that multiples and floors leave a network as small as this.
@@ -235,6 +269,9 @@ class _Run:
             narrow = prune_network(template, self.data.in_channels, self.data.size, plan)
         except InputError as error:
             notes.append(f"no thin network to compare with: {error.what}")
+            return None
+        if not judge(target, narrow.achieved, narrow.least).met:
+            notes.append(f"no thin network to compare with: none of the allowed has as few operations, {narrow.macs:,}")
             return None
         torch.manual_seed(derived_seed(options.seed, "thin weights"))
         return self.phases.train(

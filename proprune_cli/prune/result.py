@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from proprune_cli.channels.rows import GroupRow, LayerRow
+from proprune_cli.prune.verdict import Verdict
 
 RESULT_VERSION = 1
 
@@ -40,6 +41,7 @@ class PruneResult:
     layers: tuple[LayerRow, ...]
     groups: tuple[GroupRow, ...]
     budget: str
+    """As it was given; empty where the method takes none."""
     achieved: float
     """What the budget counts: the share removed (ratio) or the share that remains (ops, params, cost)."""
     verification_error: float
@@ -49,10 +51,18 @@ class PruneResult:
     """Paths inside the run directory."""
     metric: str = "accuracy"
     """What stands under accuracy."""
+    verdict: Verdict | None = None
+    """Whether the budget was met; None where the method takes none, where the compiled network decides
+    (`proprune_cli.flow.prune.BudgetCheck`), and in results of before there were verdicts."""
+    least: float | None = None
+    """``achieved`` of the smallest network that the options allow; of compiled networks where those decide."""
 
     def to_json(self) -> dict[str, Any]:
         """Versioned JSON document."""
-        return {"version": RESULT_VERSION, "kind": "prune-result", **asdict(self)}
+        document: dict[str, Any] = {"version": RESULT_VERSION, "kind": "prune-result", **asdict(self)}
+        if self.verdict is not None:
+            document["verdict"]["met"] = self.verdict.met
+        return document
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> PruneResult:
@@ -61,6 +71,7 @@ class PruneResult:
         def figures(row: dict[str, Any]) -> NetworkFigures:
             return NetworkFigures(**row)
 
+        verdict = document.get("verdict")
         return cls(
             dense=figures(document["dense"]),
             pruned=figures(document["pruned"]),
@@ -74,4 +85,6 @@ class PruneResult:
             notes=tuple(document["notes"]),
             files=tuple(document["files"]),
             metric=document.get("metric", "accuracy"),
+            verdict=None if verdict is None else Verdict(**{k: v for k, v in verdict.items() if k != "met"}),
+            least=document.get("least"),
         )

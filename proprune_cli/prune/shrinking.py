@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,14 +28,18 @@ from proprune_cli.channels.surgery import (
 from proprune_cli.channels.trace import trace
 from proprune_cli.errors import InputError
 from proprune_cli.modules.probe import at_another_size, example_input, probes
-from proprune_cli.prune.budget import TOLERANCE, Candidate, allocate, allowed_sizes, as_share, normalised
+from proprune_cli.prune.budget import Candidate, allocate, allowed_sizes, as_share, normalised, removed, smallest
 from proprune_cli.prune.cost import figure
 from proprune_cli.prune.methods import Context, method_named
 from proprune_cli.prune.methods.common.base import Tensors
 from proprune_cli.prune.objective import CostModel
-from proprune_cli.prune.options import PREDICTED, Budget, PruneOptions
+from proprune_cli.prune.options import PREDICTED, PruneOptions
 from proprune_cli.prune.saliency import saliency_of_gradients
 from proprune_cli.prune.streams import StreamSizes, aligned_branches
+from proprune_cli.prune.verdict import judge
+
+Floors = Callable[[str, int], float]
+"""Name of a group and its channels → how many it keeps at least."""
 
 
 def prune_network(
@@ -44,17 +49,21 @@ def prune_network(
     options: PruneOptions,
     cost_model: CostModel | None = None,
     saliency: Tensors | None = None,
+    floors: Floors | None = None,
 ) -> Shrunk:
     """Prune ``model`` as ``options`` say; the model itself is left as it is.
+
+    Where no allowed network keeps to the budget it is the smallest: `proprune_cli.prune.verdict` judges.
 
     Where the result is wrong because the network's code names a number of features (``x.view(-1, 400)``), it is
     pruned again with the channels that pass through that reshape or split left alone.
 
     Args:
         saliency: for methods that ask for it, see `proprune_cli.prune.saliency`.
+        floors: what each group keeps at least, where that is not ``options.min_keep`` of its channels.
 
     Raises:
-        InputError: the budget cannot be met, or the method or an excluded module does not exist.
+        InputError: nothing can be pruned, or the method or an excluded module does not exist.
         SurgeryError: the pruned network does not compute what the masked network computes.
         UnsupportedError: the network cannot be traced.
     """
@@ -84,7 +93,7 @@ def prune_network(
             if choice == "fixed"
         )
         try:
-            shrunk = _attempt(model, channels, example, options, cost_model, saliency, tuple(notes))
+            shrunk = _attempt(model, channels, example, options, cost_model, saliency, floors, tuple(notes))
         except RearrangedError as error:
             blamed = error.operator
             if choices.get(blamed.name) == "fixed":
@@ -110,6 +119,7 @@ def prune_module(
         shape: channels, height and width of an image.
 
     Raises:
+        BudgetError: no allowed network keeps to the budget.
         InputError: as `prune_network`, or the method weighs gradients and there are none.
     """
     method, own = method_named(options.method)
@@ -117,7 +127,12 @@ def prune_module(
     # Each part by itself: a norm may be in eval mode while the rest is training.
     modes = [(part, part.training) for part in module.modules()]
     try:
-        return prune_network(module, shape[0], shape[1:], options, cost_model, weighed)
+        options = resolved(module, shape[0], shape[1:], options, cost_model)
+        shrunk = prune_network(module, shape[0], shape[1:], options, cost_model, weighed)
+        verdict = judge(options.budget, shrunk.achieved, shrunk.least)
+        if not verdict.met:
+            raise verdict.impossible(options.multiple, options.min_keep)
+        return replace(shrunk, notes=(*shrunk.notes, verdict.note)) if verdict.note else shrunk
     finally:
         for part, training in modes:
             part.training = training
@@ -147,8 +162,11 @@ class Choice:
     """Channels of each group, streams of free branches included."""
     kept: dict[int, Ids]
     """Place of a group → its channels that stay."""
-    scored: list[Candidate]
     unscored: frozenset[int]
+    achieved: float
+    """What the budget counts: the share removed (ratio) or the share that remains."""
+    least: float
+    """The same of the smallest network that is allowed."""
 
 
 def choose(
@@ -157,23 +175,29 @@ def choose(
     options: PruneOptions,
     cost_model: CostModel | None = None,
     saliency: Tensors | None = None,
+    floors: Floors | None = None,
 ) -> Choice:
     """The channels that stay when ``options``' method and budget prune a network with these parameters and buffers.
 
     Raises:
-        InputError: the budget cannot be met, or nothing can be pruned.
+        InputError: nothing can be pruned.
     """
     table = CostTable(channels)
-    scored, unscored = _scores(channels, Context(tensors, np.random.default_rng([options.seed, 7]), saliency), options)
+    context = Context(tensors, np.random.default_rng([options.seed, 7]), saliency)
+    scored, unscored = _scores(channels, context, options, floors)
     scored = aligned_branches(channels, scored, options.multiple)
     streams = StreamSizes(channels, scored)
 
     def cost(sizes: Sizes) -> float:
         return figure(table, options.budget.kind, streams.complete(sizes), cost_model)
 
+    def achieved(sizes: Sizes) -> float:
+        return removed(scored, sizes) if options.budget.kind == "ratio" else cost(sizes) / cost(table.full)
+
     sizes = allocate(scored, table.full, options.budget, options.scope, cost)
     kept = {c.position: np.sort(c.ranking()[: int(sizes[c.position])]) for c in scored}
-    return Choice(table, streams.complete(sizes), kept, scored, unscored)
+    least = achieved(smallest(scored, table.full))
+    return Choice(table, streams.complete(sizes), kept, unscored, achieved(sizes), least)
 
 
 def _attempt(
@@ -183,14 +207,12 @@ def _attempt(
     options: PruneOptions,
     cost_model: CostModel | None,
     saliency: Tensors | None,
+    floors: Floors | None,
     notes: tuple[str, ...],
 ) -> Shrunk:
     tensors = dict(all_tensors(model))
-    choice = choose(channels, tensors, options, cost_model, saliency)
+    choice = choose(channels, tensors, options, cost_model, saliency, floors)
     table, sizes, kept = choice.table, choice.sizes, choice.kept
-
-    def cost(sizes: Sizes) -> float:
-        return figure(table, options.budget.kind, sizes, cost_model)
 
     cuts = cuts_for(channels, kept, tensors)
     smaller = shrink(model, cuts)
@@ -198,11 +220,10 @@ def _attempt(
     error = prove(model, smaller, channels, kept, inputs, f"--model {options.model}")
     if at_another_size(model, inputs) is None:
         notes = (*notes, "pruned and masked network were compared at one image size: the network runs at no other")
-    achieved, budget_notes = _judge(options.budget, cost(table.full), cost(sizes), choice.scored, sizes)
     return Shrunk(
         model=smaller,
         cuts=cuts,
-        achieved=achieved,
+        achieved=choice.achieved,
         error=error,
         dense_macs=table.macs(table.full),
         macs=table.macs(sizes),
@@ -210,11 +231,14 @@ def _attempt(
         params=sum(p.numel() for p in smaller.parameters()),
         groups=group_rows(channels, sizes, choice.unscored),
         layers=layer_rows(table, sizes),
-        notes=(*notes, *budget_notes),
+        notes=notes,
+        least=choice.least,
     )
 
 
-def _scores(channels: ChannelMap, context: Context, options: PruneOptions) -> tuple[list[Candidate], frozenset[int]]:
+def _scores(
+    channels: ChannelMap, context: Context, options: PruneOptions, floors: Floors | None
+) -> tuple[list[Candidate], frozenset[int]]:
     method, _ = method_named(options.method)
     if method.importance is None:
         raise InputError(
@@ -233,7 +257,8 @@ def _scores(channels: ChannelMap, context: Context, options: PruneOptions) -> tu
             continue
         # Where several filters go together (the groups of a convolution), they count towards the multiple.
         width = math.gcd(*(m.index.shape[1] for m in group.members if m.maker), options.multiple)
-        sizes = allowed_sizes(group.channels, options.multiple // width, options.min_keep)
+        share = options.min_keep if floors is None else floors(group.name, group.channels) / group.channels
+        sizes = allowed_sizes(group.channels, options.multiple // width, share)
         candidates.append(Candidate(position, normalised(scores), sizes))
     if not candidates:
         why = Counter(r for g in channels.groups for r in g.reasons if not r.startswith("the network's"))
@@ -245,20 +270,3 @@ def _scores(channels: ChannelMap, context: Context, options: PruneOptions) -> tu
             remedy="try --method l1; proprune reports why a group is pinned",
         )
     return candidates, frozenset(unscored)
-
-
-def _judge(
-    budget: Budget, full: float, now: float, candidates: list[Candidate], sizes: Sizes
-) -> tuple[float, tuple[str, ...]]:
-    if budget.kind == "ratio":
-        before = sum(c.channels for c in candidates)
-        removed = 1 - sum(int(sizes[c.position]) for c in candidates) / before
-        return removed, ()
-    remaining = now / full
-    if budget.value - remaining <= TOLERANCE:
-        return remaining, ()
-    note = (
-        f"rounding leaves {budget.kind}={remaining:.3f} of the {budget.value:g} allowed; "
-        "a smaller --multiple would come closer"
-    )
-    return remaining, (note,)

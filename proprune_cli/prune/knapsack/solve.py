@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from scipy.sparse import csr_matrix
 
-from proprune_cli.errors import InputError
+from proprune_cli.errors import BudgetError
 from proprune_cli.prune.knapsack.structures import Bools, Floats, Ints
 
 CORE = 1000
@@ -40,6 +40,11 @@ class Solution:
         return max(0.0, 1 - self.value / self.bound) if self.bound > 0 else 0.0
 
 
+def over(needed: Floats, limits: Floats) -> Bools:
+    """Where what is needed exceeds the limit, bool [resources]."""
+    return needed > limits * (1 + 1e-9)
+
+
 def solve(values: Floats, costs: Floats, limits: Floats, forced: Bools) -> Solution:
     """Maximise Σ vᵢxᵢ with Σ cᵢxᵢ ≤ limit for every resource, xᵢ in {0, 1} (Ramhorst et al. 2023, multi-dimensional
     knapsack).
@@ -53,11 +58,11 @@ def solve(values: Floats, costs: Floats, limits: Floats, forced: Bools) -> Solut
         forced: bool [n], structures that stay.
 
     Raises:
-        InputError: the forced structures alone are over a limit.
+        BudgetError: the forced structures alone are over a limit.
     """
     needed = costs[forced].sum(axis=0)
-    if (needed > limits * (1 + 1e-9)).any():
-        raise InputError(
+    if over(needed, limits).any():
+        raise BudgetError(
             "what every layer must keep costs more than the budget allows",
             where="--method knapsack",
             remedy="raise the budget, or lower --min-keep",

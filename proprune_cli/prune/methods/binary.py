@@ -126,5 +126,6 @@ METHOD = Method(
     training=_training,
     start="fresh",
     finish="keep",
+    instead="it leaves every weight, of one bit",
     options=BinaryOptions,
 )

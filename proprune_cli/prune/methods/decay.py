@@ -42,5 +42,6 @@ METHOD = Method(
     use="To see what sensitivity adds in lobster and serene.",
     training=_training,
     finish="zeroed",
+    instead="the loss that it may cost decides, for example --method 'decay?twt=0.1'",
     options=PlateauOptions,
 )

@@ -75,5 +75,6 @@ METHOD = Method(
     training=_training,
     start="fresh",
     finish="keep",
+    instead="it keeps one position of every kernel slice",
     options=GuidedOptions,
 )

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from proprune_cli.channels.dependencies import analyse
-from proprune_cli.errors import InputError
+from proprune_cli.errors import BudgetError, InputError
 from proprune_cli.prune.gradients import gradients
 from proprune_cli.prune.knapsack.engine import engine_structures
-from proprune_cli.prune.knapsack.solve import Solution, best_of_each_layer, solve
+from proprune_cli.prune.knapsack.solve import Solution, best_of_each_layer, over, solve
 from proprune_cli.prune.knapsack.steps import Chosen, KnapsackSteps
 from proprune_cli.prune.knapsack.structures import Floats, Structures, norms, taylor
 from proprune_cli.prune.knapsack.unrolled import DSP_BITS, unrolled_structures
@@ -96,14 +96,14 @@ def limits(structures: Structures, options: KnapsackOptions, progress: float = 1
     """What may remain of each resource, float64 [resources], when ``progress`` (0 … 1) of the way is gone.
 
     Raises:
-        InputError: what no choice changes is over the budget already.
+        BudgetError: what no choice changes is over the budget already.
     """
     total, fixed = structures.totals(), structures.fixed
     shares = np.array([float(getattr(options, name)) for name in structures.resources])
     shares = 1 - (1 - shares) * progress
     for name, share, all_of_it, always in zip(structures.resources, shares, total, fixed, strict=True):
         if share * all_of_it < always:
-            raise InputError(
+            raise BudgetError(
                 f"{always / all_of_it:.1%} of the dense network's {name} belong to its tensors, which stay",
                 where=f"--method knapsack?{name}={share:g}",
                 remedy=f"give {name} a share above that, or prune channels with another method",
@@ -115,7 +115,7 @@ def choose(job: Job, model: nn.Module, structures: Structures, options: Knapsack
     """The structures of ``model`` that stay.
 
     Raises:
-        InputError: the budget cannot be met.
+        BudgetError: the budget cannot be met.
     """
     parameters = dict(model.named_parameters())
     if options.value == "taylor":
@@ -123,7 +123,16 @@ def choose(job: Job, model: nn.Module, structures: Structures, options: Knapsack
     else:
         values = norms(structures, parameters, 1 if options.value == "l1" else 2)
     forced = best_of_each_layer(values, structures.layer_of, job.options.min_keep)
-    return solve(values, structures.costs, limits(structures, options, progress), forced)
+    room, needed, total = limits(structures, options, progress), structures.totals(forced), structures.totals()
+    for place in np.flatnonzero(over(needed - structures.fixed, room)):
+        name = structures.resources[place]
+        raise BudgetError(
+            f"the budget {name}={getattr(options, name):g} cannot be met; the least that --min-keep "
+            f"{job.options.min_keep:g} allows is {name}={needed[place] / total[place]:.4g}",
+            where="--method knapsack",
+            remedy=f"give {name} a share above that, or lower --min-keep",
+        )
+    return solve(values, structures.costs, room, forced)
 
 
 def _products(model: nn.Module, task: Task) -> list[Mapping[str, torch.Tensor]]:
@@ -137,6 +146,9 @@ def _products(model: nn.Module, task: Task) -> list[Mapping[str, torch.Tensor]]:
 
 def _training(job: Job, options: KnapsackOptions) -> Training:
     structures = structures_of(job, options)
+    if options.steps > 1:
+        # The last step asks for the most: whether it can be met shows before the first is trained.
+        choose(job, job.model, structures, options, 1.0)
 
     def chosen(model: nn.Module, progress: float) -> Chosen:
         solution = choose(job, model, structures, options, progress)
@@ -158,5 +170,6 @@ METHOD = Method(
     use="When channels are too coarse: any layer thins out to whole taps, and every tap that goes is time.",
     training=_training,
     finish="keep",
+    instead="shares of resources are its own options, for example --method 'knapsack?cycles=0.4&ddr=0.8'",
     options=KnapsackOptions,
 )

@@ -76,5 +76,6 @@ METHOD = Method(
     use="The fewest weights at a given loss; whole channels go only where all their weights do.",
     training=_training,
     finish="zeroed",
+    instead="the loss that it may cost decides, for example --method 'lobster?twt=0.1'",
     options=PlateauOptions,
 )

@@ -132,5 +132,6 @@ METHOD = Method(
     use="Fewer neurons, not only fewer weights, with no budget to choose; `mode=lower` for more than a few classes.",
     training=_training,
     finish="zeroed",
+    instead="the loss that it may cost decides, for example --method 'serene?twt=0.1'",
     options=SereneOptions,
 )

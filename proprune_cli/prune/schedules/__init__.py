@@ -4,22 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from torch import nn
+
+from proprune_cli.channels.shrunk import Shrunk
 from proprune_cli.errors import UsageError
 from proprune_cli.prune.methods import METHODS, method_named
 from proprune_cli.prune.options import PruneOptions, PruneSchedule
 from proprune_cli.prune.phases import Phases
 from proprune_cli.prune.schedules.base import DEFAULT_ROUNDS, Fresh, Outcome
-from proprune_cli.prune.schedules.iterative import iterative
+from proprune_cli.prune.schedules.iterative import iterative, rehearse_rounds
 from proprune_cli.prune.schedules.one_shot import one_shot
-from proprune_cli.prune.schedules.training import during_training
+from proprune_cli.prune.schedules.training import during_training, rehearse_training
 
-__all__ = ["SCHEDULES", "Outcome", "schedule_of"]
+__all__ = ["SCHEDULES", "Outcome", "rehearse", "schedule_of"]
 
 SCHEDULES: dict[PruneSchedule, Callable[[Phases, Fresh], Outcome]] = {
     "one-shot": one_shot,
     "iterative": iterative,
     "training": during_training,
 }
+
+
+def rehearse(phases: Phases, dense: nn.Module) -> Shrunk | None:
+    """Go through a run's steps on the untrained network ``dense`` and train it nowhere: whatever is refused shows.
+
+    Returns:
+        What would be removed; None where the method only finds that out while it trains.
+
+    Raises:
+        ProPruneError: whatever the method or pruning raises.
+    """
+    match schedule_of(phases.options):
+        case "one-shot":
+            return phases.prune(dense, phases.options)
+        case "iterative":
+            return rehearse_rounds(phases, dense)
+        case "training":
+            return rehearse_training(phases, dense)
 
 
 def schedule_of(options: PruneOptions) -> PruneSchedule:
@@ -29,6 +50,13 @@ def schedule_of(options: PruneOptions) -> PruneSchedule:
         UsageError: the method cannot follow it, or an option has no meaning with it.
     """
     method, _ = method_named(options.method)
+    if method.finish != "cut" and not options.budget.implied:
+        raise UsageError(
+            f"{method.name} takes no budget",
+            where=f"--budget {options.budget.said()}",
+            remedy=f"leave --budget out; {method.instead}; or choose a method that takes one: "
+            + ", ".join(m.name for m in METHODS.values() if m.finish == "cut"),
+        )
     asked = options.schedule or ("iterative" if options.rounds is not None else method.schedules[0])
     if asked not in method.schedules:
         other = ", ".join(m.name for m in METHODS.values() if asked in m.schedules)

@@ -12,10 +12,11 @@ from torch import nn
 from proprune_cli.channels.rows import GroupRow, LayerRow
 from proprune_cli.channels.shrunk import Shrunk
 from proprune_cli.channels.surgery import Cuts
-from proprune_cli.prune.options import Budget
+from proprune_cli.prune.options import WHOLE, Budget, PruneOptions
 from proprune_cli.prune.phases import Network, Phases
 from proprune_cli.prune.result import NetworkFigures
 from proprune_cli.prune.schedules.base import DEFAULT_ROUNDS, Fresh, Outcome, fine_tuning, freeze_key
+from proprune_cli.prune.shrinking import Floors
 
 
 def iterative(phases: Phases, start: Fresh) -> Outcome:
@@ -27,11 +28,9 @@ def iterative(phases: Phases, start: Fresh) -> Outcome:
     tuned: Network = start.dense
     figures: NetworkFigures = start.dense.figures
     for number in range(1, rounds + 1):
-        budget = _partial(options.budget, number / rounds, 1.0 if done is None else _remaining(options.budget, done))
-        # Rounds multiply: a floor for each of them whose product is the floor that was asked for.
-        part = replace(options, budget=budget, min_keep=options.min_keep ** (1 / rounds))
+        part = _round(options, number, rounds, done)
         last = number == rounds
-        cut = phases.cut("prune" if last else f"prune-{number}", model, part, last=last)
+        cut = phases.cut("prune" if last else f"prune-{number}", model, part, last=last, floors=_floors(options, done))
         done = cut.shrunk if done is None else combine(done, cut.shrunk, options.budget.kind)
         figures = cut.figures
         epochs = options.tuning_epochs * number // rounds - options.tuning_epochs * (number - 1) // rounds
@@ -52,6 +51,34 @@ def iterative(phases: Phases, start: Fresh) -> Outcome:
     return Outcome(done, figures, tuned, done.macs)
 
 
+def rehearse_rounds(phases: Phases, dense: nn.Module) -> Shrunk:
+    """What the rounds would come to, without training between them."""
+    options = phases.options
+    rounds = options.rounds or DEFAULT_ROUNDS
+    model, done = dense, None
+    for number in range(1, rounds + 1):
+        found = phases.prune(model, _round(options, number, rounds, done), _floors(options, done))
+        model, done = found.model, found if done is None else combine(done, found, options.budget.kind)
+    if done is None:
+        raise AssertionError("there is at least one round")
+    return done
+
+
+def _round(options: PruneOptions, number: int, rounds: int, done: Shrunk | None) -> PruneOptions:
+    """What round ``number`` is asked for, when the rounds before have left ``done``."""
+    budget = _partial(options.budget, number / rounds, 1.0 if done is None else _remaining(options.budget, done))
+    # `_floors` decides; this is what rounds had before, and stays for the keys of their stages.
+    return replace(options, budget=budget, min_keep=options.min_keep ** (1 / rounds))
+
+
+def _floors(options: PruneOptions, done: Shrunk | None) -> Floors:
+    """Every round may go down to the floor of the dense network: an even share of the way for each of them would be
+    held up by sizes that are multiples.
+    """
+    dense = {} if done is None else {row.name: row.channels for row in done.groups}
+    return lambda name, channels: options.min_keep * dense.get(name, channels)
+
+
 def _remaining(budget: Budget, done: Shrunk) -> float:
     """Share of what the budget counts that is left."""
     return 1 - done.achieved if budget.kind == "ratio" else done.achieved
@@ -60,7 +87,8 @@ def _remaining(budget: Budget, done: Shrunk) -> float:
 def _partial(budget: Budget, progress: float, remaining: float) -> Budget:
     """Budget of one round in terms of the network that it starts from."""
     target = (1 - budget.value if budget.kind == "ratio" else budget.value) ** progress
-    share = min(target / remaining, 1 - 1e-9)
+    # Coarse sizes may have left less already than this round asks for.
+    share = min(target / remaining, WHOLE)
     return Budget(budget.kind, 1 - share if budget.kind == "ratio" else share)
 
 
@@ -68,14 +96,15 @@ def combine(first: Shrunk, second: Shrunk, kind: str) -> Shrunk:
     """Two removals, the second from the network that the first left, as one."""
     layers = {row.name: row for row in second.layers}
     groups = {row.name: row for row in second.groups}
-    if kind == "ratio":
-        achieved = 1 - (1 - first.achieved) * (1 - second.achieved)
-    else:
-        achieved = first.achieved * second.achieved
+
+    def both(share: float) -> float:
+        return 1 - (1 - first.achieved) * (1 - share) if kind == "ratio" else first.achieved * share
+
     return replace(
         second,
         cuts=compose(first.cuts, second.cuts),
-        achieved=achieved,
+        achieved=both(second.achieved),
+        least=None if second.least is None else both(second.least),
         error=max(first.error, second.error),
         dense_macs=first.dense_macs,
         dense_params=first.dense_params,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 from torch import nn
 
-from proprune_cli.channels.shrunk import untouched
+from proprune_cli.channels.shrunk import Shrunk, untouched
 from proprune_cli.channels.zeroed import remove_zeroed
 from proprune_cli.prune.methods import Training, method_named
 from proprune_cli.prune.phases import Network, Phases, removal_key
@@ -25,8 +26,8 @@ def during_training(phases: Phases, start: Fresh) -> Outcome:
         model = start.untrained()
         model.load_state_dict(start.dense.model.state_dict())
 
-    def shape(copy: nn.Module) -> Training:
-        training = phases.by_method(copy, epochs)
+    def shape(network: nn.Module) -> Training:
+        training = phases.by_method(network, epochs)
         return replace(training, hooks=[*training.hooks, *freezing_hooks(options.freeze)])
 
     epochs = options.tuning_epochs + (options.dense_epochs if fresh else 0)
@@ -63,6 +64,13 @@ def during_training(phases: Phases, start: Fresh) -> Outcome:
         shrunk = replace(shrunk, achieved=cut.figures.nonzero_macs / shrunk.dense_macs)
     notes = () if method.finish == "cut" else (f"{method.name} takes no budget",)
     return Outcome(shrunk, cut.figures, tuned, cut.figures.nonzero_macs if kept else shrunk.macs, notes)
+
+
+def rehearse_training(phases: Phases, dense: nn.Module) -> Shrunk | None:
+    """See that the method can act on ``dense``, and for one that cuts what its budget comes to."""
+    method, _ = method_named(phases.options.method)
+    phases.by_method(copy.deepcopy(dense), 1)
+    return phases.prune(dense, phases.options) if method.finish == "cut" else None
 
 
 def _default_start(phases: Phases) -> str:

@@ -8,10 +8,11 @@ import torch
 import torch.nn.functional as nnf
 from torch import nn
 
+import proprune_cli
 from proprune_cli.channels.dependencies import analyse
 from proprune_cli.channels.shrunk import Shrunk
 from proprune_cli.channels.surgery import RELATIVE_TOLERANCE, SurgeryError, cuts_for, masked, shrink, verify
-from proprune_cli.errors import InputError
+from proprune_cli.errors import BudgetError, InputError
 from proprune_cli.modules.probe import example_input
 from proprune_cli.nets.models import build_model
 from proprune_cli.prune import Budget, PruneOptions
@@ -240,5 +241,6 @@ def test_excluded_modules_keep_their_channels() -> None:
 
 def test_an_impossible_budget_is_refused_with_the_smallest_that_is_possible() -> None:
     model = build_model("resnet8", 3, 10, 16)
-    with pytest.raises(InputError, match=r"smallest allowed network still has ops=0\.\d+"):
-        prune_network(model, 3, (16, 16), options("ops=0.001"))
+    allowed = r"ops=0\.1% cannot be met; the least that --multiple 8 and --min-keep 0\.1 allow is ops=\d+\.\d+%"
+    with pytest.raises(BudgetError, match=allowed):
+        proprune_cli.prune_module(model, (3, 16, 16), budget="ops=0.1%")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from proprune_cli.accel.array import load_array
 from proprune_cli.accel.boards import load_board
 from proprune_cli.compile.options import CompileOptions
-from proprune_cli.errors import InputError
+from proprune_cli.errors import BudgetError
 from proprune_cli.flow.build import build
 from proprune_cli.flow.cost_models import engine_taps
 from proprune_cli.flow.prune import prune_into
@@ -56,7 +56,7 @@ def test_a_hundred_thousand_structures_are_solved_to_a_proven_gap() -> None:
 
 
 def test_what_every_layer_must_keep_can_be_too_much() -> None:
-    with pytest.raises(InputError, match="more than the budget"):
+    with pytest.raises(BudgetError, match="more than the budget"):
         solve(np.ones(4), np.ones((4, 1)), np.array([1.0]), np.array([True, True, False, False]))
 
 
@@ -139,7 +139,7 @@ def test_without_fine_tuning_the_weights_are_zeroed_too(tmp_path: Path) -> None:
 
 
 def test_a_memory_budget_below_the_tensors_is_refused_with_their_share(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="belong to its tensors"):
+    with pytest.raises(BudgetError, match="belong to its tensors"):
         prune_into(replace(OPTIONS, method="knapsack?ddr=0.01", epochs=0), tmp_path / "run")
 
 

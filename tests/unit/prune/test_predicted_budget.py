@@ -105,14 +105,16 @@ def test_the_share_is_adjusted_until_the_compiled_network_keeps_to_the_limit(wro
         tried.append(budget.value)
         return 100 * grain * math.floor(budget.value / grain)
 
-    found, budget = within(50.0, Budget("ms", 0.5), prune_by, lambda shapes: wrong_by * shapes + 3)
+    kept = within(50.0, Budget("ms", 0.5), prune_by, lambda shapes: wrong_by * shapes + 3)
+    found, budget = kept.network, kept.budget
+    assert kept.figure == wrong_by * found + 3
     assert (0.97 if grain < 0.01 else 0.9) * 50 <= wrong_by * found + 3 <= 50
     assert prune_by(budget) == found and len(tried) <= 6
 
 
 def test_where_no_share_keeps_to_the_limit_the_smallest_network_is_given() -> None:
-    found, _ = within(50.0, Budget("ms", 0.5), lambda budget: max(budget.value, 0.4), lambda share: 200 * share)
-    assert found == 0.4
+    kept = within(50.0, Budget("ms", 0.5), lambda budget: max(budget.value, 0.4), lambda share: 200 * share)
+    assert (kept.network, kept.figure) == (0.4, 80.0)
 
 
 def test_a_copy_without_zeros_leaves_the_network_alone() -> None:

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from proprune_cli.data.load import load_data
-from proprune_cli.errors import InputError
+from proprune_cli.errors import BudgetError, InputError
 from proprune_cli.flow.prune import prune_into
 from proprune_cli.prune import Budget, PruneOptions, TrainOptions, load_run
 from proprune_cli.train.loop import rate_at
@@ -171,5 +171,5 @@ def test_calibration_images_are_training_images_as_they_are_stored() -> None:
 
 def test_an_impossible_budget_shows_before_training(tmp_path: Path) -> None:
     hopeless = dataclasses.replace(OPTIONS, budget=Budget("ops", 0.001), epochs=100_000)
-    with pytest.raises(InputError, match="cannot be met"):
+    with pytest.raises(BudgetError, match="cannot be met"):
         prune_into(hopeless, tmp_path / "run")

@@ -18,7 +18,7 @@ from torch import nn
 from proprune_cli.errors import UsageError
 from proprune_cli.flow.prune import prune_into
 from proprune_cli.pages import stale
-from proprune_cli.prune import Budget, PruneOptions, TrainOptions, load_run
+from proprune_cli.prune import PruneOptions, TrainOptions, load_run
 from proprune_cli.prune.method_names import METHOD_NAMES
 from proprune_cli.prune.methods import METHODS
 from proprune_cli.prune.methods.common import page
@@ -29,7 +29,6 @@ from proprune_cli.prune.schedules.iterative import compose
 OPTIONS = PruneOptions(
     model="lenet5?widths=8,16,32",
     data="digits?size=16",
-    budget=Budget("ops", 0.5),
     multiple=4,
     epochs=4,
     finetune_epochs=4,

@@ -102,6 +102,8 @@ class Method:
     """Weights that such a training starts from where the user does not say."""
     finish: Finish = "cut"
     """What happens to the network after such a training."""
+    instead: str = ""
+    """What decides how much goes, of a method that takes no budget: a clause."""
     options: type[Any] = NoOptions
 
     @property

@@ -33,6 +33,18 @@ weights that stay zero; *survivors* are the channels that stay.
 - `training`: the method acts while the network learns: on from the trained network for `--finetune-epochs`
   (`--start dense`), or afresh for the epochs of both phases (`--start fresh`).
 
+## Budgets
+
+`--budget` says what may remain (`ops`, `params`, `ms`, `mj`) or what goes (`ratio`, of the channels that can). Sizes
+are multiples of `--multiple`, and no group keeps less than `--min-keep` of its channels: what no network of such sizes
+keeps to is refused before anything is trained, with the least that they allow. A method that takes no budget refuses
+one. Where the finished network misses its budget, the run is kept; the command says by how much and ends with exit
+code 5. Missed means more than was allowed, by any amount that is counted; for `ms` and `mj`, which hold for the
+compiled network, by more than 0.5 %, as its prediction moves with the trained weights; for `ratio` more than 2 % of the
+channels too few, which is what rounding to multiples takes.
+
+## Networks to compare with
+
 Beside every result stands a *thin* network: the same architecture, plainly narrower, trained for as many epochs in all,
 with no more multiply-accumulates. Of a network from `guided` or `binary`, those count whose weight is not zero.
 
@@ -84,9 +96,11 @@ def _section(method: Method) -> str:
     if method.training is not None:
         after = {
             "cut": "channels are removed until the budget is met",
-            "zeroed": "channels that are zero are removed; there is no budget to give",
-            "keep": "every channel stays, with the zeros in its weights; there is no budget to give",
+            "zeroed": "channels that are zero are removed",
+            "keep": "every channel stays, with the zeros in its weights",
         }[method.finish]
+        if method.instead:
+            after += f"; there is no budget to give: {method.instead}"
         text += f"\nStarts from {method.start} weights where `--start` does not say; afterwards {after}.\n"
     options = _table(method.options)
     return text + (f"\n{options}" if options else "")
