@@ -70,7 +70,8 @@ def test_every_method_learns_the_digits_and_loads_back(method: str, tmp_path: Pa
 KILLED = {
     "l2": given("l2", residual="free"),
     "bn": given("bn", model="resnet8?widths=8,16,16", data="digits"),
-    "taylor": given("taylor", rounds=2, freeze="neq?eps=0.05&images=32", finetune_epochs=8),
+    "taylor": given("taylor", rounds=2, freeze="neq?eps=0.05&mu=0.1&images=32", finetune_epochs=8),
+    "l1": given("l1", freeze="stochastic?p=0.4"),
     "lobster": given("lobster?pwe=1&lam=1e-3"),
     "serene": given("serene?pwe=1&lam=1e-3&every=3"),
     "decay": given("decay?pwe=1&lam=1e-3"),

@@ -12,7 +12,7 @@ from typing import Any
 from proprune_cli.pages import main, table
 from proprune_cli.prune.methods import METHODS
 from proprune_cli.prune.methods.common.base import Method
-from proprune_cli.train.neq import NeqOptions
+from proprune_cli.train.freezing import CRITERIA
 
 PAGE = "docs/methods.md"
 
@@ -56,10 +56,13 @@ FREEZE = """## Freezing neurons at equilibrium
 
 `--freeze neq` joins fine-tuning after any importance, and the training of any other method. At the end of each epoch
 the outputs of each neuron (of convolutions, fully connected layers and batch norms) on a few held-out images are
-compared with those of one epoch ago: φ is their cosine, v = Δφ - μ·v_prev, and the neuron is frozen in the next epoch
-while |v| ≤ ε (Bragagnolo et al. 2022, "To update or not to update? Neurons at equilibrium in deep models"). Where that
-leaves out whole blocks of 16 channels and a fifth of a layer, the weight gradients of its frozen neurons are not
-computed, which saves time and not only operations on paper, the more the wider the layers are (`python -m
+compared with those of one epoch ago: φ is their cosine, v = Δφ - μ·v_prev, beginning with the first cosine itself, and
+the neuron is frozen in the next epoch while |v| < ε (Bragagnolo et al. 2022, "To update or not to update? Neurons at
+equilibrium in deep models"). What the first cosine leaves of v halves from epoch to epoch with μ = 0.5: with ε = 10⁻³
+nothing is at equilibrium before the tenth. `--freeze stochastic` freezes random neurons instead, the paper's baseline.
+
+Where freezing leaves out whole blocks of 16 channels and a fifth of a layer, the weight gradients of its frozen neurons
+are not computed, which saves time and not only operations on paper, the more the wider the layers are (`python -m
 benchmarks freezing`). Frozen weights keep their bytes. `stages/finetune/report.json` of the run
 (`stages/regularised/report.json` under `training`) holds for each epoch the share of frozen neurons, the
 multiply-accumulates of back-propagation per image, and its seconds, on the wall and of the CPU.
@@ -77,7 +80,14 @@ the checkpoint, so that a run that was killed ends with the same bytes as one th
 
 def page() -> str:
     """The page's text."""
-    parts = [HEAD, _overview(), *map(_section, _methods()), FREEZE, _table(NeqOptions), TAIL]
+    parts = [
+        HEAD,
+        _overview(),
+        *map(_section, _methods()),
+        FREEZE,
+        *(f"`{name}`:\n\n{_table(options)}" for name, (options, _) in CRITERIA.items()),
+        TAIL,
+    ]
     return "\n".join(part.rstrip() + "\n" for part in parts)
 
 
