@@ -139,8 +139,13 @@ def test_cuts_compose_to_indices_of_the_first_network() -> None:
     assert compose(first, second) == {"w": {0: [1, 7], 1: [2]}, "b": {0: [0, 2]}, "v": {0: [1]}}
 
 
-def test_training_afresh_takes_the_epochs_of_both_phases(tmp_path: Path) -> None:
-    options = given("guided", epochs=2, finetune_epochs=1)
+@pytest.mark.parametrize("method", ["guided", "swd"])
+def test_training_afresh_takes_the_epochs_of_both_phases(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both papers train once, from fresh weights."""
+    monkeypatch.setattr("proprune_cli.prune.pipeline.to_onnx", lambda *_: b"")
+    options = given(method, epochs=2, finetune_epochs=1)
     prune_into(options, tmp_path / "fresh")
     report = json.loads((tmp_path / "fresh/stages/regularised/report.json").read_text())
     assert len(report["epochs"]) == 3
