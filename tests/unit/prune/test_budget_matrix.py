@@ -26,6 +26,7 @@ from proprune_cli.modules.probe import example_input
 from proprune_cli.prune import Budget, PruneOptions, TrainOptions, check, load_run
 from proprune_cli.prune.methods import METHODS
 from proprune_cli.prune.options import BudgetKind, PruneSchedule
+from proprune_cli.prune.result import PruneResult
 from proprune_cli.prune.verdict import judge
 from proprune_cli.train.tensors import pack, state, unpack
 
@@ -159,8 +160,12 @@ def test_what_a_run_reaches_is_what_its_networks_count(method: str, schedule: An
     verdict = result.verdict if compiled is None else compiled.verdict(options.budget)
     assert verdict is not None
     assert verdict.reached == pytest.approx(100 * (1 - now / dense if kind == "ratio" else now / dense), rel=1e-4)
+    document = json.loads((tmp_path / "run/results.json").read_text())
+    assert PruneResult.from_json(document) == result
     if compiled is None:
-        assert json.loads((tmp_path / "run/results.json").read_text())["verdict"]["met"]
+        assert document["verdict"]["met"]
+    old = {name: value for name, value in document.items() if name not in ("verdict", "least")}
+    assert PruneResult.from_json(old).finetuned == result.finetuned  # a result of before there were verdicts
 
 
 @pytest.mark.parametrize(("method", "schedule", "kind"), cases(list(METHODS))[:18])
