@@ -152,7 +152,11 @@ class PruneOptions:
         shown="the method's",
     )
     binary: bool = given("With guided: weights of ±1 and a scale per output channel.", False)
-    freeze: str = given("neq: skip the gradients of neurons at equilibrium.", "none", metavar="NAME[?KEY=VALUE&…]")
+    freeze: str = given(
+        "neq: skip the gradients of neurons at equilibrium; stochastic: of random ones.",
+        "none",
+        metavar="NAME[?KEY=VALUE&…]",
+    )
     budget: Budget = given(
         "ops=50% or params=50% that remain, ratio=50% of the channels removed; predicted for --board: "
         "ms=3.5 or ms=40%, mj=6 or mj=40%.",

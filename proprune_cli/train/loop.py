@@ -184,7 +184,8 @@ def train_step(
     step = Step(number, rate, images, labels, outputs, loss)
     for hook in hooks:
         hook.before_backward(step)
-    loss.backward()
+    if loss.requires_grad:  # else every neuron is frozen, and there is nothing to learn in this epoch
+        loss.backward()
     for hook in hooks:
         hook.after_backward(step)
     run.optimiser.step()

@@ -48,6 +48,30 @@ def budget_malformed(_: Files) -> Arguments:
     return ["prune", "--model", "resnet8", "--data", "digits", "--budget", "half", "--out", "run"]
 
 
+def _small(*more: str) -> Arguments:
+    return ["prune", "--model", "lenet5?widths=8,16,32", "--data", "digits?size=16", "--out", "run", *more]
+
+
+@case(2)
+def budget_for_a_method_that_takes_none(_: Files) -> Arguments:
+    return _small("--method", "guided", "--budget", "ms=0.05")
+
+
+@case(5)
+def budget_that_sizes_do_not_allow(_: Files) -> Arguments:
+    return _small("--budget", "ratio=95%")
+
+
+@case(5)
+def budget_in_milliseconds_that_cannot_be_met(_: Files) -> Arguments:
+    return _small("--budget", "ms=0.001")
+
+
+@case(5)
+def knapsack_share_that_cannot_be_met(_: Files) -> Arguments:
+    return _small("--method", "knapsack?cycles=0.01&steps=3")
+
+
 # Users' own code
 
 
