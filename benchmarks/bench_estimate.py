@@ -1,7 +1,8 @@
 """Cycles from the work of layers against the loop model of the compiled network, over ways to prune and arrays.
 
 ``passes``: the layers are those that the compiler made. ``pruning``: they are the convolutions and fully connected
-layers that pruning knows of, so that pooling, additions and norms of their own are missing. ``ms``: the second call.
+layers that pruning knows of, so that pooling, additions and norms of their own are missing. ``framed``: those, with
+what stands between them in the dense network, as budgets count. ``ms``: the second call.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from proprune_cli.channels.dependencies import analyse, map_channels
 from proprune_cli.channels.trace import trace
 from proprune_cli.compile.cluster.streams import cluster
 from proprune_cli.compile.estimate import ShapeModel
+from proprune_cli.compile.frame import Frame
 from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
 from proprune_cli.compile.lower.fuse import fuse
 from proprune_cli.compile.pipeline import lower
@@ -54,9 +56,10 @@ def pruned(network: Network, how: str, array: Array) -> nn.Module | None:
     model = network.model()
     example = example_input(network.channels, (network.size, network.size))
     try:
-        if how == "free":
+        if how.startswith("free"):
+            multiple = 8 if how == "free by 8" else 1
             options = PruneOptions(
-                model=network.spec, data="-", budget=Budget("ratio", 0.5), residual="free", multiple=1
+                model=network.spec, data="-", budget=Budget("ratio", 0.5), residual="free", multiple=multiple
             )
             return prune_network(model, network.channels, (network.size, network.size), options).model.eval()
         weights = dict(model.named_parameters())
@@ -78,7 +81,7 @@ def pruned(network: Network, how: str, array: Array) -> nn.Module | None:
     return model.eval()
 
 
-WAYS = ("dense", "free", "guided", "guided+binary", "knapsack")
+WAYS = ("dense", "free by 8", "free", "guided", "guided+binary", "knapsack")
 
 
 def quantised(model: nn.Module, network: Network) -> QGraph:
@@ -91,8 +94,20 @@ def quantised(model: nn.Module, network: Network) -> QGraph:
     return quantise(canonicalise(import_onnx(onnx.load_from_string(file.getvalue()))), network.images(2))[0]
 
 
-def rows(network: Network, ways: Sequence[str]) -> Iterator[tuple[str, float, float]]:
-    """A line for each way and array, and the errors of passes and of what pruning knows."""
+def framed(network: Network) -> Frame | None:
+    """What the compiler makes of the network as it is."""
+    model = network.model().eval()
+    table = CostTable(analyse(model, example_input(network.channels, (network.size, network.size))))
+    return Frame.of(fuse(cluster(quantised(model, network))[0]), table.layers(table.full))
+
+
+Errors = tuple[float, float, float]
+"""Of passes, of what pruning knows, and of that in its frame."""
+
+
+def rows(network: Network, ways: Sequence[str]) -> Iterator[tuple[str, Errors]]:
+    """A line for each way and array, and its errors."""
+    frame = framed(network)
     for way in ways:
         models: dict[str, tuple[nn.Module, QGraph]] = {}
         for name in array_names(own=False):
@@ -104,23 +119,26 @@ def rows(network: Network, ways: Sequence[str]) -> Iterator[tuple[str, float, fl
                 if model is None:
                     break
                 models[key] = model, quantised(model, network)
-            yield row(network, way, *models[key], array)
+            yield row(network, way, *models[key], array, frame)
 
 
-def row(network: Network, way: str, model: nn.Module, graph: QGraph, array: Array) -> tuple[str, float, float]:
+def row(
+    network: Network, way: str, model: nn.Module, graph: QGraph, array: Array, frame: Frame | None
+) -> tuple[str, Errors]:
     """One network on one array."""
     memory = _memory(array)
     passes = works_of(fuse(cluster(graph)[0]))
     table = CostTable(analyse(model, example_input(network.channels, (network.size, network.size))))
     layers = table.surviving(dict(model.named_parameters()))
+    whole = layers if frame is None else frame.around(layers)
     walked = estimate(lower(graph, array, memory)[0], array, memory).cycles
     shapes = ShapeModel(array, memory)
-    found, known = (int(shapes.cycles(works).sum()) / walked - 1 for works in (passes, layers))
+    errors = [int(shapes.cycles(works).sum()) / walked - 1 for works in (passes, layers, whole)]
     start = time.process_time()
-    shapes.cycles(layers)
+    shapes.cycles(whole)
     spent = (time.process_time() - start) * 1e3
-    line = f"{network.name:24}{way:15}{array.name:11}{walked:10d}{found:9.2%}{known:9.1%}{spent:7.1f}"
-    return line, found, known
+    line = f"{network.name:24}{way:15}{array.name:11}{walked:10d}"
+    return line + "".join(f"{error:9.2%}" for error in errors) + f"{spent:7.1f}", (errors[0], errors[1], errors[2])
 
 
 def _memory(array: Array) -> Memory:
@@ -128,15 +146,15 @@ def _memory(array: Array) -> Memory:
 
 
 def main(names: Sequence[str] = ()) -> None:
-    print(f"{'network':24}{'way':15}{'array':11}{'compiled':>10}{'passes':>9}{'pruning':>9}{'ms':>7}")
-    errors: list[tuple[float, float]] = []
+    print(f"{'network':24}{'way':15}{'array':11}{'compiled':>10}{'passes':>9}{'pruning':>9}{'framed':>9}{'ms':>7}")
+    errors: list[Errors] = []
     for network in (*SMALL, *LARGE):
         if names and network.name not in names:
             continue
-        for line, *found in rows(network, WAYS if network in SMALL else WAYS[:1]):
+        for line, found in rows(network, WAYS if network in SMALL else WAYS[:1]):
             print(line, flush=True)
-            errors.append((found[0], found[1]))
-    for label, part in zip(("passes", "pruning"), np.abs(errors).T, strict=True):
+            errors.append(found)
+    for label, part in zip(("passes", "pruning", "framed"), np.abs(errors).T, strict=True):
         print(f"{label}: mean error {part.mean():.2%}, largest {part.max():.2%}")
 
 

@@ -33,6 +33,21 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """What a network is predicted to ask of an array for one image.
+
+    Attributes:
+        cycles: of each layer, from the end of the one before to its own: int64 [layers].
+        issued: multiply-accumulates that the array issues, as `proprune_cli.work.macs` defines them.
+        ddr_bytes: that DDR is kept busy for.
+    """
+
+    cycles: Ints
+    issued: int
+    ddr_bytes: int
+
+
+@dataclass(frozen=True)
 class ShapeModel:
     """The estimator for one array and memory."""
 
@@ -46,19 +61,24 @@ class ShapeModel:
         default_factory=dict[Any, "list[EngineLayer]"], repr=False, compare=False
     )
 
-    def cycles(self, works: Sequence[LayerWork]) -> Ints:
-        """Predicted cycles of each layer of a network, from the end of the one before to its own: int64 [layers].
+    def estimate(self, works: Sequence[LayerWork]) -> Estimate:
+        """What a network of these layers is predicted to ask for.
 
         Raises:
             DoesNotFitError: a layer fits no tile of the array.
         """
         if not works:
-            return np.zeros(0, dtype=np.int64)
+            return Estimate(np.zeros(0, dtype=np.int64), 0, 0)
         passes = [self._of(work) for work in works]
         timing = self._walk(_flows(works), passes)
         made = np.array([layer.cycles for layer in timing.layers])
         ends = np.cumsum([len(p) for p in passes])
-        return np.diff(np.cumsum(made)[ends - 1], prepend=0)
+        cycles = np.diff(np.cumsum(made)[ends - 1], prepend=0)
+        return Estimate(cycles, sum(one.issued for of in passes for one in of), timing.ddr_bytes)
+
+    def cycles(self, works: Sequence[LayerWork]) -> Ints:
+        """Predicted cycles of each layer, see `estimate`: int64 [layers]."""
+        return self.estimate(works).cycles
 
     def _of(self, work: LayerWork) -> tuple[ShapedPass, ...]:
         """The passes of a layer, remembered by everything but names."""

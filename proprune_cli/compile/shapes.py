@@ -23,7 +23,7 @@ from proprune_cli.compile.lower.tile import Choices, Tiling, choose_tiling
 from proprune_cli.compile.lower.transposed import axis_phases
 from proprune_cli.ir.window import Window
 from proprune_cli.ops.lane_taps import needs, offsets
-from proprune_cli.ops.taps import LARGEST_SIGN, diagonal_weights, lane_layout, positions
+from proprune_cli.ops.taps import LARGEST_SIGN, LaneLayout, Positions, diagonal_weights, lane_layout, positions
 from proprune_cli.work.layer import Flow, LayerWork, Survivors, square
 
 Ints = NDArray[np.int64]
@@ -32,10 +32,15 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class KnownCounts(TapCounts):
-    """Taps that were counted without weights: ``kept``, ``fresh`` and ``binary``, and how many lane patterns."""
+    """Taps that were counted without weights: ``kept``, ``fresh`` and ``binary``, and how many lane patterns.
+
+    Attributes:
+        products: multiply-accumulates that the array issues for a pixel, as `proprune_cli.work.macs` defines them.
+    """
 
     tables: tuple[Ints, Ints, Ints]
     patterns: int
+    products: int
 
     @cached_property
     def kept(self) -> Ints:
@@ -55,11 +60,16 @@ class KnownCounts(TapCounts):
 
 @dataclass(frozen=True)
 class ShapedPass:
-    """One pass that a layer would be lowered to. Names of tensors in ``layer`` mean nothing."""
+    """One pass that a layer would be lowered to. Names of tensors in ``layer`` mean nothing.
+
+    Attributes:
+        issued: multiply-accumulates that the array issues for it.
+    """
 
     layer: EngineLayer
     tiling: Tiling
     patterns: int
+    issued: int
 
 
 def shaped_passes(work: LayerWork, array: Array, memory: Memory, known: Choices) -> tuple[ShapedPass, ...]:
@@ -72,7 +82,8 @@ def shaped_passes(work: LayerWork, array: Array, memory: Memory, known: Choices)
     for layer, nonzero in _engine_layers(work):
         counts = _counts(work, layer, nonzero, array)
         tiling = choose_tiling(layer, counts, array, memory, known)
-        found.append(ShapedPass(layer, tiling, counts.patterns))
+        issued = counts.products * layer.size[0] * layer.size[1]
+        found.append(ShapedPass(layer, tiling, counts.patterns, issued))
     return tuple(found)
 
 
@@ -152,23 +163,34 @@ def _counts(work: LayerWork, layer: EngineLayer, nonzero: Bools | None, array: A
     if layer.kind == "dense" and not whole:
         return _dealt_counts(work, layer, nonzero, array)
     blocks = -(-layer.channels // array.oc) if layer.kind == "dense" else layout.chunks
-    taps = np.zeros((len(row_ranges), layout.chunks), dtype=np.int64)
+    taps, fed = np.zeros((2, len(row_ranges), layout.chunks), dtype=np.int64)
     patterns: set[bytes] = set()
     for r, (first, last) in enumerate(row_ranges):
         for chunk in dict.fromkeys((0, layout.chunks - 1)):
             served = positions(first * width, (last - first) * width, layout.lanes(chunk))
             patterns |= offsets(served.table, width, dilation)
-            taps[r, chunk if chunk else slice(None)] = served.taps
+            same = chunk if chunk else slice(None)
+            taps[r, same], fed[r, same] = served.taps, _fed(layout, chunk, served, layer).sum()
     if layer.kind != "dense":
         kept = taps[:, :, None]
         none = np.zeros_like(kept)
-        return KnownCounts(
-            layout, row_ranges, blocks, (kept, _fresh(work, layer, nonzero, kept, array), none), len(patterns)
-        )
+        outputs = np.minimum(array.oc, layer.channels - np.arange(layout.chunks) * array.oc)
+        products = int((fed @ outputs).sum()) if layer.kind != "max" else 0
+        tables = (kept, _fresh(work, layer, nonzero, kept, array), none)
+        return KnownCounts(layout, row_ranges, blocks, tables, len(patterns), products)
     kept = np.repeat(taps[:, :, None], blocks, axis=2)
+    products = int(fed.sum()) * layer.channels
     if work.taps is not None and work.kind != "conv_transpose":
+        possible = int(kept.sum())
         kept = _spread(work.taps, kept)
-    return KnownCounts(layout, row_ranges, blocks, (kept, kept, np.zeros_like(kept)), len(patterns))
+        products = products * work.taps // possible
+    return KnownCounts(layout, row_ranges, blocks, (kept, kept, np.zeros_like(kept)), len(patterns), products)
+
+
+def _fed(layout: LaneLayout, chunk: int, served: Positions, layer: EngineLayer) -> Ints:
+    """Lanes that each tap of a chunk feeds a channel: int64 [taps]."""
+    channel = chunk * layout.groups_per_chunk * isa.GROUP + layout.lanes(chunk).channel
+    return ((served.table >= 0) & (channel < layer.in_slots)).sum(axis=1)
 
 
 def _spread(taps: int, possible: Ints) -> Ints:
@@ -227,7 +249,15 @@ def _dealt_counts(work: LayerWork, layer: EngineLayer, nonzero: Bools | None, ar
     patterns: set[bytes] = set()
     for deal in deals:
         patterns |= offsets(deal.served.table, width, dilation)
-    return KnownCounts(layout, row_ranges, blocks, (kept, kept, binary), len(patterns))
+    filters = np.minimum(array.oc, layer.channels - np.arange(blocks) * array.oc)
+    products = 0
+    for number, deal in enumerate(deals):
+        row_range, chunk = divmod(number, layout.chunks)
+        fed = _fed(layout, chunk, deal.served, layer)
+        products += int((deal.owns @ fed) @ filters)
+        if chunk == 0:  # a block without weights starts from its bias, by a tap of zeros
+            products += int(fed[0]) * int(filters[kept[row_range].sum(axis=0) == 0].sum())
+    return KnownCounts(layout, row_ranges, blocks, (kept, kept, binary), len(patterns), products)
 
 
 def _over_slots(work: LayerWork, layer: EngineLayer, nonzero: Bools | None) -> Bools:

@@ -166,8 +166,9 @@ class _Run:
         options, unit = phases.options, "" if self.cost_model is None else self.cost_model.unit
         key = {**phases.base, **removal_key(options), "cost_model": self.cost_model and self.cost_model.name}
         stage = self.out.stage("budget", key)
+        dense = without_zeros(self.dense)
+        phases = phases.around(dense)
         if not stage.done:
-            dense = without_zeros(self.dense)
             full = phases.compiled(dense)
             share = as_share(options.budget, full, unit)
             limited = replace(phases, limit=share.value * full)

@@ -108,6 +108,7 @@ class EngineLayer:
             as in every convolution but transposed ones.
         sources: operators of the model that it computes, those of views that it reads through included.
         twin: number of an earlier pass with the same weights and shapes, for another image, whose stream it shares.
+        orders: it only puts the channels of its view in order.
     """
 
     name: str
@@ -131,6 +132,7 @@ class EngineLayer:
     padding_counts: bool = True
     twin: int | None = None
     sources: tuple[SourceOperator, ...] = ()
+    orders: bool = False
 
     @property
     def output(self) -> Phase:
