@@ -14,21 +14,11 @@ from proprune_cli.accel.array import Array
 from proprune_cli.accel.timing import PIPELINE_DEPTH, LayerTiming, Memory, layer_timing
 from proprune_cli.compile.lower.engine_layer import EngineLayer
 from proprune_cli.compile.lower.layer_taps import TapCounts
+from proprune_cli.compile.lower.segments import Segment, SegmentLoad, Split, loads_of, runs_worth_trying, split
 from proprune_cli.errors import DoesNotFitError
 
 MAX_TILES_PER_AXIS = 56
 """Tilings finer than this per axis are not considered unless nothing coarser fits."""
-
-
-@dataclass(frozen=True)
-class Segment:
-    """What one step does at every output tile: chunks × kernel rows × blocks, one part of the weight stream."""
-
-    chunks: tuple[int, int]
-    row_range: int
-    blocks: tuple[int, int]
-    init: bool
-    emit: bool
 
 
 @dataclass(frozen=True)
@@ -98,7 +88,7 @@ def choose_tiling(
     key = _shape(layer, taps)
     if known is not None and key in known:
         same = known[key]
-        loads = _loads(same.segments, taps, array, {})
+        loads = loads_of(same.segments, taps, array, {})
         again = _build(layer, taps, same.tile, same.segments, loads, array, memory)
         return replace(again, considered=same.considered, behind=same.behind)
     candidates = _ranked(layer, taps, array)
@@ -158,27 +148,12 @@ def _beats(pixels: int, array: Array) -> int:
 
 
 @dataclass(frozen=True)
-class _Plan:
-    """A way to split the work of each tile, and what it sums up to.
-
-    Attributes:
-        taps, words: of all segments. groups: channel groups that they load together.
-    """
-
-    segments: tuple[Segment, ...]
-    loads: list[SegmentLoad]
-    taps: int
-    words: int
-    groups: int
-
-
-@dataclass(frozen=True)
 class _Candidate:
     """A tiling that fits: the ``number``-th that was found. It can't take fewer than ``floor`` cycles."""
 
     number: int
     tile: tuple[int, int]
-    plan: _Plan
+    plan: Split
     floor: int
 
 
@@ -204,11 +179,11 @@ def _first_of_best(built: list[tuple[_Candidate, Tiling]], least: int | None) ->
     return best
 
 
-def _candidates(layer: EngineLayer, taps: TapCounts, array: Array) -> Iterator[tuple[tuple[int, int], _Plan]]:
+def _candidates(layer: EngineLayer, taps: TapCounts, array: Array) -> Iterator[tuple[tuple[int, int], Split]]:
     """Tiles that fit with the ways to split their chunks."""
     chunks = taps.layout.chunks
     full_height, full_width = layer.size
-    plans: dict[tuple[int, int], _Plan | None] = {}
+    plans: dict[tuple[int, int], Split | None] = {}
     counted: dict[Segment, SegmentLoad] = {}
     widths = [w for w in _sizes(full_width) if w >= min(full_width, 8)] + ([1] if full_width > 8 else [])
     for width in widths:
@@ -220,9 +195,9 @@ def _candidates(layer: EngineLayer, taps: TapCounts, array: Array) -> Iterator[t
             if fit == 0 or beats > array.acc_depth:
                 continue
             slots = min(array.acc_depth // beats, 255, max(taps.blocks, 1))
-            for run in _runs(chunks, min(fit, chunks), taps):
+            for run in runs_worth_trying(chunks, min(fit, chunks), taps):
                 if (run, slots) not in plans:
-                    plans[run, slots] = _plan(taps, run, slots, array, counted)
+                    plans[run, slots] = split(taps, run, slots, array, counted)
                 plan = plans[run, slots]
                 if plan is not None:
                     found = True
@@ -231,75 +206,7 @@ def _candidates(layer: EngineLayer, taps: TapCounts, array: Array) -> Iterator[t
             return  # narrower tiles only add halo
 
 
-def _plan(taps: TapCounts, run: int, slots: int, array: Array, counted: dict[Segment, SegmentLoad]) -> _Plan | None:
-    segments = _segments(taps, run, slots)
-    if segments is None:
-        return None
-    loads = _loads(segments, taps, array, counted)
-    per_chunk, in_groups = taps.layout.groups_per_chunk, taps.layout.in_groups
-    groups = sum(min(s.chunks[1] * per_chunk, in_groups) - s.chunks[0] * per_chunk for s in segments)
-    return _Plan(segments, loads, sum(load.taps for load in loads), sum(load.words for load in loads), groups)
-
-
-def _runs(chunks: int, fit: int, taps: TapCounts) -> list[int]:
-    """Chunks per step worth trying: all that fit, and shares of that, which let the first tile load sooner."""
-    shares = (1, 2, 4, 8) if taps.own_block else (1, 2)
-    return sorted({-(-fit // share) for share in shares if chunks > 1}, reverse=True) or [1]
-
-
-def _segments(taps: TapCounts, run: int, slots: int) -> tuple[Segment, ...] | None:
-    """Split a layer's chunks into runs; None where that needs more accumulator slots than make sense."""
-    chunks, ranges = taps.layout.chunks, len(taps.row_ranges)
-    runs = [(first, min(first + run, chunks)) for first in range(0, chunks, run)]
-    slots = min(slots, 255)
-    if taps.own_block:
-        if ranges > 1:
-            runs = [(first, min(first + min(run, slots), chunks)) for first in range(0, chunks, min(run, slots))]
-        return tuple(
-            Segment(chunk_run, r, chunk_run, r == 0, r == ranges - 1) for chunk_run in runs for r in range(ranges)
-        )
-    parts = [(chunk_run, r) for r in range(ranges) for chunk_run in runs]
-    if len(parts) == 1:
-        return (Segment(runs[0], 0, (0, taps.blocks), True, True),)
-    return tuple(
-        Segment(chunk_run, r, (b, min(b + slots, taps.blocks)), i == 0, i == len(parts) - 1)
-        for b in range(0, taps.blocks, slots)
-        for i, (chunk_run, r) in enumerate(parts)
-    )
-
-
-@dataclass(frozen=True)
-class SegmentLoad:
-    """Length of a segment's part of the weight stream."""
-
-    taps: int
-    words: int
-
-
-def segment_load(segment: Segment, taps: TapCounts, array: Array) -> SegmentLoad:
-    """Count a segment's taps; a dense block that has none gets one of zero weights, so that it starts from its bias."""
-    b0, b1 = segment.blocks
-    empty = taps.count_empty(segment.row_range, segment.chunks, segment.blocks)
-    n_taps = taps.count(taps.kept_sums, segment.row_range, segment.chunks, segment.blocks) + empty
-    n_fresh = taps.count(taps.fresh_sums, segment.row_range, segment.chunks, segment.blocks) + empty
-    n_binary = taps.count(taps.binary_sums, segment.row_range, segment.chunks, segment.blocks)
-    kinds = (n_fresh - n_binary, array.tap_words), (n_binary, array.binary_tap_words)
-    words = (b1 - b0) * array.block_words + sum(count * length for count, length in kinds)
-    words += (n_taps - n_fresh) * array.reuse_tap_words
-    return SegmentLoad(n_taps, words)
-
-
-def _loads(
-    segments: tuple[Segment, ...], taps: TapCounts, array: Array, counted: dict[Segment, SegmentLoad]
-) -> list[SegmentLoad]:
-    """Loads of ``segments``; those in ``counted`` are not counted again."""
-    for segment in segments:
-        if segment not in counted:
-            counted[segment] = segment_load(segment, taps, array)
-    return [counted[segment] for segment in segments]
-
-
-def _floor(layer: EngineLayer, tile: tuple[int, int], plan: _Plan, array: Array) -> int:
+def _floor(layer: EngineLayer, tile: tuple[int, int], plan: Split, array: Array) -> int:
     """Cycles below which a tiling cannot come: what each process does without ever waiting for another."""
     (height, width), window = layer.size, layer.window
     down, across = -(-height // tile[0]), -(-width // tile[1])
