@@ -9,13 +9,17 @@ import typer
 
 from proprune_cli.cli.output import Json, emit_json, say, table
 from proprune_cli.cli.plan import percent
+from proprune_cli.cli.progress import stages
 
 if TYPE_CHECKING:
     from proprune_cli.measure.records import BenchRecord
 
 
 def command(
-    artifacts: Annotated[list[Path], typer.Argument(metavar="ARTIFACT...", help="One or more .ppr files.")],
+    sources: Annotated[
+        list[Path],
+        typer.Argument(metavar="ARTIFACT|RUN...", help="One or more .ppr files or finished run directories."),
+    ],
     board: Annotated[
         list[str] | None,
         typer.Option(
@@ -26,16 +30,28 @@ def command(
             show_default=False,
         ),
     ] = None,
+    network: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--network",
+            metavar="NAME",
+            help="Of a run: dense, pruned or thin; may be repeated.  [default: all that the run has]",
+            show_default=False,
+        ),
+    ] = None,
     layers: Annotated[bool, typer.Option("--layers", help="Every layer, and what bounds it.")] = False,
     as_json: Json = False,
 ) -> None:
     """Latency, throughput, cycles, MAC utilisation and energy of compiled networks, side by side.
 
     Figures for an emulated board are predicted by named models; those for the cpu are measured. With several boards,
-    every artifact is shown on each that carries its array. docs/timing-model.md says what every figure means.
+    every artifact is shown on each that carries its array. Networks of a run are compiled for each board, as
+    `proprune compile RUN` does without other options, and nothing is written. docs/timing-model.md says what every
+    figure means.
 
     \b
     Examples:
+      proprune bench runs/digits --board emulated:zcu104
       proprune bench dense.ppr pruned.ppr --board emulated:pynq-z2
       proprune bench z7020.ppr zu.ppr --board emulated:pynq-z2 --board emulated:zcu104
       proprune bench net.ppr --board cpu --json
@@ -43,7 +59,8 @@ def command(
     from proprune_cli.flow.benchmark import bench_all
 
     boards = list(dict.fromkeys(board or ["emulated:pynq-z2"]))
-    records = bench_all(artifacts, boards)
+    with stages() as on_stage:
+        records = bench_all(sources, boards, list(dict.fromkeys(network or ())), on_stage)
     if as_json:
         rows = [record.to_json() for record in records]
         emit_json("bench", {"board": boards[0] if len(boards) == 1 else None, "boards": boards, "rows": rows})

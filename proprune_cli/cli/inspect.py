@@ -13,7 +13,7 @@ from proprune_cli.cli.plan import plan_table, quantisation
 
 if TYPE_CHECKING:
     from proprune_cli.accel.program import ProgramOutput
-    from proprune_cli.artifact import Artifact
+    from proprune_cli.artifact import Artifact, Source
 
 
 def command(
@@ -67,7 +67,7 @@ def command(
 def _summary(path: Path, network: Artifact) -> None:
     p = network.program
     rows = [
-        ("network", f"{network.name}, from {network.source.name} ({network.source.sha256[:16]})"),
+        ("network", f"{network.name}{_origin(network.source)}"),
         ("compiled", f"by proprune {network.tool} for {network.board}, array {p.array}, contract {p.digest[:16]}"),
         ("input", f"[N, {', '.join(map(str, network.input_shape))}], scale 2^{p.input.exponent}"),
         *([("", "images as the data set has them, normalised before they are quantised")] if p.preprocess else []),
@@ -83,6 +83,12 @@ def _summary(path: Path, network: Artifact) -> None:
     say(f"{path}: whole, every checksum agrees")
     for name, text in rows:
         say(f"  {name:9} {text}")
+
+
+def _origin(source: Source) -> str:
+    """Which of a run's networks it is, where it is of one, and the file it was."""
+    which = "" if source.network is None else f", {source.network} network"
+    return f"{which}, from {source.name} ({source.sha256[:16]})"
 
 
 def _output(output: ProgramOutput, *, named: bool) -> str:

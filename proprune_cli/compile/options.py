@@ -18,6 +18,7 @@ class CompileOptions:
     calibration: str | None = given(
         "Example images, float32 NCHW, or a data set's name.", None, metavar="X.NPY|DATA", shown="the run's own"
     )
+    network: str | None = given("Network of RUN: pruned, dense or thin.", None, metavar="NAME", shown="pruned")
     batch: int = given(
         "Images per start: fully connected layers read their weights once for all of them.", 1, metavar="N"
     )

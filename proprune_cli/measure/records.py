@@ -46,7 +46,8 @@ class BenchRecord:
     """One artifact on one board. A figure that the source does not give is None, never a guess.
 
     Attributes:
-        artifact: file name. network: the network's name.
+        artifact: file name; of a run that was compiled for this, its directory and which network.
+        network: the network's name.
         board, array: where it ran, or for what it is predicted; array None off the engine.
         source: whether the figures are predicted or measured. model: by which model or meter.
         batch: images per start. start_ms: from one start to its end; latency_ms: of one image, a share of that.
