@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +9,7 @@ import typer
 
 from proprune_cli.cli.output import Json, emit_json, note, say, table
 from proprune_cli.cli.plan import percent
+from proprune_cli.cli.progress import progress
 
 if TYPE_CHECKING:
     from proprune_cli.flow.demo import DemoReport, DemoRow
@@ -40,11 +39,10 @@ def command(
       proprune demo --data fashion-mnist
     """
     from proprune_cli.flow.demo import demo
-    from proprune_cli.train.progress import SilentProgress, TerminalProgress
 
     directory = out / data
-    with TerminalProgress() if sys.stderr.isatty() else nullcontext(SilentProgress()) as progress:
-        report = demo(data, directory, progress, data_dir=data_dir, images=images, on_stage=progress.note)
+    with progress() as told:
+        report = demo(data, directory, told, data_dir=data_dir, images=images, on_stage=told.note)
     if as_json:
         emit_json("demo", report.to_json())
     else:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from proprune_cli.cli.output import Json, emit_json, say, table
+from proprune_cli.cli.progress import progress
 
 if TYPE_CHECKING:
     from proprune_cli.prune.sensitivity import Sensitivity
@@ -59,7 +58,6 @@ def command(
     """
     from proprune_cli.errors import UsageError
     from proprune_cli.flow.sensitivity import scan_run
-    from proprune_cli.train.progress import SilentProgress, TerminalProgress
 
     try:
         wanted = [float(part) for part in shares.split(",")]
@@ -73,7 +71,7 @@ def command(
         from proprune_cli.prune.sensitivity_plot import check_plot
 
         check_plot(plot)
-    with TerminalProgress() if sys.stderr.isatty() else nullcontext(SilentProgress()) as progress:
+    with progress() as told:
         scan = scan_run(
             run,
             network=network,
@@ -83,7 +81,7 @@ def command(
             images=images,
             data_dir=data_dir,
             trust=trust,
-            progress=progress,
+            progress=told,
         )
     if plot is not None:
         from proprune_cli.prune.sensitivity_plot import save_plot
