@@ -14,7 +14,7 @@ import pytest
 from proprune_cli.train.progress import LineProgress
 
 PRUNE = ("prune", "--model", "resnet8?width=0.5", "--data", "digits", "--epochs", "2", "--finetune-epochs", "1",
-         "--multiple", "4", "--threads", "1")  # fmt: skip
+         "--multiple", "4", "--no-engine", "--threads", "1")  # fmt: skip
 
 
 def proprune(*arguments: object, **more: object) -> subprocess.Popen[str]:
@@ -22,35 +22,39 @@ def proprune(*arguments: object, **more: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **more)  # type: ignore[call-overload, no-any-return]
 
 
+def epochs(text: str) -> list[tuple[str, int, int]]:
+    """(task, epoch, of how many) as the lines of ``text`` tell them."""
+    told = re.findall(r"^(.*): epoch (\d+) of (\d+): loss [\d.]+, validation [\d.]+ %$", text, re.M)
+    return [(task, int(number), int(total)) for task, number, total in told]
+
+
 def test_a_pipe_gets_a_line_for_each_epoch_and_stage_as_it_happens(cli, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    process = proprune(*PRUNE, "--json", "--out", out, stderr=subprocess.PIPE)
-    assert process.stderr is not None and process.stdout is not None
     lines: list[str] = []
-    for line in process.stderr:
-        lines.append(line)
-        if "dense training: epoch 1 of 2" in line:
-            # It came when the epoch was over and not when the command was.
-            assert process.poll() is None and not (out / "stages/dense").exists()
-    assert process.wait() == 0
-    assert json.loads(process.stdout.read())["schema"] == "proprune.prune/1"
-    text = "".join(lines)
-    assert "\r" not in text and "\x1b" not in text
-    number = r"[\d.]+"
-    epochs = [
-        (label, i, n)
-        for label, n in (("dense training", 2), ("fine-tuning", 1), ("thin network", 3))
-        for i in range(1, n + 1)
-    ]
-    told = re.findall(rf"^(.*): epoch (\d+) of (\d+): loss {number}, validation {number} %$", text, re.M)
-    assert [(label, int(i), int(n)) for label, i, n in told] == epochs
-    for label in ("dense training", "fine-tuning", "thin network"):
-        assert lines.count(f"{label} …\n") == 1
-        assert len(re.findall(rf"^{label}: test accuracy {number} %$", text, re.M)) == 1
-    assert re.search(r"^pruned to [\d.]+% of the operations$", text, re.M)
+    with proprune(*PRUNE, "--json", "--out", out, stderr=subprocess.PIPE) as process:
+        for line in process.stderr or ():
+            if not line.startswith("note: "):  # of the machine
+                lines.append(line)
+            if "epoch 1 of 2" in line:
+                # It came when the epoch was over, and not when the command was or a buffer was full.
+                assert process.poll() is None and not (out / "stages/dense").exists()
+            if "test accuracy" in line:
+                break
+        assert process.poll() is None and not (out / "results.json").exists()
+        process.kill()
+    assert epochs("".join(lines)) == [("dense training", 1, 2), ("dense training", 2, 2)]
+    assert lines[0] == "dense training …\n" and len(lines) == 4
+    assert not any("\r" in line or "\x1b" in line for line in lines)
 
-    told = cli(*PRUNE, "--json", "--out", out).err.splitlines()
-    assert [line.partition(": ")[2].partition(",")[0] for line in told] == ["done before"] * 3
+    done = cli(*PRUNE, "--json", "--out", out)
+    told = [line for line in done.err.splitlines() if not line.startswith("note: ")]
+    assert done.document["schema"] == "proprune.prune/1"
+    assert told[0] == lines[-1].strip().replace("test accuracy", "done before, test accuracy")
+    assert epochs(done.err) == [("fine-tuning", 1, 1), *(("thin network", i, 3) for i in (1, 2, 3))]
+    for task in ("fine-tuning", "thin network"):
+        assert told.count(f"{task} …") == 1
+        assert sum(line.startswith(f"{task}: test accuracy ") for line in told) == 1
+    assert sum(re.fullmatch(r"pruned to [\d.]+% of the operations", line) is not None for line in told) == 1
 
 
 @pytest.mark.parametrize("gone", ["closed", "full"])
