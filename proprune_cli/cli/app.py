@@ -14,7 +14,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from proprune_cli.cli import bench, boards, compile, demo, deploy, inspect, prune, run, sensitivity  # noqa: A004
+from proprune_cli.cli import bench, boards, compile, completion, demo, deploy, inspect, prune, run, sensitivity  # noqa: A004
 from proprune_cli.cli.failure import Stopped, Stops, report, silence_stdout
 from proprune_cli.cli.output import flush, say, stdout_error
 from proprune_cli.errors import ExitCode, ProPruneError
@@ -24,7 +24,7 @@ app = typer.Typer(
     # Plain help: reads the same with and without colour, and does not wait for the rich library.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    add_completion=False,  # typer's own names no shell, and its bash script takes emulated:pynq-z2 for three words
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -49,6 +49,18 @@ def _version(show: bool) -> None:
         raise typer.Exit
 
 
+def _show_completion(shell: str | None) -> None:
+    if shell is not None:
+        say(completion.script(shell).rstrip())
+        raise typer.Exit
+
+
+def _install_completion(shell: str | None) -> None:
+    if shell is not None:
+        say(f"{completion.install(shell)}: completion for {shell}, from its next start on")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     context: typer.Context,
@@ -58,6 +70,26 @@ def options(
     version: Annotated[  # noqa: ARG001 - its callback acts
         bool, typer.Option("--version", "-V", help="Print the version and exit.", callback=_version, is_eager=True)
     ] = False,
+    show_completion: Annotated[  # noqa: ARG001 - as above
+        str | None,
+        typer.Option(
+            metavar="SHELL",
+            help="Print what makes bash, zsh, fish or powershell complete commands, options and names.",
+            callback=_show_completion,
+            is_eager=True,
+            autocompletion=completion.offer("shells"),
+        ),
+    ] = None,
+    install_completion: Annotated[  # noqa: ARG001 - as above
+        str | None,
+        typer.Option(
+            metavar="SHELL",
+            help="Have SHELL read that whenever it starts.",
+            callback=_install_completion,
+            is_eager=True,
+            autocompletion=completion.offer("shells"),
+        ),
+    ] = None,
 ) -> None:
     """Take a PyTorch CNN to a PYNQ FPGA board: prune, compile, deploy, measure.
 
@@ -77,6 +109,8 @@ def options(
 
 def run_cli(arguments: list[str]) -> int:
     """Run one command line; its exit code."""
+    if completion.VARIABLE in os.environ:
+        return completion.complete(app)
     as_json = "--json" in arguments
     debug = "--debug" in arguments or bool(os.environ.get("PROPRUNE_DEBUG"))
     invocation = Invocation()

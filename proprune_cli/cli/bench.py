@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from proprune_cli.cli.completion import offer
 from proprune_cli.cli.output import Json, emit_json, say, table
 from proprune_cli.cli.plan import percent
 from proprune_cli.cli.progress import stages
@@ -28,6 +29,7 @@ def command(
             help="emulated:NAME (predicted), or cpu (measured here); repeat it to compare boards.  "
             "[default: emulated:pynq-z2]",
             show_default=False,
+            autocompletion=offer("places"),
         ),
     ] = None,
     network: Annotated[
@@ -37,6 +39,7 @@ def command(
             metavar="NAME",
             help="Of a run: dense, pruned or thin; may be repeated.  [default: all that the run has]",
             show_default=False,
+            autocompletion=offer("networks"),
         ),
     ] = None,
     layers: Annotated[bool, typer.Option("--layers", help="Every layer, and what bounds it.")] = False,

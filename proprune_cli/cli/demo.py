@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from proprune_cli.cli.completion import offer_choices
 from proprune_cli.cli.output import Json, emit_json, note, say, table
 from proprune_cli.cli.plan import percent
 from proprune_cli.cli.progress import progress
@@ -17,7 +18,13 @@ if TYPE_CHECKING:
 
 def command(
     data: Annotated[
-        str, typer.Option("--data", metavar="NAME", help="digits (bundled), or fashion-mnist (longer).")
+        str,
+        typer.Option(
+            "--data",
+            metavar="NAME",
+            help="digits (bundled), or fashion-mnist (longer).",
+            autocompletion=offer_choices(("digits", "fashion-mnist")),
+        ),
     ] = "digits",
     data_dir: Annotated[
         Path | None, typer.Option("--data-dir", metavar="DIR", help="Where the data set's files are.")

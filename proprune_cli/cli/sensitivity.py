@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
+from proprune_cli.channels.residual import Residual
+from proprune_cli.cli.completion import offer, offer_choices
 from proprune_cli.cli.output import Json, emit_json, say, table
 from proprune_cli.cli.progress import progress
 
@@ -19,9 +21,17 @@ POINTS = 1.0
 
 def command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run directory of `proprune prune`.")],
-    network: Annotated[str, typer.Option("--network", metavar="NAME", help="dense, pruned or thin.")] = "dense",
+    network: Annotated[
+        str, typer.Option("--network", metavar="NAME", help="dense, pruned or thin.", autocompletion=offer("networks"))
+    ] = "dense",
     method: Annotated[
-        str, typer.Option("--method", metavar="NAME", help="An importance, such as l1 or taylor; see docs/methods.md.")
+        str,
+        typer.Option(
+            "--method",
+            metavar="NAME",
+            help="An importance, such as l1 or taylor; see docs/methods.md.",
+            autocompletion=offer("methods"),
+        ),
     ] = "l1",
     residual: Annotated[
         str | None,
@@ -29,6 +39,7 @@ def command(
             "--residual",
             metavar="HOW",
             help="Judge layers that meet in an addition as one (coupled) or each alone (free).  [default: as RUN]",
+            autocompletion=offer_choices(get_args(Residual)),
         ),
     ] = None,
     shares: Annotated[
