@@ -42,7 +42,9 @@ def command(
             autocompletion=offer("networks"),
         ),
     ] = None,
-    layers: Annotated[bool, typer.Option("--layers", help="Every layer, and what bounds it.")] = False,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Every layer with its PyTorch module, and what bounds it.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Latency, throughput, cycles, MAC utilisation and energy of compiled networks, side by side.
@@ -143,9 +145,11 @@ def _times(first: int | None, other: int | None) -> str | None:
 
 def layer_table(record: BenchRecord) -> None:
     """What each layer costs, and what bounds it."""
+    modules = any(layer.module for layer in record.layers)
     rows = [
         (
             layer.name,
+            *((layer.module or None,) if modules else ()),
             f"{layer.cycles:,}",
             f"{layer.latency_ms:.3f}",
             f"{layer.macs:,}",
@@ -157,7 +161,8 @@ def layer_table(record: BenchRecord) -> None:
         )
         for layer in record.layers
     ]
-    head = ("layer", "cycles", "ms", "MACs", "non-zero", "issued", "utilisation", "DDR bytes", "bound")
+    columns = ("layer", *(("module",) if modules else ()))
+    head = (*columns, "cycles", "ms", "MACs", "non-zero", "issued", "utilisation", "DDR bytes", "bound")
     table(head, rows, title=f"{record.artifact} on {record.board}")
 
 

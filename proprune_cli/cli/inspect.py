@@ -18,12 +18,17 @@ if TYPE_CHECKING:
 
 def command(
     artifact: ArtifactPath,
-    plan: Annotated[bool, typer.Option("--plan", help="The compiler's plan, layer by layer.")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="The compiler's plan, layer by layer, with PyTorch modules.")
+    ] = False,
     disassemble: Annotated[
         bool, typer.Option("--disassemble", help="The program, as the engine will read it.")
     ] = False,
     layer: Annotated[
-        str | None, typer.Option("--layer", metavar="NAME|INDEX", help="Disassemble one layer only, at more length.")
+        str | None,
+        typer.Option(
+            "--layer", metavar="NAME|INDEX", help="Disassemble one layer, or those of one module, at more length."
+        ),
     ] = None,
     extract_onnx: Annotated[
         Path | None, typer.Option("--extract-onnx", metavar="QDQ.ONNX", help="Write the quantised model as QDQ ONNX.")
@@ -48,7 +53,10 @@ def command(
 
         array = check_contract(network, str(artifact))
         limits = Limits() if layer is None else Limits(steps=64, blocks=64, taps=64)
-        listing = list(listed(network.program, array, layer, limits))
+        # A layer goes by the name of its module, too; one module may have several.
+        named = [p.work.name for p in network.plan.layers if layer and p.module == layer]
+        chosen = [layer] if layer is None or layer in network.program.layer_names or not named else named
+        listing = [line for name in chosen for line in listed(network.program, array, name, limits)]
     if extract_onnx is not None:
         write_whole(extract_onnx, network.qdq)
     if as_json:

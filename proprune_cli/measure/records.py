@@ -13,6 +13,8 @@ class LayerRecord:
     """One layer on the engine.
 
     Attributes:
+        module: the PyTorch module that it computes, as `proprune_cli.work.plan.LayerPlan` says; empty where it is not
+            known.
         latency_ms: of this layer. ddr_bytes: read and written.
         macs, nonzero_macs, issued_macs, useful_macs, mac_utilisation: of one start, as `proprune_cli.work.macs` defines
             them; None where the artifact does not say.
@@ -29,6 +31,7 @@ class LayerRecord:
     nonzero_macs: int | None = None
     issued_macs: int | None = None
     useful_macs: int | None = None
+    module: str = ""
 
 
 @dataclass(frozen=True)

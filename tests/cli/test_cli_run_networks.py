@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import pytest
+import torch
 
 import proprune_cli
 from proprune_cli.artifact import load_artifact
@@ -117,3 +119,36 @@ def test_a_run_that_goes_on_without_a_thin_network_has_none(run: Path, cli: Cli,
         f"{other} pruned",
     ]
     assert cli("compile", other, "--network", "thin", "-o", tmp_path / "net.ppr").code == 1
+
+
+def test_layers_go_by_the_names_of_the_runs_modules(run: Path, cli: Cli, tmp_path: Path) -> None:
+    net = tmp_path / "net.ppr"
+    compiled(cli, run, None, net)
+    # The oracle is the module itself: its layers in the order of their execution, with their channels.
+    network = proprune_cli.load(run)
+    ran: list[tuple[str, int, int]] = []
+    names = {module: name.removeprefix("network.") for name, module in network.named_modules()}
+    for module in names:
+        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+            module.register_forward_hook(
+                lambda module, *_: ran.append((names[module], module.weight.shape[1], module.weight.shape[0]))
+            )
+    network(torch.from_numpy(np.load(run / "calibration.npy")[:1]))
+
+    layers = cli("inspect", net, "--plan", "--json").document["plan"]["layers"]
+    told = [(layer["module"], layer["input"][0], layer["output"][0]) for layer in layers if layer["macs"]]
+    assert sorted(told) == sorted(ran) and len(ran) > 8
+    (row,) = cli("bench", net, "--json").document["rows"]
+    assert [layer["module"] for layer in row["layers"]] == [layer["module"] for layer in layers]
+    for shown in (cli("bench", net, "--layers").out, cli("inspect", net, "--plan").out):
+        (heading,) = (line for line in shown.splitlines() if line.startswith("layer "))
+        assert heading.split()[1] == "module"
+        assert all(re.search(rf"^\S+ +{re.escape(name)} ", shown, re.M) for name, *_ in ran)
+    listed = cli("inspect", net, "--layer", "layer1.0.conv1").out
+    assert layers[[layer["module"] for layer in layers].index("layer1.0.conv1")]["name"] in listed
+
+
+def test_a_network_without_modules_has_no_column_for_them(tiny, cli: Cli) -> None:
+    for shown in (cli("bench", tiny.artifact, "--layers").out, cli("inspect", tiny.artifact, "--plan").out):
+        assert "module" not in shown
+    assert {layer["module"] for layer in cli("bench", tiny.artifact, "--json").document["rows"][0]["layers"]} == {""}
