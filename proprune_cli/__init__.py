@@ -172,6 +172,7 @@ def run_compile(
     board: str = "pynq-z2",
     array: str | None = None,
     calibration: object = None,
+    network: str | None = None,
     batch: int = 1,
 ) -> Artifact:
     """``proprune compile``: a run directory, an ONNX file or a module to the artifact file ``out``.
@@ -182,16 +183,17 @@ def run_compile(
             or tensor; or data as `run_prune` takes them, of which the (training) images are used. At most 500 are.
             A run has its own; a module and an ONNX file need them.
         batch: images per start.
+        network: of a run, "pruned" (None is that, too), "dense" or "thin".
 
     Raises:
-        InputError: the source or the calibration images are missing or damaged.
+        InputError: the source or the calibration images are missing or damaged, or the run has no such network.
         UnsupportedError: the network asks for something the engine does not do, or is too large.
         UsageError: there is no such board or array, or an option is of another type.
     """
     from proprune_cli.flow.handed import compiled, path_of
 
     place = path_of(out, "out")
-    artifact = compiled(source, calibration, {"board": board, "array": array, "batch": batch})
+    artifact = compiled(source, calibration, {"board": board, "array": array, "network": network, "batch": batch})
     artifact.save(place)
     return artifact
 
@@ -256,14 +258,20 @@ def run_inspect(artifact: Paths) -> Artifact:
     return load_artifact(path_of(artifact, "artifact"))
 
 
-def run_bench(artifact: Paths, board: str = "emulated:pynq-z2") -> BenchRecord:
+def run_bench(artifact: Paths, board: str = "emulated:pynq-z2", *, network: str | None = None) -> BenchRecord:
     """``proprune bench``: an artifact's figures, predicted for ``emulated:<board>`` or measured on ``cpu``.
 
+    Args:
+        artifact: a ``.ppr`` file, or a run directory, of which ``network`` is compiled for ``board``: "pruned" (None is
+            that, too), "dense" or "thin".
+
     Raises:
-        InputError: the artifact is missing or damaged.
+        InputError: the artifact is missing or damaged, or the run has no such network.
         BoardError: it was compiled for another contract.
+        UnsupportedError: the run's network does not compile for the board.
     """
     from proprune_cli.flow.benchmark import bench
     from proprune_cli.flow.handed import path_of, text_of
 
-    return bench(path_of(artifact, "artifact"), text_of(board, "board"))
+    named = None if network is None else text_of(network, "network")
+    return bench(path_of(artifact, "artifact"), text_of(board, "board"), named)

@@ -192,6 +192,16 @@ class RunDir:
         self._published.append(target)
         return target
 
+    def withdraw(self, name: str) -> None:
+        """Remove a file at the top of the directory, if it is there.
+
+        Raises:
+            InputError: it cannot be removed.
+        """
+        target = self._path / name
+        with _io_errors(target):
+            target.unlink(missing_ok=True)
+
     def _start(self, known: bool) -> None:
         if not known:
             self._document = self._fresh()

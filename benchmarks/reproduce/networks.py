@@ -8,14 +8,18 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+JET_WIDTHS = (64, 32, 32)
+LENET_WIDTHS = (20, 50, 500)
+"""Hidden layers."""
 
-def jet_mlp() -> nn.Module:
-    """16 features → 64 → 32 → 32 → 5 classes."""
-    widths = (16, 64, 32, 32, 5)
+
+def jet_mlp(widths: str = "64,32,32") -> nn.Module:
+    """16 features → three hidden layers → 5 classes."""
+    widths_of = [16, *map(int, widths.split(",")), 5]
     layers: list[nn.Module] = [nn.Flatten()]
-    for number, (inside, outside) in enumerate(pairwise(widths)):
+    for number, (inside, outside) in enumerate(pairwise(widths_of)):
         layers.append(nn.Linear(inside, outside))
-        if number < len(widths) - 2:
+        if number < len(widths_of) - 2:
             layers.append(nn.ReLU())
     return nn.Sequential(*layers)
 

@@ -21,6 +21,7 @@ and FIFOs; a step's tile loads while the step before computes. Assumptions, each
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -220,6 +221,45 @@ def estimate(program: Program, array: Array, memory: Memory) -> Timing:
     waits = np.where(depends > 0, depends, isa.STEPS_IN_FLIGHT)
     stops = tuple(step.after for step in program.host_steps)
     return Timing(tuple(_chain(program.layer_names, counts, costs, waits, stops, memory)), memory.clock_mhz)
+
+
+def estimate_passes(
+    names: tuple[str, ...],
+    layers: Sequence[isa.LayerDescriptor],
+    steps: Sequence[isa.StepDescriptor],
+    patterns: Sequence[int],
+    stored_on_chip: Sequence[bool],
+    on_chip_groups: Sequence[NDArray[np.int64]],
+    depends: Sequence[NDArray[np.int64]],
+    stops: tuple[int, ...],
+    array: Array,
+    memory: Memory,
+) -> Timing:
+    """`estimate` for layers that are not in a program yet.
+
+    Args:
+        layers: one row each, without addresses. steps: of each layer, columns.
+        patterns: lane patterns of each layer. stored_on_chip: whether its output lies on chip.
+        on_chip_groups: how many of the groups that each step loads lie on chip. depends: the field of each step.
+        stops: numbers of layers before which the engine stops for the processor.
+    """
+    counts = np.array([len(d) for d in depends])
+    rows = {name: [getattr(layer, name) for layer in layers] for name in _OF_LAYER}
+    rows |= {"pattern_count": list(patterns), "out_base": [isa.ON_CHIP * on_chip for on_chip in stored_on_chip]}
+    per_step = isa.LayerDescriptor(**{name: np.repeat(np.array(row), counts) for name, row in rows.items()})
+    columns = isa.StepDescriptor(
+        **{name: np.concatenate([np.asarray(getattr(s, name)) for s in steps]) for name in _OF_STEP}
+    )
+    costs = _StepCosts.of(per_step, columns, counts, array, memory, np.concatenate(on_chip_groups))
+    distance = np.concatenate(depends)
+    waits = np.where(distance > 0, distance, isa.STEPS_IN_FLIGHT)
+    return Timing(tuple(_chain(names, counts, costs, waits, stops, memory)), memory.clock_mhz)
+
+
+_OF_LAYER = ("in_height", "in_width", "in_pitch", "combine", "broadcast", "lookup", "out_step_x")
+_OF_STEP = ("y0", "x0", "rows", "cols", "tile_height", "tile_width", "groups", "iterations", "emit_groups",
+            "weight_words")  # fmt: skip
+"""Fields of the records that cycles depend on."""
 
 
 def _on_chip_groups(

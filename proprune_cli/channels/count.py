@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from proprune_cli.channels.groups import ChannelMap
 from proprune_cli.channels.labels import LayerRecord
-from proprune_cli.work.layer import LayerWork
+from proprune_cli.work.layer import LayerWork, Survivors, of_one_bit
 
 Sizes = npt.NDArray[np.int64]
 """Kept channels, one number per group of the channel map."""
@@ -47,6 +50,14 @@ class CostTable:
         """Every convolution and fully connected layer at these sizes."""
         return [self._layer(record, sizes) for record in self._layers]
 
+    def surviving(self, tensors: Mapping[str, torch.Tensor]) -> list[LayerWork]:
+        """Every layer as it is, with which of its weights are not zero.
+
+        Args:
+            tensors: parameters by qualified name.
+        """
+        return [replace(r.work, survivors=_survivors(r, tensors[r.weight])) for r in self._layers]
+
     def macs(self, sizes: Sizes) -> int:
         """Multiply-accumulates per image."""
         return sum(layer.macs for layer in self.layers(sizes))
@@ -64,6 +75,27 @@ class CostTable:
             inside = full.in_channels * groups // full.groups
         else:
             out = self.extent(record.weight, record.out_dim, full.out_channels, sizes)
-            inside = groups * self.extent(record.weight, record.in_dim, full.in_channels // groups, sizes)
+            # A fully connected layer's weight has a column for each pixel that it reads of a channel.
+            pixels = math.prod(full.kernel) if full.kind == "linear" else 1
+            inside = groups * self.extent(record.weight, record.in_dim, full.in_channels * pixels // groups, sizes)
+            inside //= pixels
         macs = record.positions * out * inside // groups
         return replace(full, in_channels=inside, out_channels=out, groups=groups, macs=macs)
+
+
+def _survivors(record: LayerRecord, weight: torch.Tensor) -> Survivors | None:
+    """Which weights of a layer are not zero; None where none is, and they are not of one bit."""
+    work = record.work
+    values = weight.detach().cpu().double()
+    if values.ndim == 2 and record.out_dim == 1:
+        values = values.T
+    elif work.kind == "conv_transpose":
+        share = work.in_channels // work.groups
+        values = values.reshape(work.groups, share, -1, *values.shape[2:]).transpose(1, 2)
+    rows = values.reshape(work.out_channels, -1).numpy()
+    nonzero = rows != 0
+    # The compiler keeps no transposed convolution's weights in one bit.
+    one_bit = work.kind != "conv_transpose" and of_one_bit(rows, work.groups)
+    if nonzero.all() and not one_bit:
+        return None
+    return Survivors(nonzero.reshape(work.out_channels, work.in_channels // work.groups, -1), one_bit)

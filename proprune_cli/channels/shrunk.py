@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,7 @@ from proprune_cli.channels.dependencies import analyse
 from proprune_cli.channels.groups import ChannelMap
 from proprune_cli.channels.rows import GroupRow, LayerRow
 from proprune_cli.channels.surgery import Cuts
+from proprune_cli.work.layer import LayerWork
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,17 @@ def layer_rows(table: CostTable, sizes: Sizes) -> tuple[LayerRow, ...]:
         LayerRow(
             name=before.name,
             kind=before.kind,
-            in_channels=before.in_channels,
+            in_channels=_inputs(before),
             out_channels=before.out_channels,
-            kept_in=after.in_channels,
+            kept_in=_inputs(after),
             kept_out=after.out_channels,
             macs=before.macs,
             kept_macs=after.macs,
         )
         for before, after in zip(table.layers(table.full), table.layers(sizes), strict=True)
     )
+
+
+def _inputs(work: LayerWork) -> int:
+    """Input channels as the module counts them: a fully connected layer's are all its inputs."""
+    return work.in_channels * math.prod(work.kernel) if work.kind == "linear" else work.in_channels

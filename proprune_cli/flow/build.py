@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,6 +18,7 @@ from proprune_cli.artifact.host import host_segment
 from proprune_cli.errors import InputError, UnsupportedError
 from proprune_cli.files.limits import MODEL_BYTES
 from proprune_cli.files.read import read_whole
+from proprune_cli.flow.networks import PRUNED, network_file, refuse_network
 from proprune_cli.work.preprocess import INPUT_KEY
 
 if TYPE_CHECKING:
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from proprune_cli.measure.predicted import Prediction
     from proprune_cli.nets.models import Module
 
-MODEL = "model.onnx"
 CALIBRATION = "calibration.npy"
 CALIBRATION_IMAGES = 500
 """Images taken from a data set that is named for calibration."""
@@ -52,7 +53,7 @@ def predict_source(source: Path, options: CompileOptions) -> Prediction:
     Raises:
         ProPruneError: as `build`.
     """
-    model, calibration = _sources(source, options.calibration)
+    model, calibration = _sources(source, options)
     return predict_model(model, _images(calibration, model), *target(options))
 
 
@@ -109,17 +110,19 @@ def build(
         handed: calibration images as an object (`proprune_cli.data.objects`), in place of what ``options`` name.
 
     Raises:
-        InputError: the source or the calibration images are missing or damaged.
+        InputError: the source or the calibration images are missing or damaged, or the run has no such network.
         UnsupportedError: the network asks for something the engine does not do.
+        UsageError: no run has a network of that name, or one is named of a file.
         DoesNotFitError: the network or the array is too large for the board.
     """
     board, array = target(options)
-    model, calibration = _sources(source, options.calibration if handed is None else CALIBRATION)
+    model, calibration = _sources(source, options if handed is None else replace(options, calibration=CALIBRATION))
     on_stage("reading calibration images")
     images = _images(calibration, model) if handed is None else _handed_images(handed)
     digest = hashlib.sha256(read_whole(model, MODEL_BYTES)).hexdigest()
     name = source.name if source.is_dir() else source.stem
-    return _compiled(model, images, name, Source(model.name, digest), board, array, options, on_stage, allow_host)
+    origin = Source(model.name, digest, (options.network or PRUNED) if source.is_dir() else None)
+    return _compiled(model, images, name, origin, board, array, options, on_stage, allow_host)
 
 
 def build_module(module: Module, calibration: object, options: CompileOptions) -> Artifact:
@@ -198,19 +201,15 @@ def _strict(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _sources(source: Path, calibration: str | None) -> tuple[Path, str]:
+def _sources(source: Path, options: CompileOptions) -> tuple[Path, str]:
     """The ONNX file and where its calibration images come from."""
+    calibration = options.calibration
     if source.is_dir():
-        model = source / MODEL
-        if not model.is_file():
-            raise InputError(
-                f"the directory holds no {MODEL}, so it is no finished run",
-                where=str(source),
-                remedy=f"finish it with `proprune prune … --out {source}`, or give an ONNX file",
-            )
-        return model, calibration or str(source / CALIBRATION)
+        return network_file(source, options.network or PRUNED), calibration or str(source / CALIBRATION)
     if not source.exists():
         raise InputError("no such file or directory", where=str(source), remedy="give a run directory or an ONNX file")
+    if options.network is not None:
+        raise refuse_network(source)
     if calibration is None:
         raise InputError(
             "an ONNX file says nothing about the images it will see, and quantisation needs some",

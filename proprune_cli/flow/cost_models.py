@@ -1,14 +1,15 @@
 """What pruning is told about hardware: predicted latency and energy of layer shapes, and the taps of an engine.
 
-Figures come from the shape model (`proprune_cli.accel.estimate`), which knows convolutions and fully connected layers
-alone: pooling, additions and whatever runs on the host are not in them. The compiled network's own prediction is the
-one to quote; pruning tightens its choice until that one keeps to the budget.
+Figures come from the shape model (`proprune_cli.compile.estimate`). Pruning tells it of convolutions and fully
+connected layers; what stands between them is known once the dense network has been shown (`around`), and without that
+pooling, additions and norms of their own are not in the figure. What runs on the host never is. The compiled network's
+own prediction is the one to quote; pruning tightens its choice until that one keeps to the budget.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,14 +17,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from typing_extensions import Self
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.boards import Board, board_with_array
 from proprune_cli.accel.energy import MODEL as ENERGY_MODEL
 from proprune_cli.accel.energy import Work, predict_energy
-from proprune_cli.accel.estimate import MODEL, Shapes, estimate_cycles
 from proprune_cli.accel.timing import Memory
+from proprune_cli.compile.estimate import MODEL, Estimate, ShapeModel
+from proprune_cli.compile.frame import Frame, frame_of
 from proprune_cli.flow.build import predict_model, predict_source
 from proprune_cli.prune.objective import EngineTaps
 from proprune_cli.work.layer import LayerWork
@@ -38,6 +41,8 @@ class _OnBoard:
 
     board: Board
     array: Array
+    frame: Frame | None = None
+    """What the compiler makes of the dense network around its layers."""
 
     @cached_property
     def taps(self) -> EngineTaps:
@@ -45,8 +50,8 @@ class _OnBoard:
         return engine_taps(self.array)
 
     @cached_property
-    def _memory(self) -> Memory:
-        return Memory.of(self.board, self.array)
+    def _shapes(self) -> ShapeModel:
+        return ShapeModel(self.array, Memory.of(self.board, self.array))
 
     def figure(self, predicted: Prediction) -> float:
         """What this model counts, of a scheduled network's prediction."""
@@ -63,9 +68,18 @@ class _OnBoard:
         where = None if calibration is None else str(calibration)
         return predict_source(source, CompileOptions(self.board.name, self.array.name, where))
 
-    def cycles(self, layers: Sequence[LayerWork]) -> float:
-        """Predicted engine cycles of one image."""
-        return float(estimate_cycles(Shapes.of(layers), self.array, self._memory).sum()) if layers else 0.0
+    def around(self, network: bytes, images: NDArray[np.float32], layers: Sequence[LayerWork]) -> Self:
+        """See `CompiledModel`."""
+        found = frame_of(onnx.load_model_from_string(network), images, layers)
+        return self if found is None else replace(self, frame=found)
+
+    def estimate(self, layers: Sequence[LayerWork]) -> Estimate:
+        """What one image is predicted to ask of the engine.
+
+        Raises:
+            DoesNotFitError: a layer fits no tile of the array.
+        """
+        return self._shapes.estimate(layers if self.frame is None else self.frame.around(layers))
 
 
 @dataclass(frozen=True)
@@ -81,7 +95,7 @@ class LatencyModel(_OnBoard):
 
     def cost(self, layers: Sequence[LayerWork]) -> float:
         """See `CostModel`."""
-        return self.cycles(layers) / (self.array.clock_mhz * 1e3)
+        return float(self.estimate(layers).cycles.sum()) / (self.array.clock_mhz * 1e3)
 
     def figure(self, predicted: Prediction) -> float:
         """Milliseconds of one image."""
@@ -100,9 +114,10 @@ class EnergyModel(_OnBoard):
         return f"energy on {self.board.name} with {self.array.name}, predicted by {ENERGY_MODEL} on {MODEL}"
 
     def cost(self, layers: Sequence[LayerWork]) -> float:
-        """See `CostModel`. Memory traffic is every layer's weights and tensors once."""
-        cycles, macs = self.cycles(layers), float(sum(layer.macs for layer in layers))
-        return predict_energy(self.board, self.array, Work(cycles, macs, _ddr_bytes(layers))).energy_mj
+        """See `CostModel`."""
+        asked = self.estimate(layers)
+        work = Work(float(asked.cycles.sum()), asked.issued, asked.ddr_bytes)
+        return predict_energy(self.board, self.array, work).energy_mj
 
     def figure(self, predicted: Prediction) -> float:
         """Millijoules of one image."""
@@ -133,8 +148,3 @@ def cost_model(kind: str, board_name: str, array_name: str | None) -> LatencyMod
     """
     board, array = board_with_array(board_name, array_name)
     return (EnergyModel if kind == "mj" else LatencyModel)(board, array)
-
-
-def _ddr_bytes(layers: Sequence[LayerWork]) -> float:
-    """Every layer's weights and activations once, one byte each."""
-    return float(sum(layer.weights + layer.activations for layer in layers))

@@ -190,6 +190,8 @@ def compiled(source: object, calibration: object, options: dict[str, Any]) -> Ar
     module = taken_or_none(source, "source")
     if module is None:
         raise InputError("no source is given", where="source", remedy="give a run, an ONNX file or a module")
+    if asked.network is not None:
+        raise UsageError("a module is one network", where="network", remedy="leave out network")
     if calibration is None:
         raise InputError(
             "a module says nothing about the images it will see, and quantisation needs some",

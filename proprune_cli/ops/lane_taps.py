@@ -43,8 +43,8 @@ class Deal:
         return int(self.owns.sum())
 
 
-def needs(weight: NDArray[np.int8], out_lanes: int) -> Bools:
-    """Where a block has any weight: bool [blocks, in_channels, positions] of int8 [out, in_channels, positions]."""
+def needs(weight: NDArray[np.int8] | Bools, out_lanes: int) -> Bools:
+    """Where a block has any weight: bool [blocks, in_channels, positions] of [out, in_channels, positions]."""
     blocks = -(-len(weight) // out_lanes)
     padded = np.zeros((blocks * out_lanes, *weight.shape[1:]), dtype=np.bool_)
     padded[: len(weight)] = weight != 0

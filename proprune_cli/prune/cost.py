@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from proprune_cli.channels.count import CostTable, Sizes
+from proprune_cli.channels.rules.layers import goes_by_whole_groups
 from proprune_cli.prune.objective import CostModel, SoftLayer
 from proprune_cli.work.layer import LayerWork
 
@@ -22,12 +23,18 @@ class OperationCost:
         return float(sum(layer.macs for layer in layers))
 
     def soft_cost(self, layers: Sequence[SoftLayer]) -> torch.Tensor:
-        """Σ MACs · inputs · outputs · taps; of a depthwise layer each input channel serves its own output alone."""
+        """Σ MACs · inputs · outputs · taps; where whole groups go, inputs and outputs go together and count once."""
         terms = [
-            layer.work.macs * layer.outputs * layer.taps * (1 if layer.work.unit == "diagonal" else layer.inputs)
+            layer.work.macs * layer.outputs * layer.taps * (1 if _by_groups(layer.work) else layer.inputs)
             for layer in layers
         ]
         return torch.stack(terms).sum() if terms else torch.zeros(())
+
+
+def _by_groups(work: LayerWork) -> bool:
+    """Whether a layer loses whole groups of channels, as `CostTable` counts it."""
+    inside = work.in_channels // work.groups
+    return goes_by_whole_groups(work.groups, inside) or (work.groups > 1 and work.kind == "conv_transpose")
 
 
 def figure(table: CostTable, kind: str, sizes: Sizes, cost_model: CostModel | None) -> float:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import Self
 
 from proprune_cli.work.layer import LayerWork
 from proprune_cli.work.taps import LaneCounts
@@ -30,7 +31,11 @@ class CostModel(Protocol):
         ...
 
     def cost(self, layers: Sequence[LayerWork]) -> float:
-        """Figure for the whole network; must not grow when channels are removed by whole groups of the array."""
+        """Figure for the whole network.
+
+        It should hardly grow when channels are removed by whole groups of the array: a search bisects over sizes. A
+        schedule may get a little worse by it, as tilings and places on chip change.
+        """
         ...
 
 
@@ -64,6 +69,18 @@ class CompiledModel(CostModel, Protocol):
 
     def compiled(self, network: bytes, images: NDArray[np.float32]) -> float:
         """Figure of a network in ONNX; ``images`` are calibration images, float32 [N, C, H, W].
+
+        Raises:
+            ProPruneError: it cannot be compiled.
+        """
+        ...
+
+    def around(self, network: bytes, images: NDArray[np.float32], layers: Sequence[LayerWork]) -> Self:
+        """This model for a network of which it is told ``layers`` alone, knowing what else is in it.
+
+        Args:
+            network: as it is before channels are chosen, in ONNX. images: as for ``compiled``.
+            layers: its convolutions and fully connected layers.
 
         Raises:
             ProPruneError: it cannot be compiled.

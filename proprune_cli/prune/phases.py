@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from proprune_cli.channels.count import CostTable
 from proprune_cli.channels.dependencies import analyse
 from proprune_cli.channels.shrunk import Removal, Shrunk
 from proprune_cli.channels.surgery import Cuts, all_tensors, cuts_of, shrink
@@ -121,7 +122,9 @@ class Phases:
         inputs = {**self.base, "start": fingerprint(model), "epochs": epochs, "peak": peak, **(key or {})}
         stage = self.out.stage(name, inputs)
         if stage.done:
-            return self._reload(stage, name, model, cuts)
+            kept = self._reload(stage, name, model, cuts)
+            self.progress.note(f"{label}: done before, test accuracy {kept.figures.test_accuracy:.2f} %")
+            return kept
         trained = model if shape is None else copied(model)
         training = Training([]) if shape is None else shape(trained)
         records = []
@@ -225,6 +228,19 @@ class Phases:
             raise AssertionError("only a model that compiles sets a limit")
         images = self.data.normalise(self.data.sample(_COMPILE_IMAGES))
         return self.cost_model.compiled(to_onnx(model, self.example, "network"), images)
+
+    def around(self, model: nn.Module) -> Phases:
+        """The same with a cost model that knows what stands between the layers of the dense ``model``.
+
+        Raises:
+            ProPruneError: it cannot be exported or compiled.
+        """
+        if not isinstance(self.cost_model, CompiledModel):
+            raise AssertionError("only a model that compiles knows of more than layers")
+        images = self.data.normalise(self.data.sample(_COMPILE_IMAGES))
+        table = CostTable(analyse(model, self.example))
+        network = to_onnx(model, self.example, "network")
+        return replace(self, cost_model=self.cost_model.around(network, images, table.layers(table.full)))
 
     def reduce(self, name: str, model: nn.Module, key: dict[str, Any], make: Callable[[], Shrunk]) -> Cut:
         """Make a smaller network of ``model`` in the stage ``name``, keyed by its weights and by ``key``."""

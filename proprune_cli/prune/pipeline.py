@@ -43,8 +43,8 @@ from proprune_cli.prune.phases import (
     removal_key,
     stored,
 )
-from proprune_cli.prune.result import PruneResult
-from proprune_cli.prune.saved import ONNX, SOURCE_ONNX, Architecture, save_network
+from proprune_cli.prune.result import NETWORK_FILES, PruneResult
+from proprune_cli.prune.saved import SOURCE_ONNX, Architecture, network_files, save_network
 from proprune_cli.prune.schedules import SCHEDULES, Outcome, rehearse, schedule_of
 from proprune_cli.prune.schedules.base import Fresh
 from proprune_cli.prune.shrinking import prune_network, resolved
@@ -182,8 +182,9 @@ class _Run:
         options, unit = phases.options, "" if self.cost_model is None else self.cost_model.unit
         key = {**phases.base, **removal_key(options), "cost_model": self.cost_model and self.cost_model.name}
         stage = self.out.stage("budget", key)
+        dense = without_zeros(self.dense)
+        phases = phases.around(dense)
         if not stage.done:
-            dense = without_zeros(self.dense)
             full = phases.compiled(dense)
             share = as_share(options.budget, full, unit)
             limited = replace(phases, limit=share.value * full)
@@ -350,11 +351,15 @@ class _Run:
         )
 
     def _publish(self, dense: Network, tuned: Network, thin: Network | None) -> list[str]:
-        networks = [("pruned", tuned), ("dense", dense)]
-        networks += [("thin", thin)] if thin is not None else []
+        networks = {"pruned": tuned, "dense": dense, "thin": thin}
         files: list[str] = []
-        for name, network in networks:
-            onnx_name = ONNX[name]
+        for name, onnx_name in NETWORK_FILES.items():
+            network = networks[name]
+            if network is None:
+                # Of before, where a run goes on with other options.
+                for old in (onnx_name, *network_files(name)):
+                    self.out.withdraw(old)
+                continue
             normalisation = self.data.normalisation
             stage = self.out.stage(
                 f"export-{name}", {"start": fingerprint(network.model), "normalisation": normalisation}

@@ -24,6 +24,7 @@ from proprune_cli.modules.normalised import Normalised
 from proprune_cli.modules.probe import example_input
 from proprune_cli.nets.models import build_model, fitting
 from proprune_cli.nets.onnx_import import import_onnx
+from proprune_cli.prune.result import NETWORK_FILES
 from proprune_cli.spec.factories import refuse_stored
 from proprune_cli.spec.handed import is_module
 from proprune_cli.train.tensors import pack, restore, state, unpack
@@ -34,9 +35,6 @@ VERSIONS = (1, 2)
 """Version 1 had no normalisation: its networks take normalised images."""
 SOURCE_ONNX = "source.onnx"
 """Copy, inside the run, of the ONNX file a model was built from."""
-ONNX = {"pruned": "model.onnx", "dense": "dense.onnx", "thin": "thin.onnx"}
-"""The ONNX file of each network of a run; it takes images as the data set has them."""
-NETWORKS = tuple(ONNX)
 
 
 @dataclass(frozen=True)
@@ -145,10 +143,16 @@ def _image_size(value: Any) -> tuple[int, int]:
 def save_network(
     write: Callable[[str, bytes], object], name: str, architecture: Architecture, model: nn.Module
 ) -> list[str]:
-    """Write ``name.json`` and ``name.safetensors``; the names of both."""
-    write(f"{name}.json", (json.dumps(architecture.to_json()) + "\n").encode())
-    write(f"{name}.safetensors", pack(state(model)))
-    return [f"{name}.json", f"{name}.safetensors"]
+    """Write the `network_files` of ``name``; their names."""
+    description, weights = network_files(name)
+    write(description, (json.dumps(architecture.to_json()) + "\n").encode())
+    write(weights, pack(state(model)))
+    return [description, weights]
+
+
+def network_files(name: str) -> tuple[str, str]:
+    """Names of the files of a network in its run: how it is built, and its weights."""
+    return f"{name}.json", f"{name}.safetensors"
 
 
 def load_network(run: Path, name: str = "pruned", *, trust: bool = False, given: nn.Module | None = None) -> nn.Module:
@@ -171,7 +175,7 @@ def load_network(run: Path, name: str = "pruned", *, trust: bool = False, given:
 
 def _exported(run: Path, name: str) -> nn.Module:
     try:
-        return import_onnx(run / ONNX[name])
+        return import_onnx(run / NETWORK_FILES[name])
     except UnsupportedError as error:
         raise UnsupportedError(
             f"the network was handed over as a module, and its ONNX file cannot be read back: {error.what}",
@@ -221,9 +225,9 @@ def _built(
 
 def _stored(run: Path, name: str) -> tuple[Architecture, bytes]:
     """How the network ``name`` of a finished run is built, and the file of its weights."""
-    if name not in NETWORKS:
-        raise InputError(f"a run has no network {name!r}", where=str(run), remedy="ask for " + ", ".join(NETWORKS))
-    description, weights = run / f"{name}.json", run / f"{name}.safetensors"
+    if name not in NETWORK_FILES:
+        raise InputError(f"a run has no network {name!r}", where=str(run), remedy="ask for " + ", ".join(NETWORK_FILES))
+    description, weights = (run / file for file in network_files(name))
     try:
         document = parse_json(read_file(description, JSON_BYTES))
         data = read_file(weights)
@@ -244,11 +248,11 @@ def _stored(run: Path, name: str) -> tuple[Architecture, bytes]:
 
 def shapes_of_run(run: Path, network: str = "pruned", given: nn.Module | None = None) -> list[LayerWork]:
     """Convolutions and fully connected layers of ``network`` ("pruned", "dense" or "thin") in the run directory, which
-    the caller has just made.
+    the caller has just made; with their zeros.
 
     Raises:
         InputError: the run is not finished, or its files are damaged.
     """
     architecture, model = load_bare(run, network, trust=True, given=given)
     table = CostTable(analyse(model, example_input(architecture.in_channels, architecture.size)))
-    return table.layers(table.full)
+    return table.surviving(dict(model.named_parameters()))

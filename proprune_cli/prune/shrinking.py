@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -39,8 +39,8 @@ from proprune_cli.prune.saliency import saliency_of_gradients
 from proprune_cli.prune.streams import StreamSizes, aligned_branches
 from proprune_cli.prune.verdict import judge
 
-Floors = Mapping[str, float]
-"""Name of a group of channels → how many it keeps at least."""
+Floors = Callable[[str, int], float]
+"""Name of a group and its channels → how many it keeps at least."""
 
 
 def prune_network(
@@ -62,7 +62,7 @@ def prune_network(
 
     Args:
         saliency: for methods that ask for it, see `proprune_cli.prune.saliency`.
-        floors: where ``options.min_keep`` is not what decides, the least channels that each group keeps.
+        floors: what each group keeps at least, where that is not ``options.min_keep`` of its channels.
 
     Raises:
         InputError: nothing can be pruned, or the method or an excluded module does not exist.
@@ -196,7 +196,7 @@ def choose(
     """
     table = CostTable(channels)
     context = Context(tensors, np.random.default_rng([options.seed, 7]), saliency)
-    scored, unscored = _scores(channels, context, options, floors or {})
+    scored, unscored = _scores(channels, context, options, floors)
     scored = aligned_branches(channels, scored, options.multiple)
     streams = StreamSizes(channels, scored)
 
@@ -250,7 +250,7 @@ def _attempt(
 
 
 def _scores(
-    channels: ChannelMap, context: Context, options: PruneOptions, floors: Floors
+    channels: ChannelMap, context: Context, options: PruneOptions, floors: Floors | None
 ) -> tuple[list[Candidate], frozenset[int]]:
     method, _ = method_named(options.method)
     if method.importance is None:
@@ -270,8 +270,8 @@ def _scores(
             continue
         # Where several filters go together (the groups of a convolution), they count towards the multiple.
         width = math.gcd(*(m.index.shape[1] for m in group.members if m.maker), options.multiple)
-        floor = floors.get(group.name, options.min_keep * group.channels)
-        sizes = allowed_sizes(group.channels, options.multiple // width, floor / group.channels)
+        share = options.min_keep if floors is None else floors(group.name, group.channels) / group.channels
+        sizes = allowed_sizes(group.channels, options.multiple // width, share)
         candidates.append(Candidate(position, normalised(scores), sizes))
     if not candidates:
         why = Counter(r for g in channels.groups for r in g.reasons if not r.startswith("the network's"))

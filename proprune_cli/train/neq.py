@@ -1,263 +1,50 @@
 """Neurons at equilibrium (Bragagnolo et al. 2022, "To update or not to update? Neurons at equilibrium in deep models").
 
-A neuron whose output on held-out images no longer changes course is frozen for an epoch, and its gradients are not
-computed.
+A neuron whose output on held-out images no longer changes course is frozen for an epoch.
 """
 
 from __future__ import annotations
 
-import math
-import time
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-import numpy as np
-import torch
-from torch import nn
-
-from proprune_cli.data.batches import Batches
 from proprune_cli.spec.options import option
-from proprune_cli.train.device import CPU, device_of, wait_for
-from proprune_cli.train.hooks import EpochEnd, HookState, Step, TrainHook, TrainRun
-from proprune_cli.train.partial_backward import partial_forward, saves_time
-
-Layer = nn.Conv2d | nn.Linear | nn.BatchNorm2d
-"""Its output channels are neurons; the published code counts those of norms too (EIDOSLAB/NEq)."""
+from proprune_cli.train.hooks import TrainRun
+from proprune_cli.train.idle import IdleNeurons, Watched
 
 
 @dataclass(frozen=True)
 class NeqOptions:
     """Options of ``--freeze neq``."""
 
-    eps: float = option(1e-3, "ε: a neuron is frozen while its |v| is at most this", low=0.0)
+    eps: float = option(1e-3, "ε: a neuron is frozen while its |v| is below this", low=0.0)
     mu: float = option(0.5, "μ, how much of the last velocity counts against the new one", low=0.0, high=1.0)
     images: int = option(64, "held-out images on which outputs are compared", low=1)
 
 
-@dataclass
-class _Watched:
-    """One layer and its neurons (output channels)."""
+class Equilibrium(IdleNeurons):
+    """Freezes neurons at equilibrium.
 
-    layer: Layer
-    macs: int = 0
-    """Multiply-accumulates per image of its forward pass."""
-    outputs: torch.Tensor | None = None
-    """float32 [neurons, images × positions], each row of length 1, one epoch ago."""
-    similarity: torch.Tensor | None = None
-    velocity: torch.Tensor | None = None
-    frozen: torch.Tensor | None = None
-    """bool [neurons]; None: none."""
-    parameters: list[nn.Parameter] = field(init=False)
-    """Those that learn."""
-    kept: tuple[torch.Tensor, list[tuple[nn.Parameter, torch.Tensor]]] | None = None
-    """Indices of frozen rows, and the rows."""
-
-    def __post_init__(self) -> None:
-        self.parameters = [p for p in self.layer.parameters(recurse=False) if p.requires_grad]
-
-
-class Equilibrium(TrainHook):
-    """Freezes neurons at equilibrium, epoch by epoch.
-
-    At the end of epoch t, for each neuron: φ_t = cosine of its outputs on held-out images now and one epoch ago,
-    v_t = (φ_t - φ_{t-1}) - μ·v_{t-1}; it is frozen in the next epoch while |v_t| ≤ ε. Weights and biases of frozen
-    neurons of convolutions, fully connected layers and batch norms keep their bytes. A layer of which all neurons are
-    frozen has no weight gradient at all, and if nothing before it learns, its input has none either. Must be the last
-    hook of a run.
+    φ_t is the cosine of a neuron's outputs on held-out images at the end of epoch t and one epoch before, t from 0.
+    v_t = (φ_t - φ_{t-1}) - μ·v_{t-1} with v_0 = φ_0, which is Eq. 3 of Bragagnolo et al. 2023, "A round-trip journey
+    in pruned artificial neural networks": φ_t + Σ_{α=1}^t (-1)^α (μ^{α-1} + μ^α) φ_{t-α}, down to its last term. A
+    neuron is frozen in epoch t + 1 where |v_t| < ε and t ≥ 1: v_0 knows of no change yet.
     """
 
     name = "neq"
 
     def __init__(self, options: NeqOptions) -> None:
+        super().__init__(options.images)
         self._options = options
-        self._watched: dict[str, _Watched] = {}
-        self._run: TrainRun | None = None
-        self._images, self._device = torch.empty(0), CPU
-        self._epochs: list[dict[str, Any]] = []
-        self._began, self._seconds = (0.0, 0.0), (0.0, 0.0)
 
-    def attach(self, run: TrainRun) -> None:
-        """Outputs of the network before the first epoch."""
-        self._run = run
-        self._watched = {
-            name: _Watched(module)
-            for name, module in run.model.named_modules()
-            if isinstance(module, Layer) and _learns(module)
-        }
-        self._device = device_of(run.model)
-        validation = run.task.data.validation
-        count = min(self._options.images, len(validation))
-        part = validation.take(np.linspace(0, len(validation) - 1, count, dtype=np.int64))
-        self._images = next(iter(Batches(run.task.data, part, count, device=self._device).in_order(count)))[0]
-        for name, outputs in self._observe(run.model).items():
-            self._watched[name].outputs = outputs
-
-    def detach(self) -> None:
-        """Every layer learns again."""
-        for watched in self._watched.values():
-            self._release(watched)
-        self._watched = {}
-
-    def before_backward(self, step: Step) -> None:  # noqa: ARG002
-        """Time the backward pass."""
-        wait_for(self._device)
-        self._began = _clocks()
-
-    def after_backward(self, step: Step) -> None:  # noqa: ARG002
-        """Time the backward pass."""
-        wait_for(self._device)
-        wall, cpu = _clocks()
-        self._seconds = (self._seconds[0] + wall - self._began[0], self._seconds[1] + cpu - self._began[1])
-
-    def after_step(self, step: Step) -> None:  # noqa: ARG002
-        """Momentum and decay have moved frozen rows: put them back."""
-        with torch.no_grad():
-            for watched in self._watched.values():
-                if watched.kept is not None:
-                    index, rows = watched.kept
-                    for parameter, row in rows:
-                        parameter.index_copy_(0, index, row)
-
-    def end_epoch(self, end: EpochEnd) -> None:
-        """Judge every neuron."""
-        run = self._run
-        if run is None:
-            return
-        self._record(end.epoch)
-        for name, now in self._observe(run.model).items():
-            watched = self._watched[name]
-            before, watched.outputs = watched.outputs, now
-            if before is None:
+    def judge(self, watched: dict[str, Watched], epoch: int, run: TrainRun) -> None:  # noqa: ARG002
+        """See `IdleNeurons.judge`."""
+        for layer in watched.values():
+            if layer.before is None or layer.outputs is None:
                 continue
-            phi = (before * now).sum(dim=1)
-            if watched.similarity is not None:
-                last = torch.zeros_like(phi) if watched.velocity is None else watched.velocity
-                watched.velocity = (phi - watched.similarity) - self._options.mu * last
-                watched.frozen = watched.velocity.abs() <= self._options.eps
-            watched.similarity = phi
-            self._freeze(watched, run)
-
-    def _observe(self, model: nn.Module) -> dict[str, torch.Tensor]:
-        """Outputs of every layer on the held-out images, one row of length 1 per neuron."""
-        found: dict[str, torch.Tensor] = {}
-
-        def watcher(name: str) -> Any:
-            def watch(_: nn.Module, __: Any, output: torch.Tensor) -> None:
-                rows = output.movedim(1 if output.ndim == 4 else -1, 0).flatten(1)
-                found[name] = rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-12)
-                watched = self._watched[name]
-                weight = watched.layer.weight
-                per_output = 0 if isinstance(watched.layer, nn.BatchNorm2d) else weight.numel() // weight.shape[0]
-                watched.macs = per_output * math.prod(output.shape[1:])
-
-            return watch
-
-        handles = [w.layer.register_forward_hook(watcher(n)) for n, w in self._watched.items()]
-        model.eval()
-        try:
-            with torch.no_grad():
-                model(self._images)
-        finally:
-            for handle in handles:
-                handle.remove()
-        return found
-
-    def _freeze(self, watched: _Watched, run: TrainRun) -> None:
-        """Arrange the coming epoch."""
-        self._release(watched)
-        frozen, layer = watched.frozen, watched.layer
-        if frozen is None or not bool(frozen.any()):
-            return
-        parameters = watched.parameters
-        gone, active = frozen.nonzero().flatten(), (~frozen).nonzero().flatten()
-        for parameter in parameters:
-            for value in run.optimiser.state.get(parameter, {}).values():
-                if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
-                    value.index_fill_(0, gone, 0.0)
-        if not len(active):
-            for parameter in parameters:
-                parameter.requires_grad_(False)
-            return
-        watched.kept = (gone, [(p, p.detach().index_select(0, gone)) for p in parameters])
-        if not isinstance(layer, nn.BatchNorm2d) and _saves(layer, frozen):
-            layer.__dict__["forward"] = partial_forward(layer, active)
-
-    def _release(self, watched: _Watched) -> None:
-        watched.kept = None
-        watched.layer.__dict__.pop("forward", None)
-        for parameter in watched.parameters:
-            parameter.requires_grad_(True)
-
-    def _record(self, epoch: int) -> None:
-        """Back-propagation of the epoch that is over: multiply-accumulates per image, and seconds."""
-        own = {p for w in self._watched.values() for p in w.parameters}
-        # Where other modules learn, every layer but the first needs a gradient to its input.
-        others = self._run is not None and any(p.requires_grad and p not in own for p in self._run.model.parameters())
-        done, full, learning = 0, 0, False
-        for position, watched in enumerate(self._watched.values()):
-            frozen = 0.0 if watched.frozen is None else float(watched.frozen.float().mean())
-            full += watched.macs * (1 if position == 0 else 2)
-            saves = frozen if watched.frozen is not None and _saves(watched.layer, watched.frozen) else 0.0
-            done += round(watched.macs * (1 - saves)) + (watched.macs if learning else 0)
-            learning = learning or others or frozen < 1.0
-        neurons = sum(w.layer.weight.shape[0] for w in self._watched.values())
-        still = sum(0 if w.frozen is None else int(w.frozen.sum()) for w in self._watched.values())
-        self._epochs.append(
-            {
-                "epoch": epoch + 1,
-                "frozen": still / max(1, neurons),
-                "backward_macs": done,
-                "full_backward_macs": full,
-                "backward_seconds": round(self._seconds[0], 3),
-                "backward_cpu_seconds": round(self._seconds[1], 3),
-            }
-        )
-        self._seconds = (0.0, 0.0)
-
-    def state(self) -> HookState:
-        """Velocities and masks; the outputs follow from the weights."""
-        tensors: dict[str, torch.Tensor] = {}
-        for name, watched in self._watched.items():
-            values = {"similarity": watched.similarity, "velocity": watched.velocity, "frozen": watched.frozen}
-            tensors |= {f"{name}/{k}": v.float() for k, v in values.items() if v is not None}
-        return HookState(tensors, {"epochs": self._epochs})
-
-    def restore(self, state: HookState) -> None:
-        """See `TrainHook`; the network has the checkpoint's weights by now."""
-        run = self._run
-        if run is None:
-            return
-        self._epochs = state.note["epochs"]
-        tensors = {name: t.to(self._device) for name, t in state.tensors.items()}
-        for name, outputs in self._observe(run.model).items():
-            watched = self._watched[name]
-            watched.outputs = outputs
-            watched.similarity = tensors.get(f"{name}/similarity")
-            watched.velocity = tensors.get(f"{name}/velocity")
-            frozen = tensors.get(f"{name}/frozen")
-            watched.frozen = None if frozen is None else frozen != 0
-            self._freeze(watched, run)
-
-    def report(self) -> dict[str, Any]:
-        """Per epoch: share of frozen neurons, multiply-accumulates per image and seconds of back-propagation."""
-        done = sum(e["backward_macs"] for e in self._epochs)
-        full = sum(e["full_backward_macs"] for e in self._epochs)
-        share = done / full if full else math.nan
-        return {"backward_macs_share": round(share, 4), "epochs": self._epochs} if self._epochs else {}
-
-
-def _clocks() -> tuple[float, float]:
-    """Seconds on the wall, and seconds of all threads of this process, which other processes do not lengthen."""
-    return time.perf_counter(), time.process_time()
-
-
-def _learns(layer: Layer) -> bool:
-    """Whether its weight is a parameter of its own, not computed, that the user has not frozen."""
-    weight = layer._parameters.get("weight")  # pyright: ignore[reportPrivateUsage]
-    return weight is not None and weight.requires_grad
-
-
-def _saves(layer: Layer, frozen: torch.Tensor) -> bool:
-    """Whether the gradients of frozen neurons are left out, and not only unused."""
-    active = int((~frozen).sum())
-    return active == 0 or saves_time(layer, active)
+            phi = (layer.before * layer.outputs).sum(dim=1)
+            if layer.similarity is None or layer.velocity is None:
+                layer.velocity = phi
+            else:
+                layer.velocity = (phi - layer.similarity) - self._options.mu * layer.velocity
+                layer.frozen = layer.velocity.abs() < self._options.eps
+            layer.similarity = phi

@@ -261,7 +261,14 @@ def test_arguments_of_a_scan_and_of_compiling(tmp_path: Path) -> None:
     refused(lambda: scan(Plain(), data=(X, Y), loss=3), "loss")
     refused(lambda: scan(tmp_path), str(tmp_path))
     refused(lambda: scan(tmp_path / "none", data=(X, Y)), "none")
-    for name, value in (("board", 3), ("board", "none"), ("array", 3), ("batch", "two"), ("batch", 0)):
+    for name, value in (
+        ("board", 3),
+        ("board", "none"),
+        ("array", 3),
+        ("batch", "two"),
+        ("batch", 0),
+        ("network", "dense"),
+    ):
         refused(
             lambda: proprune_cli.run_compile(Plain(), tmp_path / "a.ppr", calibration=X, **{name: value}),  # noqa: B023
             name,

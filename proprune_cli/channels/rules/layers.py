@@ -97,7 +97,7 @@ def _layer(walker: Walker, node: Node, kind: Kind, source: Node, weight: Any, bi
     if isinstance(bias, Node):
         _tie_all(walker, node, bias, out, "out")
     walker.leave(owner, out)
-    _record(walker, node, kind, source, name, (in_dim, out_dim), groups, whole)
+    _record(walker, node, kind, source, name, (in_dim, out_dim), groups, whole, inside)
     return _labels(walker, node, dim, out, owner)
 
 
@@ -154,17 +154,33 @@ def _tie_all(walker: Walker, node: Node, tensor: Any, ids: Ids, role: Role) -> N
 
 
 def _record(
-    walker: Walker, node: Node, kind: Kind, source: Node, weight: str, dims: tuple[int, int], groups: int, whole: bool
+    walker: Walker,
+    node: Node,
+    kind: Kind,
+    source: Node,
+    weight: str,
+    dims: tuple[int, int],
+    groups: int,
+    whole: bool,
+    inside: Ids | None,
 ) -> None:
     axis = len(node.shape) - 1 if kind == "linear" else 1
     kernel: tuple[int, ...] = (1, 1)
     in_size, out_size, stride = (1, 1), (1, 1), (1, 1)
-    applied = math.prod(node.shape[1:-1])
+    channels = source.shape[axis]
+    dilation: tuple[int, ...] = ()
+    pads: tuple[int, ...] | None = None
     if kind == "linear":
         applied = math.prod(node.shape[:-1]) // walker.batch
+        in_size = out_size = (1, applied)
+        pixels = _pixels(inside)
+        if applied == 1 and pixels > 1:
+            # Flattened pixels: a convolution over the whole map.
+            kernel, in_size, channels = (1, pixels), (1, pixels), channels // pixels
     else:
         kernel = tuple(node.arguments["weight"].shape[2:])
         stride = pair(node.arguments["stride"], len(kernel))
+        dilation, pads = pair(node.arguments["dilation"], len(kernel)), pair(node.arguments["padding"], len(kernel))
         in_size, out_size = source.shape[2:], node.shape[2:]
         applied = math.prod(in_size if kind == "conv_transpose" else out_size)
     positions = applied * math.prod(kernel)
@@ -173,14 +189,16 @@ def _record(
             work=LayerWork(
                 name=owner_of(weight) or node.name,
                 kind=kind,
-                in_channels=source.shape[axis],
+                in_channels=channels,
                 out_channels=node.shape[axis],
                 groups=groups,
                 kernel=kernel,
                 stride=stride,
                 in_size=in_size,
                 out_size=out_size,
-                macs=positions * node.shape[axis] * source.shape[axis] // groups,
+                macs=positions * node.shape[axis] * channels // groups,
+                dilation=dilation,
+                pads=pads,
             ),
             weight=weight,
             in_dim=dims[0],
@@ -189,6 +207,15 @@ def _record(
             positions=positions,
         )
     )
+
+
+def _pixels(inside: Ids | None) -> int:
+    """How many inputs of a fully connected layer each channel makes, one after the other; 1 where they are mixed."""
+    if inside is None:
+        return 1
+    pixels = len(inside) // len(np.unique(inside))
+    rows = inside[: len(inside) // pixels * pixels].reshape(-1, pixels)
+    return pixels if rows.size == len(inside) and bool((rows == rows[:, :1]).all()) else 1
 
 
 def convolution(walker: Walker, node: Node) -> Labels | None:

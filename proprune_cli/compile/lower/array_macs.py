@@ -6,7 +6,7 @@ import numpy as np
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
-from proprune_cli.compile.lower.tile import Segment
+from proprune_cli.compile.lower.segments import Segment
 from proprune_cli.compile.lower.weight_stream import TiledLayer
 from proprune_cli.work.macs import ArrayMacs
 

@@ -48,6 +48,7 @@ def copy_layer(name: str, view: View, y: QTensor) -> EngineLayer:
         weight=weight,
         bias=np.zeros(y.channels, dtype=np.int32),
         multiplier=np.full(y.channels, COPY_MULTIPLIER, dtype=np.int32),
+        orders=True,
     )
 
 

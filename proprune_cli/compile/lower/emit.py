@@ -61,7 +61,7 @@ def emit(graph: EngineGraph, layers: tuple[TiledLayer, ...], array: Array) -> Pr
     lifetimes, tilings = _lifetimes(graph, layers), [t.tiling for t in layers]
     on_chip = choose(graph, tilings, lifetimes, array)
     addresses, arena = allocate([t for t in lifetimes if t.name not in on_chip])
-    depends = waits(graph, tilings)
+    depends = waits(graph.layers, tilings)
     image = _Image()
     layer_table = image.add(np.zeros(len(layers) * isa.LayerDescriptor.WORDS, dtype=np.uint64))
     tables: list[tuple[NDArray[np.int64], TapTable]] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from proprune_cli.ir.outputs import Output
 from proprune_cli.ir.quantized import QTensor
 from proprune_cli.ir.window import Window
 from proprune_cli.work.layer import LayerWork, SourceOperator, Unit
+from proprune_cli.work.layer import Phase as Phase
 from proprune_cli.work.macs import NetworkMacs
 
 GroupRef = tuple[str, int]
@@ -69,7 +71,7 @@ class View:
     def windowed(self) -> bool:
         return bool(self.top or self.left or self.pitch != self.width)
 
-    @property
+    @cached_property
     def storages(self) -> frozenset[str]:
         """The stored tensors it reads."""
         return frozenset(name for name, _ in self.groups)
@@ -94,18 +96,6 @@ class Residual:
 
 
 @dataclass(frozen=True)
-class Phase:
-    """The pixels of its output planes that a layer fills: every ``step``-th from ``first``, (y, x).
-
-    ``plane``: height and width of the planes.
-    """
-
-    plane: tuple[int, int]
-    first: tuple[int, int] = (0, 0)
-    step: tuple[int, int] = (1, 1)
-
-
-@dataclass(frozen=True)
 class EngineLayer:
     """One pass of the engine.
 
@@ -118,6 +108,7 @@ class EngineLayer:
             as in every convolution but transposed ones.
         sources: operators of the model that it computes, those of views that it reads through included.
         twin: number of an earlier pass with the same weights and shapes, for another image, whose stream it shares.
+        orders: it only puts the channels of its view in order.
     """
 
     name: str
@@ -141,6 +132,7 @@ class EngineLayer:
     padding_counts: bool = True
     twin: int | None = None
     sources: tuple[SourceOperator, ...] = ()
+    orders: bool = False
 
     @property
     def output(self) -> Phase:

@@ -16,6 +16,7 @@ from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
 from proprune_cli.compile.lower.engine_layer import EngineLayer
 from proprune_cli.errors import DoesNotFitError
+from proprune_cli.ir.window import Window
 from proprune_cli.ops.lane_taps import Deal, choose_deals, lane_deals, needs, shared_deal
 from proprune_cli.ops.taps import (
     LaneLayout,
@@ -52,8 +53,8 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class LayerTaps:
-    """All units of a layer, ``units[row_range][chunk]``, and the blocks they feed.
+class TapCounts:
+    """How many taps a layer has, and of which kinds: all that tiling asks of them.
 
     Attributes:
         row_ranges: kernel row ranges [first, last).
@@ -62,18 +63,27 @@ class LayerTaps:
 
     layout: LaneLayout
     row_ranges: tuple[tuple[int, int], ...]
-    units: tuple[tuple[Unit, ...], ...]
     blocks: int
+
+    @cached_property
+    def kept(self) -> NDArray[np.int64]:
+        """Taps of each block: int64 [row ranges, chunks, blocks (1 where ``own_block``)]."""
+        raise NotImplementedError
+
+    @cached_property
+    def fresh(self) -> NDArray[np.int64]:
+        """Those that bring weights, likewise."""
+        raise NotImplementedError
+
+    @cached_property
+    def binary(self) -> NDArray[np.int64]:
+        """Those whose weights are of one bit, likewise."""
+        raise NotImplementedError
 
     @property
     def own_block(self) -> bool:
         """Each chunk feeds the block of its own number alone."""
         return self.layout.kind != "dense"
-
-    @cached_property
-    def kept(self) -> NDArray[np.int64]:
-        """Taps of each block: int64 [row ranges, chunks, blocks (1 where ``own_block``)]."""
-        return np.array([[u.keep.sum(axis=1) for u in row] for row in self.units], dtype=np.int64)
 
     @cached_property
     def kept_sums(self) -> NDArray[np.int64]:
@@ -83,12 +93,12 @@ class LayerTaps:
     @cached_property
     def fresh_sums(self) -> NDArray[np.int64]:
         """The same for the taps that bring weights."""
-        return _sums(np.array([[u.fresh.sum(axis=1) for u in row] for row in self.units], dtype=np.int64))
+        return _sums(self.fresh)
 
     @cached_property
     def binary_sums(self) -> NDArray[np.int64]:
         """The same for those whose weights are of one bit."""
-        return _sums(np.array([[u.binary.sum(axis=1) for u in row] for row in self.units], dtype=np.int64))
+        return _sums(self.binary)
 
     def count(self, sums: NDArray[np.int64], row_range: int, chunks: tuple[int, int], blocks: tuple[int, int]) -> int:
         """Taps of ``chunks`` in ``blocks``, from one of the tables of sums."""
@@ -106,6 +116,28 @@ class LayerTaps:
     @cached_property
     def _always_some(self) -> bool:
         return bool(self.kept.min() > 0)
+
+
+@dataclass(frozen=True)
+class LayerTaps(TapCounts):
+    """All units of a layer, ``units[row_range][chunk]``, and the blocks they feed."""
+
+    units: tuple[tuple[Unit, ...], ...]
+
+    @cached_property
+    def kept(self) -> NDArray[np.int64]:
+        """See `TapCounts`."""
+        return np.array([[u.keep.sum(axis=1) for u in row] for row in self.units], dtype=np.int64)
+
+    @cached_property
+    def fresh(self) -> NDArray[np.int64]:
+        """See `TapCounts`."""
+        return np.array([[u.fresh.sum(axis=1) for u in row] for row in self.units], dtype=np.int64)
+
+    @cached_property
+    def binary(self) -> NDArray[np.int64]:
+        """See `TapCounts`."""
+        return np.array([[u.binary.sum(axis=1) for u in row] for row in self.units], dtype=np.int64)
 
 
 def _sums(table: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -142,27 +174,47 @@ def build_taps(layer: EngineLayer, array: Array) -> LayerTaps:
         units = tuple(
             tuple(_unit(layer, layout, chunk, rows, array) for chunk in range(layout.chunks)) for rows in row_ranges
         )
-    return LayerTaps(layout, row_ranges, units, blocks)
+    return LayerTaps(layout, row_ranges, blocks, units)
 
 
 def _dense_units(
     layer: EngineLayer, layout: LaneLayout, row_ranges: tuple[tuple[int, int], ...], array: Array
 ) -> tuple[tuple[Unit, ...], ...]:
     """Units of a convolution: lanes share kernel positions, or have their own where that takes fewer taps."""
-    weight, width = layer.weight, layer.window.kernel[1]
+    weight = layer.weight
     assert weight is not None, "a dense layer has weights"
-    need = needs(weight, array.oc)
+    keys = [(rows, chunk) for rows in row_ranges for chunk in range(layout.chunks)]
+    deals = deal_units(needs(weight, array.oc), layout, row_ranges, layer.window, array)
+    units = [
+        _dense_unit(weight, layout, chunk, deal, shared, array)
+        for (_, chunk), (deal, shared) in zip(keys, deals, strict=True)
+    ]
+    return tuple(tuple(units[at : at + layout.chunks]) for at in range(0, len(units), layout.chunks))
+
+
+def deal_units(
+    need: NDArray[np.bool_],
+    layout: LaneLayout,
+    row_ranges: tuple[tuple[int, int], ...],
+    window: Window,
+    array: Array,
+) -> list[tuple[Deal, int]]:
+    """How the lanes of each unit go through the kernel, row range by row range, chunk by chunk.
+
+    Args:
+        need: where a block has any weight, bool [blocks, in slots, positions].
+
+    Returns:
+        Of each unit its deal, and the taps that a block would have if no weight were 0.
+    """
+    width = window.kernel[1]
     keys = [(rows, chunk) for rows in row_ranges for chunk in range(layout.chunks)]
     choices = [_deals(layout, chunk, (rows[0] * width, rows[1] * width), need) for rows, chunk in keys]
     if any(len(deals) > 1 for deals in choices):
-        deals = choose_deals(choices, width, layer.window.dilation, array.max_patterns)
+        deals = choose_deals(choices, width, window.dilation, array.max_patterns)
     else:
         deals = [one for (one,) in choices]
-    units = [
-        _dense_unit(weight, layout, chunk, deal, len(shared[0].served.table), array)
-        for (_, chunk), deal, shared in zip(keys, deals, choices, strict=True)
-    ]
-    return tuple(tuple(units[at : at + layout.chunks]) for at in range(0, len(units), layout.chunks))
+    return [(deal, len(shared[0].served.table)) for deal, shared in zip(deals, choices, strict=True)]
 
 
 def _first_channel(layout: LaneLayout, chunk: int) -> int:

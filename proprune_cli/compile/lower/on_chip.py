@@ -7,19 +7,37 @@ the room they take go first; each is placed where it fits beside those that live
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence, Set
 
 from proprune_cli.accel.array import Array
 from proprune_cli.compile.lower.allocate import Lifetime, gap_for
-from proprune_cli.compile.lower.engine_layer import EngineGraph
+from proprune_cli.compile.lower.engine_layer import EngineGraph, EngineLayer
 from proprune_cli.compile.lower.tile import Tiling
 
 
 def choose(graph: EngineGraph, tilings: list[Tiling], lifetimes: list[Lifetime], array: Array) -> dict[str, int]:
     """Addresses, in words from the start of the engine's own memory, of the tensors that go there."""
-    saved = _traffic(graph, tilings)
+    outside = {graph.input, *(output.tensor for output in graph.outputs)}
+    for h in graph.host:
+        outside.update((*h.xs, h.layer.y))
+    return place(graph.layers, tilings, lifetimes, outside, [h.after for h in graph.host], array)
+
+
+def place(
+    layers: Sequence[EngineLayer],
+    tilings: list[Tiling],
+    lifetimes: list[Lifetime],
+    outside: Set[str],
+    stops: Sequence[int],
+    array: Array,
+) -> dict[str, int]:
+    """`choose` for layers of which ``outside`` are the tensors that somebody else reads or writes.
+
+    Args:
+        stops: numbers of layers before which the processor computes.
+    """
+    saved = _traffic(layers, tilings, outside)
     # The engine's memory is undefined when it starts, so nothing there outlives a computation of the host.
-    stops = [h.after for h in graph.host]
     candidates = [
         t
         for t in lifetimes
@@ -35,20 +53,17 @@ def choose(graph: EngineGraph, tilings: list[Tiling], lifetimes: list[Lifetime],
     return {tensor.name: address for address, tensor in placed}
 
 
-def _traffic(graph: EngineGraph, tilings: list[Tiling]) -> dict[str, int]:
+def _traffic(layers: Sequence[EngineLayer], tilings: list[Tiling], outside: Set[str]) -> dict[str, int]:
     """DDR words that each tensor which may be on chip costs there: written once, read by every step that loads it."""
-    barred = {graph.input, *(output.tensor for output in graph.outputs)}
-    for h in graph.host:
-        barred.update((*h.xs, h.layer.y))
-    for layer in graph.layers:
+    barred = set(outside)
+    for layer in layers:
         if layer.residual is not None:
             barred |= layer.residual.view.storages
     words: dict[str, int] = {}
-    for layer, tiling in zip(graph.layers, tilings, strict=True):
-        steps = tiling.steps
-        pixels = np.asarray(steps.tile_height) * np.asarray(steps.tile_width)
-        words[layer.y] = words.get(layer.y, 0) + int((pixels * steps.emit_groups).sum())
-        share = int((np.asarray(steps.rows) * np.asarray(steps.cols) * steps.groups).sum()) / len(layer.view.groups)
+    for layer, tiling in zip(layers, tilings, strict=True):
+        stored, loaded = tiling.traffic
+        words[layer.y] = words.get(layer.y, 0) + stored
+        share = round(loaded / len(layer.view.groups))
         for name, _ in layer.view.groups:
-            words[name] = words.get(name, 0) + round(share)
+            words[name] = words.get(name, 0) + share
     return {name: count for name, count in words.items() if name not in barred}

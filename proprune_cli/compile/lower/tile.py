@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,22 +13,12 @@ from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.timing import PIPELINE_DEPTH, LayerTiming, Memory, layer_timing
 from proprune_cli.compile.lower.engine_layer import EngineLayer
-from proprune_cli.compile.lower.layer_taps import LayerTaps
+from proprune_cli.compile.lower.layer_taps import TapCounts
+from proprune_cli.compile.lower.segments import Segment, SegmentLoad, Split, loads_of, runs_worth_trying, split
 from proprune_cli.errors import DoesNotFitError
 
 MAX_TILES_PER_AXIS = 56
 """Tilings finer than this per axis are not considered unless nothing coarser fits."""
-
-
-@dataclass(frozen=True)
-class Segment:
-    """What one step does at every output tile: chunks × kernel rows × blocks, one part of the weight stream."""
-
-    chunks: tuple[int, int]
-    row_range: int
-    blocks: tuple[int, int]
-    init: bool
-    emit: bool
 
 
 @dataclass(frozen=True)
@@ -55,13 +46,37 @@ class Tiling:
     considered: int = 1
     behind: int | None = None
 
+    @cached_property
+    def traffic(self) -> tuple[int, int]:
+        """Words of the output tensor that the steps store, and cells of the input that they load."""
+        steps = self.steps
+        pixels = np.asarray(steps.tile_height) * np.asarray(steps.tile_width)
+        cells = np.asarray(steps.rows) * np.asarray(steps.cols) * steps.groups
+        return int((pixels * steps.emit_groups).sum()), int(cells.sum())
+
+    @cached_property
+    def emitting(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows of the layer's own output, each as often as steps store a part of it, and those steps."""
+        emits = np.flatnonzero(np.asarray(self.steps.emit_blocks) > 0)
+        heights = np.asarray(self.steps.tile_height)[emits]
+        step = np.repeat(emits, heights)
+        row = np.asarray(self.steps.oy0)[step] + np.arange(len(step)) - np.repeat(np.cumsum(heights) - heights, heights)
+        return row, step
+
+    @cached_property
+    def reach(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Of each step the row of its window's end, the first channel group that it loads, and the one after the
+        last."""
+        first = np.asarray(self.steps.first_group)
+        return np.asarray(self.steps.y0) + np.asarray(self.steps.rows), first, first + np.asarray(self.steps.groups)
+
 
 Choices = dict[Hashable, Tiling]
 """Tiling chosen for each shape of layer met so far: networks repeat themselves."""
 
 
 def choose_tiling(
-    layer: EngineLayer, taps: LayerTaps, array: Array, memory: Memory, known: Choices | None = None
+    layer: EngineLayer, taps: TapCounts, array: Array, memory: Memory, known: Choices | None = None
 ) -> Tiling:
     """The tiling with the fewest predicted cycles.
 
@@ -73,25 +88,21 @@ def choose_tiling(
     key = _shape(layer, taps)
     if known is not None and key in known:
         same = known[key]
-        loads = _loads(same.segments, taps, array, {})
-        built = _build(layer, taps, same.tile, same.segments, loads, array, memory)
-        return replace(built, considered=same.considered, behind=same.behind)
-    best: Tiling | None = None
-    considered, runner_up = 0, None
-    counted: dict[Segment, SegmentLoad] = {}
-    for tile, segments in _candidates(layer, taps, array):
-        considered += 1
-        loads = _loads(segments, taps, array, counted)
-        if best is not None and _floor(layer, taps, tile, segments, loads, array) >= best.timing.cycles:
-            continue
-        tiling = _build(layer, taps, tile, segments, loads, array, memory)
-        second = tiling.timing.cycles
-        if best is None:
-            best = tiling
-            continue
-        if (tiling.timing.cycles, len(segments)) < (best.timing.cycles, len(best.segments)):
-            best, second = tiling, best.timing.cycles
-        runner_up = second if runner_up is None else min(runner_up, second)
+        loads = loads_of(same.segments, taps, array, {})
+        again = _build(layer, taps, same.tile, same.segments, loads, array, memory)
+        return replace(again, considered=same.considered, behind=same.behind)
+    candidates = _ranked(layer, taps, array)
+    considered = len(candidates)
+    built: list[tuple[_Candidate, Tiling]] = []
+    least: int | None = None
+    for candidate in candidates:
+        if least is not None and candidate.floor > least:
+            break
+        tiling = _build(layer, taps, candidate.tile, candidate.plan.segments, candidate.plan.loads, array, memory)
+        built.append((candidate, tiling))
+        least = tiling.timing.cycles if least is None else min(least, tiling.timing.cycles)
+    best = _first_of_best(built, least)
+    runner_up = min((t.timing.cycles for _, t in built if t is not best), default=None)
     if best is None:
         view = layer.view
         raise DoesNotFitError(
@@ -107,7 +118,7 @@ def choose_tiling(
     return best
 
 
-def _shape(layer: EngineLayer, taps: LayerTaps) -> Hashable:
+def _shape(layer: EngineLayer, taps: TapCounts) -> Hashable:
     """Everything of a layer that its cycles depend on."""
     view, residual = layer.view, layer.residual
     return (
@@ -119,7 +130,7 @@ def _shape(layer: EngineLayer, taps: LayerTaps) -> Hashable:
     )
 
 
-def _extents(layer: EngineLayer, taps: LayerTaps, tile: tuple[int, int]) -> tuple[int, int]:
+def _extents(layer: EngineLayer, taps: TapCounts, tile: tuple[int, int]) -> tuple[int, int]:
     """Rows and columns of the input tile for an output tile, the tallest kernel row range assumed."""
     kernel_rows = max(last - first for first, last in taps.row_ranges)
     window = layer.window
@@ -136,12 +147,44 @@ def _beats(pixels: int, array: Array) -> int:
     return max(-(-pixels // array.px), array.min_beats)
 
 
-def _candidates(
-    layer: EngineLayer, taps: LayerTaps, array: Array
-) -> Iterator[tuple[tuple[int, int], tuple[Segment, ...]]]:
+@dataclass(frozen=True)
+class _Candidate:
+    """A tiling that fits: the ``number``-th that was found. It can't take fewer than ``floor`` cycles."""
+
+    number: int
+    tile: tuple[int, int]
+    plan: Split
+    floor: int
+
+
+def _ranked(layer: EngineLayer, taps: TapCounts, array: Array) -> list[_Candidate]:
+    """The tilings that fit, the one that might be fastest first."""
+    found = [
+        _Candidate(number, tile, plan, _floor(layer, tile, plan, array))
+        for number, (tile, plan) in enumerate(_candidates(layer, taps, array))
+    ]
+    return sorted(found, key=lambda c: (c.floor, c.number))
+
+
+def _first_of_best(built: list[tuple[_Candidate, Tiling]], least: int | None) -> Tiling | None:
+    """Of the tilings with the ``least`` cycles the first that was found, or a later one of fewer segments.
+
+    One that can't be faster than those before it is no reason to leave them.
+    """
+    best: Tiling | None = None
+    for candidate, tiling in sorted(built, key=lambda b: b[0].number):
+        fewer = best is not None and candidate.floor < (least or 0) and len(tiling.segments) < len(best.segments)
+        if tiling.timing.cycles == least and (best is None or fewer):
+            best = tiling
+    return best
+
+
+def _candidates(layer: EngineLayer, taps: TapCounts, array: Array) -> Iterator[tuple[tuple[int, int], Split]]:
     """Tiles that fit with the ways to split their chunks."""
     chunks = taps.layout.chunks
     full_height, full_width = layer.size
+    plans: dict[tuple[int, int], Split | None] = {}
+    counted: dict[Segment, SegmentLoad] = {}
     widths = [w for w in _sizes(full_width) if w >= min(full_width, 8)] + ([1] if full_width > 8 else [])
     for width in widths:
         found = False
@@ -151,101 +194,39 @@ def _candidates(
             fit = array.bank_depth // (rows * cols)
             if fit == 0 or beats > array.acc_depth:
                 continue
-            for run in _runs(chunks, min(fit, chunks), taps):
-                segments = _segments(taps, run, array.acc_depth // beats)
-                if segments is not None:
+            slots = min(array.acc_depth // beats, 255, max(taps.blocks, 1))
+            for run in runs_worth_trying(chunks, min(fit, chunks), taps):
+                if (run, slots) not in plans:
+                    plans[run, slots] = split(taps, run, slots, array, counted)
+                plan = plans[run, slots]
+                if plan is not None:
                     found = True
-                    yield (height, width), segments
+                    yield (height, width), plan
         if found and width * 2 < full_width:
             return  # narrower tiles only add halo
 
 
-def _runs(chunks: int, fit: int, taps: LayerTaps) -> list[int]:
-    """Chunks per step worth trying: all that fit, and shares of that, which let the first tile load sooner."""
-    shares = (1, 2, 4, 8) if taps.own_block else (1, 2)
-    return sorted({-(-fit // share) for share in shares if chunks > 1}, reverse=True) or [1]
-
-
-def _segments(taps: LayerTaps, run: int, slots: int) -> tuple[Segment, ...] | None:
-    """Split a layer's chunks into runs; None where that needs more accumulator slots than make sense."""
-    chunks, ranges = taps.layout.chunks, len(taps.row_ranges)
-    runs = [(first, min(first + run, chunks)) for first in range(0, chunks, run)]
-    slots = min(slots, 255)
-    if taps.own_block:
-        if ranges > 1:
-            runs = [(first, min(first + min(run, slots), chunks)) for first in range(0, chunks, min(run, slots))]
-        return tuple(
-            Segment(chunk_run, r, chunk_run, r == 0, r == ranges - 1) for chunk_run in runs for r in range(ranges)
-        )
-    parts = [(chunk_run, r) for r in range(ranges) for chunk_run in runs]
-    if len(parts) == 1:
-        return (Segment(runs[0], 0, (0, taps.blocks), True, True),)
-    return tuple(
-        Segment(chunk_run, r, (b, min(b + slots, taps.blocks)), i == 0, i == len(parts) - 1)
-        for b in range(0, taps.blocks, slots)
-        for i, (chunk_run, r) in enumerate(parts)
-    )
-
-
-@dataclass(frozen=True)
-class SegmentLoad:
-    """Length of a segment's part of the weight stream."""
-
-    taps: int
-    words: int
-
-
-def segment_load(segment: Segment, taps: LayerTaps, array: Array) -> SegmentLoad:
-    """Count a segment's taps; a dense block that has none gets one of zero weights, so that it starts from its bias."""
-    b0, b1 = segment.blocks
-    empty = taps.count_empty(segment.row_range, segment.chunks, segment.blocks)
-    n_taps = taps.count(taps.kept_sums, segment.row_range, segment.chunks, segment.blocks) + empty
-    n_fresh = taps.count(taps.fresh_sums, segment.row_range, segment.chunks, segment.blocks) + empty
-    n_binary = taps.count(taps.binary_sums, segment.row_range, segment.chunks, segment.blocks)
-    kinds = (n_fresh - n_binary, array.tap_words), (n_binary, array.binary_tap_words)
-    words = (b1 - b0) * array.block_words + sum(count * length for count, length in kinds)
-    words += (n_taps - n_fresh) * array.reuse_tap_words
-    return SegmentLoad(n_taps, words)
-
-
-def _loads(
-    segments: tuple[Segment, ...], taps: LayerTaps, array: Array, counted: dict[Segment, SegmentLoad]
-) -> list[SegmentLoad]:
-    """Loads of ``segments``; those in ``counted`` are not counted again."""
-    for segment in segments:
-        if segment not in counted:
-            counted[segment] = segment_load(segment, taps, array)
-    return [counted[segment] for segment in segments]
-
-
-def _floor(
-    layer: EngineLayer,
-    taps: LayerTaps,
-    tile: tuple[int, int],
-    segments: tuple[Segment, ...],
-    loads: list[SegmentLoad],
-    array: Array,
-) -> int:
+def _floor(layer: EngineLayer, tile: tuple[int, int], plan: Split, array: Array) -> int:
     """Cycles below which a tiling cannot come: what each process does without ever waiting for another."""
-    heights = np.diff([*range(0, layer.size[0], tile[0]), layer.size[0]])
-    widths = np.diff([*range(0, layer.size[1], tile[1]), layer.size[1]])
-    pixels = np.outer(heights, widths)
-    total_taps, words = sum(load.taps for load in loads), sum(load.words for load in loads)
-    steps = pixels.size * len(segments)
-    compute = int(np.maximum(-(-pixels // array.px), array.min_beats).sum()) * total_taps + PIPELINE_DEPTH * steps
-    store = int(pixels.sum()) * -(-layer.channels // isa.GROUP)
-    rows = (int(heights.sum()) - len(heights)) * layer.window.stride[0] + len(heights)
-    cols = int(((widths - 1) * layer.window.stride[1] + layer.window.extent[1]).sum())
-    per_chunk = taps.layout.groups_per_chunk
-    groups = sum(min(s.chunks[1] * per_chunk, taps.layout.in_groups) - s.chunks[0] * per_chunk for s in segments)
+    (height, width), window = layer.size, layer.window
+    down, across = -(-height // tile[0]), -(-width // tile[1])
+    low, narrow = height - (down - 1) * tile[0], width - (across - 1) * tile[1]
+    steps = down * across * len(plan.segments)
+    # Tiles of four sizes: whole ones, the last row, the last column, the corner.
+    beats = (down - 1) * (across - 1) * _beats(tile[0] * tile[1], array) + _beats(low * narrow, array)
+    beats += (across - 1) * _beats(low * tile[1], array) + (down - 1) * _beats(tile[0] * narrow, array)
+    compute = beats * plan.taps + PIPELINE_DEPTH * steps
+    store = height * width * -(-layer.channels // isa.GROUP)
+    rows = (height - down) * window.stride[0] + down
+    cols = (width - across) * window.stride[1] + across * window.extent[1]
     # The first load may happen before the layer's turn.
-    fill = rows * cols * groups * (steps - 1) // steps
-    return max(compute, store, words // array.weight_port_words * pixels.size, fill)
+    fill = rows * cols * plan.groups * (steps - 1) // steps
+    return max(compute, store, plan.words // array.weight_port_words * down * across, fill)
 
 
 def _build(
     layer: EngineLayer,
-    taps: LayerTaps,
+    taps: TapCounts,
     tile: tuple[int, int],
     segments: tuple[Segment, ...],
     loads: list[SegmentLoad],

@@ -12,7 +12,8 @@ from proprune_cli.accel.array import Array
 from proprune_cli.accel.bitfield import Words
 from proprune_cli.compile.lower.engine_layer import EngineLayer
 from proprune_cli.compile.lower.layer_taps import LayerTaps, Unit
-from proprune_cli.compile.lower.tile import Segment, Tiling, segment_load
+from proprune_cli.compile.lower.segments import Segment, segment_load
+from proprune_cli.compile.lower.tile import Tiling
 from proprune_cli.errors import DoesNotFitError
 from proprune_cli.work.layer import LayerWork
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from proprune_cli.ir.graph import Conv
 from proprune_cli.ir.quantized import ACCUMULATOR_LIMIT, MULTIPLIER_LIMIT, REQUANT_SHIFT, QConv
+from proprune_cli.work.layer import of_one_bit
 
 COARSE = 33 / 32
 """A channel counts as limited when its scale is wider than its largest weight asks for by more than this factor."""
@@ -103,14 +104,8 @@ def quantise_conv(node: Conv, bias: F64, ex: int, ey: int, *, nonnegative: bool)
 
 
 def is_binary(node: Conv) -> bool:
-    """Whether each filter's weights are +s, -s or 0, with an s of its own, as after BinaryConnect.
-
-    Filters of a single weight, which copy or scale a channel, are none of these.
-    """
-    magnitude = np.abs(node.weight).reshape(len(node.weight), -1)
-    peak = magnitude.max(axis=1, keepdims=True)
-    one = bool(((magnitude == peak) | (magnitude == 0)).all())
-    return one and node.groups == 1 and int(np.count_nonzero(magnitude, axis=1).max()) > 1
+    """Whether the engine might keep the weights in one bit each: see `of_one_bit`."""
+    return of_one_bit(node.weight.reshape(len(node.weight), -1), node.groups)
 
 
 def _blocks(node: Conv, bias: F64, unit: float, ey: int, low: int, powers: tuple[int, ...]) -> list[_Block] | None:

@@ -70,6 +70,7 @@ class NeuronSensitivity(TrainHook):
     def _watcher(self, name: str) -> Any:
         def watch(module: nn.Module, _: Any, output: torch.Tensor) -> None:
             if not module.training or not output.requires_grad:
+                self._edges.pop(name, None)
                 return
             if self._mode == "local":
                 self._active[name] = _per_neuron((output.detach() > 0).float())
@@ -88,6 +89,8 @@ class NeuronSensitivity(TrainHook):
 
     def _by_gradients(self, outputs: object) -> dict[str, torch.Tensor]:
         edges = list(self._edges.values())
+        if not edges:  # every neuron is frozen
+            return {}
         summed = torch.cat([y.flatten(2).sum(dim=2) if y.ndim > 2 else y for y in tensors_of(outputs)], dim=1)
         classes = summed.shape[1]
         targets = [summed.sum()] if self._mode == "lower" else list(summed.sum(dim=0))

@@ -20,7 +20,7 @@ class SwdOptions:
 
     ``a_max`` is large because the rate, which multiplies the decay, falls to 0 in a one-cycle schedule: with 10⁵ the
     weights are still there when they are cut (resnet8 on the digits, half of the operations, three seeds: 36 % accuracy
-    on the validation images; 10⁶: 96.7 %; 10⁸: 98.6 %).
+    on the validation images; 10⁶: 96.7 %; 10⁸: 98.6 %, all three from dense weights).
     """
 
     a_min: float = option(0.1, "factor of the extra decay at the first step", low=1e-9)
@@ -83,9 +83,12 @@ METHOD = Method(
     "changes next to nothing.",
     source="Tessier et al. 2022, Rethinking Weight Decay for Efficient Neural Network Pruning, Section 3.1 and "
     "Algorithm 1",
-    use="One training in place of training, pruning and fine-tuning; good at hard budgets.",
+    use="One training from fresh weights in place of training, pruning and fine-tuning; good at hard budgets.",
     importance=l1,
     training=_training,
+    # As the paper trains. Six epochs for each phase, resnet8 on the digits at 16×16, half of the operations, three
+    # seeds, validation accuracy after the cut: 98.4 %, from dense weights 97.4 %; with a_max 10⁶ 97.9 % and 88.6 %.
+    start="fresh",
     finish="cut",
     options=SwdOptions,
 )

@@ -67,15 +67,16 @@ def rehearse_rounds(phases: Phases, dense: nn.Module) -> Shrunk:
 def _round(options: PruneOptions, number: int, rounds: int, done: Shrunk | None) -> PruneOptions:
     """What round ``number`` is asked for, when the rounds before have left ``done``."""
     budget = _partial(options.budget, number / rounds, 1.0 if done is None else _remaining(options.budget, done))
-    # Its own share of the floor, for a first round that `_floors` knows nothing of yet.
+    # `_floors` decides; this is what rounds had before, and stays for the keys of their stages.
     return replace(options, budget=budget, min_keep=options.min_keep ** (1 / rounds))
 
 
-def _floors(options: PruneOptions, done: Shrunk | None) -> Floors | None:
-    """Least channels of each group, once a round has told how many it had to begin with."""
-    if done is None:
-        return None
-    return {row.name: options.min_keep * row.channels for row in done.groups if row.prunable}
+def _floors(options: PruneOptions, done: Shrunk | None) -> Floors:
+    """Every round may go down to the floor of the dense network: an even share of the way for each of them would be
+    held up by sizes that are multiples.
+    """
+    dense = {} if done is None else {row.name: row.channels for row in done.groups}
+    return lambda name, channels: options.min_keep * dense.get(name, channels)
 
 
 def _remaining(budget: Budget, done: Shrunk) -> float:

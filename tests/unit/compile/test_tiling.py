@@ -15,7 +15,8 @@ from proprune_cli.accel.timing import Memory, estimate
 from proprune_cli.compile.lower.engine_layer import EngineLayer, View
 from proprune_cli.compile.lower.fuse import fuse
 from proprune_cli.compile.lower.layer_taps import build_taps
-from proprune_cli.compile.lower.tile import Tiling, _build, _candidates, _loads, choose_tiling  # pyright: ignore[reportPrivateUsage]
+from proprune_cli.compile.lower.segments import loads_of
+from proprune_cli.compile.lower.tile import Tiling, _build, _candidates, choose_tiling  # pyright: ignore[reportPrivateUsage]
 from proprune_cli.compile.pipeline import lower
 from proprune_cli.compile.plan import make_plan
 from proprune_cli.errors import DoesNotFitError
@@ -114,9 +115,9 @@ def test_no_tiling_that_fits_beats_the_chosen_one(case: tuple[QGraph, np.ndarray
             assume(False)
             raise
         found: list[int] = []
-        for size, segments in _candidates(layer, taps, array):
-            loads = _loads(segments, taps, array, {})
-            found.append(_build(layer, taps, size, segments, loads, array, MEMORY).timing.cycles)
+        for size, plan in _candidates(layer, taps, array):
+            loads = loads_of(plan.segments, taps, array, {})
+            found.append(_build(layer, taps, size, plan.segments, loads, array, MEMORY).timing.cycles)
         found.sort()
         assert (chosen.timing.cycles, chosen.considered) == (found[0], len(found))
         assert chosen.behind is None or (len(found) > 1 and chosen.behind >= found[1] - found[0] >= 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,15 @@ from proprune_cli.errors import InputError, UsageError
 from proprune_cli.modules.probe import example_input
 from proprune_cli.nets.models import build_model
 from proprune_cli.prune import PruneOptions, TrainOptions
-from proprune_cli.prune.methods import Context, Job, method_named
+from proprune_cli.prune.methods import METHODS, Context, Job, method_named
 from proprune_cli.prune.methods.common.plateau import PlateauThreshold, regularised
 from proprune_cli.prune.methods.guided import guided_mask, guided_masks
 from proprune_cli.prune.methods.lobster import LossSensitivity
 from proprune_cli.prune.methods.serene import NeuronSensitivity
 from proprune_cli.prune.methods.swd import SelectiveDecay, SwdOptions
 from proprune_cli.prune.saliency import saliency
-from proprune_cli.train.hooks import EpochEnd, Step, TrainHook, TrainRun
+from proprune_cli.train.freezing import freezing_hooks
+from proprune_cli.train.hooks import EpochEnd, HookState, Step, TrainHook, TrainRun
 from proprune_cli.train.loop import evaluate, train
 from proprune_cli.train.masks import Masks
 from proprune_cli.train.neq import Equilibrium, NeqOptions
@@ -320,7 +322,7 @@ def test_frozen_neurons_keep_their_bytes_and_cost_no_gradient(task: Task, name: 
             now = {n: w.frozen for n, w in hook._watched.items() if w.frozen is not None}
             self.frozen += ({"masks": now, "weights": {n: p.clone() for n, p in model.state_dict().items()}},)
 
-    hook = Equilibrium(NeqOptions(eps=0.02, images=32))
+    hook = Equilibrium(NeqOptions(eps=0.02, mu=0.1, images=32))
     watch = Watch()
     run_epochs(model, task, [hook, watch], epochs=6)
     report = hook.report()
@@ -337,6 +339,116 @@ def test_frozen_neurons_keep_their_bytes_and_cost_no_gradient(task: Task, name: 
     assert compared > 0
     assert {n for n, p in model.named_parameters() if not p.requires_grad} == {"conv1.weight"}
     assert all("forward" not in m.__dict__ for m in model.modules())
+
+
+class Outputs(TrainHook):
+    """A neuron's outputs on all held-out images, before the training and after each epoch, in float64 rows."""
+
+    name = "outputs"
+
+    def __init__(self, layer: str) -> None:
+        self.layer = layer
+        self.rows: tuple[np.ndarray, ...] = ()
+        self.run: TrainRun | None = None
+
+    def attach(self, run: TrainRun) -> None:
+        self.run = run
+        self.note()
+
+    def end_epoch(self, end: EpochEnd) -> None:
+        self.note()
+
+    def note(self) -> None:
+        assert self.run is not None
+        seen: list[torch.Tensor] = []
+        model, data = self.run.model.eval(), self.run.task.data
+        handle = model.get_submodule(self.layer).register_forward_hook(lambda _, __, output: seen.append(output))
+        with torch.no_grad():
+            model(torch.from_numpy(data.normalise(data.validation.images)))
+        handle.remove()
+        self.rows += (seen[0].transpose(0, 1).flatten(1).double().numpy(),)
+
+
+class Frozen(TrainHook):
+    """The velocity and the mask of a layer after each epoch."""
+
+    name = "frozen"
+
+    def __init__(self, hook: Any, layer: str) -> None:
+        self.hook, self.layer = hook, layer
+        self.masks: tuple[np.ndarray, ...] = ()
+        self.velocities: tuple[np.ndarray, ...] = ()
+
+    def end_epoch(self, end: EpochEnd) -> None:
+        watched = self.hook._watched[self.layer]
+        none = torch.zeros(watched.layer.weight.shape[0], dtype=torch.bool)
+        self.masks += ((none if watched.frozen is None else watched.frozen).numpy().copy(),)
+        if watched.velocity is not None:
+            self.velocities += (watched.velocity.numpy().copy(),)
+
+
+@pytest.mark.parametrize("mu", [0.0, 0.2, 0.5])
+def test_the_velocity_of_a_neuron_is_the_sum_of_equation_3(task: Task, mu: float) -> None:
+    eps, layer = 0.1, "conv2"
+    hook = Equilibrium(NeqOptions(eps=eps, mu=mu, images=10**6))
+    outputs, frozen = Outputs(layer), Frozen(hook, layer)
+    run_epochs(lenet(), task, [outputs, hook, frozen], epochs=6)
+    rows = [r / np.linalg.norm(r, axis=1, keepdims=True) for r in outputs.rows]
+    # φ^t of Eq. 3: the cosine between a neuron's outputs at time t and at t - 1, on the validation set.
+    phi = [(now * before).sum(axis=1) for before, now in itertools.pairwise(rows)]
+    for t in range(len(phi)):
+        if mu:
+            v = phi[t] + sum((-1) ** a * (mu ** (a - 1) + mu**a) * phi[t - a] for a in range(1, t + 1))
+        else:
+            v = phi[t] - phi[t - 1] if t else phi[0]
+        np.testing.assert_allclose(frozen.velocities[t], v, atol=1e-5)
+        clear = np.abs(np.abs(v) - eps) > 1e-4
+        np.testing.assert_array_equal(frozen.masks[t][clear], (np.abs(v) < eps)[clear] & (t > 0))
+    assert any(mask.any() and not mask.all() for mask in frozen.masks[:-1])
+
+
+def test_a_checkpoint_of_before_goes_on_from_its_first_cosine(task: Task) -> None:
+    model = lenet()
+    run = TrainRun(model, task, TrainOptions(), torch.optim.SGD(model.parameters(), lr=0.1), 3, 1, 0)
+    first, second = (Equilibrium(NeqOptions(images=16)) for _ in range(2))
+    first.attach(run)
+    first.end_epoch(EpochEnd(0, 0.0, 0.0, 0.0))
+    kept = first.state()
+    first.detach()
+    second.attach(run)
+    second.restore(HookState({n: t for n, t in kept.tensors.items() if "velocity" not in n}, kept.note))
+    assert torch.equal(second.state().tensors["conv1/velocity"], kept.tensors["conv1/similarity"])
+    second.detach()
+
+
+def test_with_no_tolerance_not_even_a_dead_neuron_is_at_equilibrium(task: Task) -> None:
+    model = lenet()
+    with torch.no_grad():
+        model.get_parameter("conv1.weight")[0] = 0
+        model.get_parameter("conv1.bias")[0] = 0
+    hook = Equilibrium(NeqOptions(eps=0.0, images=16))
+    frozen = Frozen(hook, "conv1")
+    model.get_parameter("conv1.bias").requires_grad_(False)
+    run_epochs(model, task, [hook, frozen], epochs=3)
+    assert not any(mask.any() for mask in frozen.masks)
+
+
+@pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
+def test_random_neurons_are_frozen_at_the_rate_that_is_asked_for_and_anew_each_epoch(task: Task, p: float) -> None:
+    model = build_model("lenet5?widths=16,64,128", 1, 10, 16)
+    (hook,) = freezing_hooks(f"stochastic?p={p}")
+    watch = [Frozen(hook, layer) for layer in ("conv1", "conv2", "fc1")]
+    before = {n: t.clone() for n, t in model.named_parameters()}
+    run_epochs(model, task, [hook, *watch], epochs=3)
+    report = hook.report()
+    assert all(abs(epoch["frozen"] - p) < 0.1 for epoch in report["epochs"])  # the first epoch included
+    assert len({tuple(mask.tolist()) for mask in watch[2].masks}) == (3 if 0 < p < 1 else 1)
+    changed = [not torch.equal(t, before[n]) for n, t in model.named_parameters()]
+    assert not any(changed) if p == 1 else all(changed)
+    again = freezing_hooks(f"stochastic?p={p}")
+    other = Frozen(again[0], "fc1")
+    run_epochs(build_model("lenet5?widths=16,64,128", 1, 10, 16), task, [*again, other], epochs=3)
+    assert all((a == b).all() for a, b in zip(other.masks, watch[2].masks, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -361,3 +473,19 @@ def test_a_wrong_method_or_option_is_a_usage_error(text: str, message: str) -> N
 def test_options_of_a_method_are_read_by_their_types() -> None:
     _, options = method_named("serene?lam=1&mode=lower&every=4")
     assert (options.lam, options.mode, options.every, options.twt) == (1.0, "lower", 4, 0.05)
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS if METHODS[m].training is not None and m != "binary"])
+def test_a_network_of_which_every_neuron_is_frozen_trains_on_without_a_change(task: Task, method: str) -> None:
+    model = lenet()
+    found, own = method_named(method)
+    assert found.training is not None
+    options = PruneOptions(model="x", data="digits", method=method)
+    where = [("conv1.weight", 0, torch.tensor([1, 4]))]
+    training = found.training(Job(model, task, example_input(1, (16, 16)), options, 2, lambda: where), own)
+    hooks = [hook for hook in training.hooks if not isinstance(hook, PlateauThreshold)]
+    before = {n: t.clone() for n, t in model.named_parameters()}
+    run_epochs(model, task, [*hooks, *freezing_hooks("stochastic?p=1")], epochs=2)
+    for name, after in model.named_parameters():
+        stayed = after != 0 if method in ("guided", "knapsack") else torch.ones_like(after, dtype=torch.bool)
+        assert torch.equal(after[stayed], before[name][stayed]), name

@@ -158,6 +158,24 @@ def test_a_soft_cost_is_the_cost_at_full_size_and_its_gradient_what_a_channel_is
     assert [float(share.grad) for share in shares if share.grad is not None] == [work.macs for work in works]
 
 
+def test_a_soft_cost_counts_whole_groups_once() -> None:
+    """Half of the groups is half of the work, in a grouped convolution as in a depthwise one; not a quarter."""
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 32, 1),
+        torch.nn.Conv2d(32, 32, 3, groups=8),
+        torch.nn.Conv2d(32, 64, 3, groups=32),
+        torch.nn.ConvTranspose2d(64, 32, 2, groups=2),
+        torch.nn.Conv2d(32, 10, 1),
+    )
+    table = CostTable(analyse(model, example_input(3, (8, 8))))
+    halved = table.layers(table.full // 2)
+    half = torch.tensor(0.5, dtype=torch.float64)
+    one = torch.ones((), dtype=torch.float64)
+    for full, less in list(zip(table.layers(table.full), halved, strict=True))[1:4]:
+        assert full.groups > less.groups and less.macs * 2 == full.macs
+        assert float(OperationCost().soft_cost([SoftLayer(full, half, half, one)])) == less.macs
+
+
 def test_a_budgets_prediction_is_that_of_the_whole_artifact(tmp_path: Path) -> None:
     network = to_onnx(resnet8(3, 10, (32, 32)).eval(), example_input(3, (32, 32)))
     images = np.random.default_rng(0).standard_normal((4, 3, 32, 32)).astype(np.float32)

@@ -70,7 +70,8 @@ def test_every_method_learns_the_digits_and_loads_back(method: str, tmp_path: Pa
 KILLED = {
     "l2": given("l2", residual="free"),
     "bn": given("bn", model="resnet8?widths=8,16,16", data="digits"),
-    "taylor": given("taylor", rounds=2, freeze="neq?eps=0.05&images=32", finetune_epochs=8),
+    "taylor": given("taylor", rounds=2, freeze="neq?eps=0.05&mu=0.1&images=32", finetune_epochs=8),
+    "l1": given("l1", freeze="stochastic?p=0.4"),
     "lobster": given("lobster?pwe=1&lam=1e-3"),
     "serene": given("serene?pwe=1&lam=1e-3&every=3"),
     "decay": given("decay?pwe=1&lam=1e-3"),
@@ -138,8 +139,13 @@ def test_cuts_compose_to_indices_of_the_first_network() -> None:
     assert compose(first, second) == {"w": {0: [1, 7], 1: [2]}, "b": {0: [0, 2]}, "v": {0: [1]}}
 
 
-def test_training_afresh_takes_the_epochs_of_both_phases(tmp_path: Path) -> None:
-    options = given("guided", epochs=2, finetune_epochs=1)
+@pytest.mark.parametrize("method", ["guided", "swd"])
+def test_training_afresh_takes_the_epochs_of_both_phases(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both papers train once, from fresh weights."""
+    monkeypatch.setattr("proprune_cli.prune.pipeline.to_onnx", lambda *_: b"")
+    options = given(method, epochs=2, finetune_epochs=1)
     prune_into(options, tmp_path / "fresh")
     report = json.loads((tmp_path / "fresh/stages/regularised/report.json").read_text())
     assert len(report["epochs"]) == 3

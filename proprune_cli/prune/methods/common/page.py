@@ -12,7 +12,7 @@ from typing import Any
 from proprune_cli.pages import main, table
 from proprune_cli.prune.methods import METHODS
 from proprune_cli.prune.methods.common.base import Method
-from proprune_cli.train.neq import NeqOptions
+from proprune_cli.train.freezing import CRITERIA
 
 PAGE = "docs/methods.md"
 
@@ -33,6 +33,18 @@ weights that stay zero; *survivors* are the channels that stay.
 - `training`: the method acts while the network learns: on from the trained network for `--finetune-epochs`
   (`--start dense`), or afresh for the epochs of both phases (`--start fresh`).
 
+## Budgets
+
+`--budget` says what may remain (`ops`, `params`, `ms`, `mj`) or what goes (`ratio`, of the channels that can). Sizes
+are multiples of `--multiple`, and no group keeps less than `--min-keep` of its channels: what no network of such sizes
+keeps to is refused before anything is trained, with the least that they allow. A method that takes no budget refuses
+one. Where the finished network misses its budget, the run is kept; the command says by how much and ends with exit
+code 5. Missed means more than was allowed, by any amount that is counted; for `ms` and `mj`, which hold for the
+compiled network, by more than 0.5 %, as its prediction moves with the trained weights; for `ratio` more than 2 % of the
+channels too few, which is what rounding to multiples takes.
+
+## Networks to compare with
+
 Beside every result stands a *thin* network: the same architecture, plainly narrower, trained for as many epochs in all,
 with no more multiply-accumulates. Of a network from `guided` or `binary`, those count whose weight is not zero.
 
@@ -44,10 +56,13 @@ FREEZE = """## Freezing neurons at equilibrium
 
 `--freeze neq` joins fine-tuning after any importance, and the training of any other method. At the end of each epoch
 the outputs of each neuron (of convolutions, fully connected layers and batch norms) on a few held-out images are
-compared with those of one epoch ago: φ is their cosine, v = Δφ - μ·v_prev, and the neuron is frozen in the next epoch
-while |v| ≤ ε (Bragagnolo et al. 2022, "To update or not to update? Neurons at equilibrium in deep models"). Where that
-leaves out whole blocks of 16 channels and a fifth of a layer, the weight gradients of its frozen neurons are not
-computed, which saves time and not only operations on paper, the more the wider the layers are (`python -m
+compared with those of one epoch ago: φ is their cosine, v = Δφ - μ·v_prev, beginning with the first cosine itself, and
+the neuron is frozen in the next epoch while |v| < ε (Bragagnolo et al. 2022, "To update or not to update? Neurons at
+equilibrium in deep models"). What the first cosine leaves of v halves from epoch to epoch with μ = 0.5: with ε = 10⁻³
+nothing is at equilibrium before the tenth. `--freeze stochastic` freezes random neurons instead, the paper's baseline.
+
+Where freezing leaves out whole blocks of 16 channels and a fifth of a layer, the weight gradients of its frozen neurons
+are not computed, which saves time and not only operations on paper, the more the wider the layers are (`python -m
 benchmarks freezing`). Frozen weights keep their bytes. `stages/finetune/report.json` of the run
 (`stages/regularised/report.json` under `training`) holds for each epoch the share of frozen neurons, the
 multiply-accumulates of back-propagation per image, and its seconds, on the wall and of the CPU.
@@ -65,7 +80,14 @@ the checkpoint, so that a run that was killed ends with the same bytes as one th
 
 def page() -> str:
     """The page's text."""
-    parts = [HEAD, _overview(), *map(_section, _methods()), FREEZE, _table(NeqOptions), TAIL]
+    parts = [
+        HEAD,
+        _overview(),
+        *map(_section, _methods()),
+        FREEZE,
+        *(f"`{name}`:\n\n{_table(options)}" for name, (options, _) in CRITERIA.items()),
+        TAIL,
+    ]
     return "\n".join(part.rstrip() + "\n" for part in parts)
 
 
@@ -84,9 +106,11 @@ def _section(method: Method) -> str:
     if method.training is not None:
         after = {
             "cut": "channels are removed until the budget is met",
-            "zeroed": "channels that are zero are removed; there is no budget to give",
-            "keep": "every channel stays, with the zeros in its weights; there is no budget to give",
+            "zeroed": "channels that are zero are removed",
+            "keep": "every channel stays, with the zeros in its weights",
         }[method.finish]
+        if method.instead:
+            after += f"; there is no budget to give: {method.instead}"
         text += f"\nStarts from {method.start} weights where `--start` does not say; afterwards {after}.\n"
     options = _table(method.options)
     return text + (f"\n{options}" if options else "")
