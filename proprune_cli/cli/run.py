@@ -46,7 +46,8 @@ def command(
     """Run images through a compiled network.
 
     The outputs are the same bytes wherever it runs. An .npz file has one array for each, under its name. A network of
-    `proprune prune` takes images as its data set has them, uint8 too, and normalises them itself.
+    `proprune prune` takes images as its data set has them, uint8 too, and normalises them itself. Images are read,
+    computed and written a part at a time: any number fits in memory.
 
     \b
     Example:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -110,3 +111,13 @@ def test_the_installed_command_does_a_days_work_outside_a_checkout(installed: Pa
     assert np.abs(board - exact).max() < 0.05 * np.abs(exact).max()
     predicted = json.loads(command(installed, tmp_path, "bench", "net.ppr", "--board", "emulated:pynq-z2", "--json"))
     assert predicted["rows"][0]["source"] == "predicted"
+
+
+def test_the_page_on_installing_agrees_with_the_project_file() -> None:
+    page, project = (ROOT / "docs/install.md").read_text(), (ROOT / "pyproject.toml").read_text()
+    extras = project.split("[project.optional-dependencies]", 1)[1].split("[project.scripts]", 1)[0]
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == re.findall(r"^(\w+) = \[", extras, re.MULTILINE)
+    (pinned,) = re.findall(r"^torch==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert set(re.findall(r"torch==(\S+)", page)) == {pinned}
+    for version in ("3.10", "3.11", "3.12"):
+        assert version in page and f"Python :: {version}" in project
