@@ -100,7 +100,7 @@ def _part(part: Any, where: str) -> Pair:
 
 def _refuse(found: Any, where: str) -> NoReturn:
     count = f" of {len(found)}" if isinstance(found, (tuple, list)) else ""
-    raise InputError(f"the data are {type(found).__name__}{count}", where=where, remedy=FORMS)
+    raise InputError(f"{type(found).__name__}{count} is no form of data", where=where, remedy=FORMS)
 
 
 def _is_array(value: object) -> bool:

@@ -292,6 +292,9 @@ class _Fuser:
             return False
         del self._tensors[own]
         if not groups:
+            # Nothing is left to compute: whoever reads the other operand takes the operators along.
+            before = (source for dropped in self._passes[host] for source in dropped.sources)
+            self._sources = tuple(dict.fromkeys((*before, *self._sources)))
             self._passes[host] = []
             self._views[y.name] = view
         else:

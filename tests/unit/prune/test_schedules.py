@@ -91,7 +91,7 @@ class KillAt:
         self._now = task
 
     def advance(self, steps: int = 1, detail: str = "") -> None:
-        if self._task in self._now and detail.startswith(f"epoch {self._epoch}:"):
+        if self._task in self._now and detail.startswith(f"epoch {self._epoch} of "):
             os.kill(os.getpid(), signal.SIGKILL)
 
     def finish(self, summary: str = "") -> None: ...

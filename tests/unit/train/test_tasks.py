@@ -181,9 +181,9 @@ def test_factories_give_data_sets_or_arrays(factory: str) -> None:
         ("ragged", r"image 1 and its target have the shapes \[1, 9, 9\]"),
         ("broken", "image 0 cannot be read"),
         ("absent", "cannot be built: FileNotFoundError"),
-        ("three", "returned tuple of 3"),
+        ("three", "tuple of 3 is no form of data"),
         ("IMAGES", "no factory 'IMAGES'"),
-        ("make_loss", "returned SmoothL1Loss"),
+        ("make_loss", "SmoothL1Loss is no form of data"),
         ("squares?count=0", "there are no images"),
     ],
 )
