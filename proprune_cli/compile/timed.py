@@ -31,11 +31,13 @@ class Timed:
 
     Attributes:
         layers: taps and tiling of each pass. macs: issued and useful ones of each.
+        stops: numbers of passes before which the engine stops for the processor.
     """
 
     layers: tuple[TiledLayer, ...]
     timing: Timing
     macs: tuple[ArrayMacs, ...]
+    stops: tuple[int, ...]
 
 
 def timed(graph: QGraph, array: Array, memory: Memory, batch: int = 1, known: Choices | None = None) -> Timed:
@@ -57,12 +59,17 @@ def timed(graph: QGraph, array: Array, memory: Memory, batch: int = 1, known: Ch
         tiled.append(replace(twin, layer=layer) if twin else _tile(layer, array, memory, choices))
     layers = tuple(tiled)
     tilings = [t.tiling for t in layers]
+    # A twin has the taps of the pass before it; what is counted of them is counted once.
+    counted: list[tuple[int, ArrayMacs]] = []
+    for t in layers:
+        twin = t.layer.twin
+        counted.append((len(lane_patterns(t, array)[0]), array_macs(t, array)) if twin is None else counted[twin])
     on_chip = choose(passes, tilings, lifetimes(passes, layers), array)
     timing = estimate_passes(
         tuple(t.layer.name for t in layers),
         [t.tiling.layer for t in layers],
         [t.tiling.steps for t in layers],
-        [len(lane_patterns(t, array)[0]) for t in layers],
+        [found[0] for found in counted],
         [t.layer.y in on_chip for t in layers],
         [groups_on_chip(t.layer, t.tiling, on_chip) for t in layers],
         waits(passes.layers, tilings),
@@ -70,7 +77,8 @@ def timed(graph: QGraph, array: Array, memory: Memory, batch: int = 1, known: Ch
         array,
         memory,
     )
-    return Timed(layers, timing, tuple(array_macs(t, array) for t in layers))
+    stops = tuple(step.after for step in passes.host)
+    return Timed(layers, timing, tuple(macs for _, macs in counted), stops)
 
 
 def _tile(layer: EngineLayer, array: Array, memory: Memory, known: Choices) -> TiledLayer:

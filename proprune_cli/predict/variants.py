@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from proprune_cli.ir.nodes import Concat, Host, MaxPool, Select, ShapeError, Upsample
 from proprune_cli.ir.quantized import QConv, QConvTranspose, QGraph, QLayer, QPad, QTensor
 from proprune_cli.ir.window import Window
+from proprune_cli.work.macs import NetworkMacs
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -276,12 +277,12 @@ def without_taps(outputs: int, lanes: int, share: float, rng: np.random.Generato
     return change
 
 
-def without_positions(keep: int, rng: np.random.Generator) -> Change:
-    """``keep`` positions of the kernel for all channels alike."""
+def without_positions(share: float, rng: np.random.Generator) -> Change:
+    """A share of the kernel's positions, at least one, for all channels alike."""
 
     def change(layer: QConv) -> NDArray[np.int8]:
         mask = np.zeros(layer.window.positions, dtype=np.int8)
-        mask[rng.permutation(layer.window.positions)[:keep]] = 1
+        mask[rng.permutation(layer.window.positions)[: max(1, round(share * layer.window.positions))]] = 1
         return _nonzero(layer.weight) * mask.reshape(layer.window.kernel)
 
     return change
@@ -290,3 +291,23 @@ def without_positions(keep: int, rng: np.random.Generator) -> Change:
 def _nonzero(weight: NDArray[np.int8]) -> NDArray[np.int8]:
     """The weights, with 1 for those that are zero by chance of rounding."""
     return np.where(weight == 0, np.int8(1), weight)
+
+
+# What variants ask for.
+
+
+def counted(graph: QGraph, base: QGraph) -> QGraph:
+    """``graph``, a variant of ``base``, with its multiply-accumulates stated by operator as `proprune_cli.work.macs`
+    defines them: pooling and norms have none."""
+    sources = {}
+    for layer in graph.layers:
+        found = base.sources.get(layer.name, ())
+        if isinstance(layer, QConv | QConvTranspose):
+            at = graph.tensors[layer.x if isinstance(layer, QConvTranspose) else layer.y]
+            macs = NetworkMacs.of_weight(layer.weight.size, int(np.count_nonzero(layer.weight)), at.height * at.width)
+            found = tuple(
+                replace(source, macs=macs.dense, nonzero_macs=macs.nonzero) if source.macs else source
+                for source in found
+            )
+        sources[layer.name] = found
+    return replace(graph, sources=sources)
