@@ -129,29 +129,43 @@ def run_sensitivity(
 
 
 def run_compile(
-    source: Paths, out: Paths, *, board: str = "pynq-z2", array: str | None = None, calibration: str | None = None
+    source: Paths,
+    out: Paths,
+    *,
+    board: str = "pynq-z2",
+    array: str | None = None,
+    calibration: str | None = None,
+    network: str | None = None,
 ) -> Artifact:
     """``proprune compile``: a run directory or an ONNX file to the artifact file ``out``.
 
+    Args:
+        network: of a run, "pruned" (None is that, too), "dense" or "thin".
+
     Raises:
-        InputError: the source or the calibration images are missing or damaged.
+        InputError: the source or the calibration images are missing or damaged, or the run has no such network.
         UnsupportedError: the network asks for something the engine does not do, or is too large.
     """
     from proprune_cli.compile.options import CompileOptions
     from proprune_cli.flow.build import build
 
-    artifact = build(Path(source), CompileOptions(board=board, array=array, calibration=calibration))
+    artifact = build(Path(source), CompileOptions(board, array, calibration, network))
     artifact.save(Path(out))
     return artifact
 
 
-def run_bench(artifact: Paths, board: str = "emulated:pynq-z2") -> BenchRecord:
+def run_bench(artifact: Paths, board: str = "emulated:pynq-z2", *, network: str | None = None) -> BenchRecord:
     """``proprune bench``: an artifact's figures, predicted for ``emulated:<board>`` or measured on ``cpu``.
 
+    Args:
+        artifact: a ``.ppr`` file, or a run directory, of which ``network`` is compiled for ``board``: "pruned" (None is
+            that, too), "dense" or "thin".
+
     Raises:
-        InputError: the artifact is missing or damaged.
+        InputError: the artifact is missing or damaged, or the run has no such network.
         BoardError: it was compiled for another contract.
+        UnsupportedError: the run's network does not compile for the board.
     """
     from proprune_cli.flow.benchmark import bench
 
-    return bench(Path(artifact), board)
+    return bench(Path(artifact), board, network)

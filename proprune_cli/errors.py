@@ -20,6 +20,9 @@ class ExitCode(IntEnum):
     """An accuracy, latency or energy gate was missed."""
     BUG = 70
     INTERRUPTED = 130
+    """By SIGINT, which is Ctrl-C."""
+    TERMINATED = 143
+    """By SIGTERM."""
 
 
 class ProPruneError(Exception):

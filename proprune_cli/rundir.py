@@ -188,6 +188,16 @@ class RunDir:
             _write(target, data)
         return target
 
+    def withdraw(self, name: str) -> None:
+        """Remove a file at the top of the directory, if it is there.
+
+        Raises:
+            InputError: it cannot be removed.
+        """
+        target = self._path / name
+        with _io_errors(target):
+            target.unlink(missing_ok=True)
+
     def _start(self, known: bool) -> None:
         if not known:
             self._document = self._fresh()

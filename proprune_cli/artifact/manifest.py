@@ -19,10 +19,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Source:
-    """The model the artifact was compiled from. ``sha256`` is of the ONNX file's bytes (hex)."""
+    """The model the artifact was compiled from.
+
+    Attributes:
+        name, sha256: of the ONNX file; the hash (hex) of its bytes.
+        network: "pruned", "dense" or "thin" where the file is of a run; left out where it is not.
+    """
 
     name: str
     sha256: str
+    network: str | None = None
 
 
 @dataclass(frozen=True)
@@ -92,11 +98,13 @@ class Manifest:
 
     def to_json(self) -> dict[str, Any]:
         """The document, plain JSON values."""
-        document = {"schema": SCHEMA, **asdict(self)}
+        document: dict[str, Any] = {"schema": SCHEMA, **asdict(self)}
         if not self.host_steps:
             del document["host_steps"]
         if self.preprocess is None:
             del document["preprocess"]
+        if self.source.network is None:
+            del document["source"]["network"]
         return document
 
     def encode(self) -> bytes:
@@ -128,7 +136,7 @@ def parse_manifest(content: bytes, where: str) -> Manifest:
     }
     plane_in = _build(Plane, raw.get("input"), "input", where)
     parts = {
-        "source": _build(Source, raw.get("source"), "source", where),
+        "source": _build(Source, {"network": None, **_record(raw.get("source"), "source", where)}, "source", where),
         "program": _build(Layout, raw.get("program"), "program", where),
         "input": plane_in,
         "outputs": tuple(
@@ -207,7 +215,9 @@ def _typed(value: object, annotation: str, name: str, where: str) -> object:
         if not all(type(i) is item for i in items):
             raise _fault(f"{name} is not a list of {item.__name__}", where)
         return items
-    scalar = {"int": int, "str": str}.get(annotation)
+    if annotation == "str | None" and value is None:
+        return None
+    scalar = {"int": int, "str": str, "str | None": str}.get(annotation)
     if scalar is not None and type(value) is not scalar:
         raise _fault(f"{name} is not of type {annotation}", where)
     return value

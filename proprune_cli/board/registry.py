@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.boards import Board, board_names, load_board
-from proprune_cli.artifact import Artifact, check_contract
 from proprune_cli.board.base import BoardSession, Executor, RunResult, Source
 from proprune_cli.errors import BoardError, UsageError
+
+if TYPE_CHECKING:
+    from proprune_cli.artifact import Artifact
 
 
 @dataclass(frozen=True)
@@ -154,6 +157,8 @@ def open_executor(artifact: Artifact, name: str, where: str) -> Executor:
         BoardError: the board cannot be reached, or has another engine.
         UsageError: no such board.
     """
+    from proprune_cli.artifact import check_contract
+
     place = place_of(name)
     if place.whole is not None:
         return place.whole(artifact)

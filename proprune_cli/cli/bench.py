@@ -7,15 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from proprune_cli.cli.completion import offer
 from proprune_cli.cli.output import Json, emit_json, say, table
 from proprune_cli.cli.plan import percent
+from proprune_cli.cli.progress import stages
 
 if TYPE_CHECKING:
     from proprune_cli.measure.records import BenchRecord
 
 
 def command(
-    artifacts: Annotated[list[Path], typer.Argument(metavar="ARTIFACT...", help="One or more .ppr files.")],
+    sources: Annotated[
+        list[Path],
+        typer.Argument(metavar="ARTIFACT|RUN...", help="One or more .ppr files or finished run directories."),
+    ],
     board: Annotated[
         list[str] | None,
         typer.Option(
@@ -24,18 +29,34 @@ def command(
             help="emulated:NAME (predicted), or cpu (measured here); repeat it to compare boards.  "
             "[default: emulated:pynq-z2]",
             show_default=False,
+            autocompletion=offer("places"),
         ),
     ] = None,
-    layers: Annotated[bool, typer.Option("--layers", help="Every layer, and what bounds it.")] = False,
+    network: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--network",
+            metavar="NAME",
+            help="Of a run: dense, pruned or thin; may be repeated.  [default: all that the run has]",
+            show_default=False,
+            autocompletion=offer("networks"),
+        ),
+    ] = None,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Every layer with its PyTorch module, and what bounds it.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Latency, throughput, cycles, MAC utilisation and energy of compiled networks, side by side.
 
     Figures for an emulated board are predicted by named models; those for the cpu are measured. With several boards,
-    every artifact is shown on each that carries its array. docs/timing-model.md says what every figure means.
+    every artifact is shown on each that carries its array. Networks of a run are compiled for each board, as
+    `proprune compile RUN` does without other options, and nothing is written. docs/timing-model.md says what every
+    figure means.
 
     \b
     Examples:
+      proprune bench runs/digits --board emulated:zcu104
       proprune bench dense.ppr pruned.ppr --board emulated:pynq-z2
       proprune bench z7020.ppr zu.ppr --board emulated:pynq-z2 --board emulated:zcu104
       proprune bench net.ppr --board cpu --json
@@ -43,7 +64,8 @@ def command(
     from proprune_cli.flow.benchmark import bench_all
 
     boards = list(dict.fromkeys(board or ["emulated:pynq-z2"]))
-    records = bench_all(artifacts, boards)
+    with stages() as on_stage:
+        records = bench_all(sources, boards, list(dict.fromkeys(network or ())), on_stage)
     if as_json:
         rows = [record.to_json() for record in records]
         emit_json("bench", {"board": boards[0] if len(boards) == 1 else None, "boards": boards, "rows": rows})
@@ -123,9 +145,11 @@ def _times(first: int | None, other: int | None) -> str | None:
 
 def layer_table(record: BenchRecord) -> None:
     """What each layer costs, and what bounds it."""
+    modules = any(layer.module for layer in record.layers)
     rows = [
         (
             layer.name,
+            *((layer.module or None,) if modules else ()),
             f"{layer.cycles:,}",
             f"{layer.latency_ms:.3f}",
             f"{layer.macs:,}",
@@ -137,7 +161,8 @@ def layer_table(record: BenchRecord) -> None:
         )
         for layer in record.layers
     ]
-    head = ("layer", "cycles", "ms", "MACs", "non-zero", "issued", "utilisation", "DDR bytes", "bound")
+    columns = ("layer", *(("module",) if modules else ()))
+    head = (*columns, "cycles", "ms", "MACs", "non-zero", "issued", "utilisation", "DDR bytes", "bound")
     table(head, rows, title=f"{record.artifact} on {record.board}")
 
 

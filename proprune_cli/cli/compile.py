@@ -33,6 +33,7 @@ def command(
     \b
     Examples:
       proprune compile runs/digits -o net.ppr
+      proprune compile runs/digits --network dense -o dense.ppr
       proprune compile model.onnx --calibration images.npy --array z7020-256 -o net.ppr
       proprune compile model.onnx --calibration images.npy --batch 8 -o net.ppr
     """

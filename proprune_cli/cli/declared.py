@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_
 
 import typer
 
+from proprune_cli.cli.completion import offer, offer_choices
 from proprune_cli.spec.declare import Declared, declared
 
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -61,7 +62,17 @@ def _annotation(option: Declared) -> Any:
     plain = _plain(option.hint)
     text = option.help + (f"  [default: {option.default}]" if option.default else "")
     flag = f"{option.flag}/--no-{str(option.flag).removeprefix('--')}" if plain is bool else str(option.flag)
-    return Annotated[Union[plain, None], typer.Option(flag, metavar=option.metavar or None, help=text)]  # noqa: UP007
+    asked = typer.Option(flag, metavar=option.metavar or None, help=text, autocompletion=_completion(option))
+    return Annotated[Union[plain, None], asked]  # noqa: UP007
+
+
+def _completion(option: Declared) -> Callable[[str], list[str]] | None:
+    """What a shell offers for the flag: a registry's names, or the words that its type lists."""
+    if option.offers:
+        return offer(option.offers)
+    hints = get_args(option.hint) if get_origin(option.hint) in (Union, UnionType) else (option.hint,)
+    choices = tuple(word for hint in hints if get_origin(hint) is Literal for word in get_args(hint))
+    return offer_choices(choices) if choices else None
 
 
 def _plain(hint: Any) -> Any:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from proprune_cli.cli.completion import offer_choices
 from proprune_cli.cli.output import Json, emit_json, note, say, table
 from proprune_cli.cli.plan import percent
+from proprune_cli.cli.progress import progress
 
 if TYPE_CHECKING:
     from proprune_cli.flow.demo import DemoReport, DemoRow
@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 def command(
     data: Annotated[
-        str, typer.Option("--data", metavar="NAME", help="digits (bundled), or fashion-mnist (longer).")
+        str,
+        typer.Option(
+            "--data",
+            metavar="NAME",
+            help="digits (bundled), or fashion-mnist (longer).",
+            autocompletion=offer_choices(("digits", "fashion-mnist")),
+        ),
     ] = "digits",
     data_dir: Annotated[
         Path | None, typer.Option("--data-dir", metavar="DIR", help="Where the data set's files are.")
@@ -40,11 +46,10 @@ def command(
       proprune demo --data fashion-mnist
     """
     from proprune_cli.flow.demo import demo
-    from proprune_cli.train.progress import SilentProgress, TerminalProgress
 
     directory = out / data
-    with TerminalProgress() if sys.stderr.isatty() else nullcontext(SilentProgress()) as progress:
-        report = demo(data, directory, progress, data_dir=data_dir, images=images, on_stage=progress.note)
+    with progress() as told:
+        report = demo(data, directory, told, data_dir=data_dir, images=images, on_stage=told.note)
     if as_json:
         emit_json("demo", report.to_json())
     else:

@@ -8,12 +8,18 @@ from typing import Annotated
 import typer
 
 from proprune_cli.cli.arguments import ArtifactPath
+from proprune_cli.cli.completion import offer
 from proprune_cli.cli.output import Json, emit_json, say
 
 
 def command(
     artifact: ArtifactPath,
-    board: Annotated[str, typer.Option("--board", metavar="BOARD", help="emulated:NAME, or a real board's name.")],
+    board: Annotated[
+        str,
+        typer.Option(
+            "--board", metavar="BOARD", help="emulated:NAME, or a real board's name.", autocompletion=offer("places")
+        ),
+    ],
     as_json: Json = False,
 ) -> None:
     """Load a compiled network into a board and compare every byte of its golden output.

@@ -24,8 +24,9 @@ HEAD = """# Commands
 
 Made from the declarations behind `--help` by `python -m proprune_cli.cli.docs`; do not edit.
 
-Every command takes `--json`: one versioned document, alone on stdout. Progress and messages go to stderr. With `--json`
-an error is a document too: `{"schema": "proprune.error/1", "error": {"kind", "exit_code", "what", "where", "remedy"}}`.
+Every command takes `--json`: one versioned document, alone on stdout. Progress and messages go to stderr: a bar at a
+terminal; whole lines in a pipe or a file, one for each stage and epoch as it happens. With `--json` an error is a
+document too: `{"schema": "proprune.error/1", "error": {"kind", "exit_code", "what", "where", "remedy"}}`.
 """
 
 

@@ -7,12 +7,31 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from types import FrameType
+from typing import Any
 
 from proprune_cli.cli.output import StdoutError, emit_json, flush
 from proprune_cli.errors import ExitCode, InputError, ProPruneError
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked the process to end.
+
+    Args:
+        number: of the signal. resume: the command that goes on from there; empty where none does.
+    """
+
+    def __init__(self, number: int = signal.SIGINT, resume: str = "") -> None:
+        super().__init__()
+        self.number = number
+        self.resume = resume
+
+
+_STOPS = {
+    signal.SIGINT: (ExitCode.INTERRUPTED, "Interrupted", "interrupted"),
+    signal.SIGTERM: (ExitCode.TERMINATED, "Terminated", "terminated"),
+}
 
 
 def report(error: BaseException, *, as_json: bool, debug: bool) -> int:
@@ -26,8 +45,10 @@ def report(error: BaseException, *, as_json: bool, debug: bool) -> int:
         kind, code, what, where, remedy = type(error).__name__, error.exit_code, error.what, error.where, error.remedy
         text = str(error)
     elif isinstance(error, KeyboardInterrupt):
-        kind, code, what, where, remedy = "Interrupted", ExitCode.INTERRUPTED, "interrupted", "", ""
-        text = "interrupted"
+        stopped = error if isinstance(error, Stopped) else Stopped()
+        code, kind, what = _STOPS[signal.Signals(stopped.number)]
+        where, remedy = "", f"resume with `{stopped.resume}`" if stopped.resume else ""
+        text = f"{what}: {remedy}" if remedy else what
     elif (message := _usage(error)) is not None:
         kind, code, what, where, remedy = "UsageError", ExitCode.USAGE, *message
         text = f"error: {what}\nhint: {remedy}"
@@ -57,29 +78,40 @@ def report(error: BaseException, *, as_json: bool, debug: bool) -> int:
     return int(code)
 
 
-@contextmanager
-def noticing_interrupts() -> Generator[list[int], None, None]:
-    """Ctrl-C raises KeyboardInterrupt as ever, and is noted, so that it is known whatever becomes of it.
+class Stops:
+    """SIGINT and SIGTERM as long as the block lasts: they raise `Stopped` wherever the process is, so that it leaves
+    nothing half done, and are noted, so that it is known whatever a library makes of the exception.
 
-    Gives the signals received so far.
+    Attributes:
+        received: the signals so far.
     """
-    received: list[int] = []
 
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        signal.default_int_handler(number, frame)
+    _USUAL = ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL))
 
-    # Signals are the main thread's, and whoever ignores them, as nohup does, goes on ignoring them.
-    if threading.current_thread() is not threading.main_thread() or (
-        signal.getsignal(signal.SIGINT) is not signal.default_int_handler
-    ):
-        yield received
-        return
-    signal.signal(signal.SIGINT, on_signal)
-    try:
-        yield received
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    def __init__(self) -> None:
+        self.received: list[int] = []
+        self._ours: list[tuple[signal.Signals, Any]] = []
+
+    def __enter__(self) -> Stops:
+        # Signals are the main thread's, and whoever ignores them, as nohup does, goes on ignoring them.
+        if threading.current_thread() is threading.main_thread():
+            self._ours = [(number, usual) for number, usual in self._USUAL if signal.getsignal(number) is usual]
+        for number, _ in self._ours:
+            signal.signal(number, self._stop)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, usual in self._ours:
+            signal.signal(number, usual)
+
+    def _stop(self, number: int, _: FrameType | None) -> None:
+        self.received.append(number)
+        raise Stopped(number)
+
+    def ignore(self) -> None:
+        """Let no second signal cut short what is told of the first: `timeout` sends two."""
+        for number, _ in self._ours:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def silence_stdout() -> None:

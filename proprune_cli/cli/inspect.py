@@ -13,17 +13,22 @@ from proprune_cli.cli.plan import plan_table, quantisation
 
 if TYPE_CHECKING:
     from proprune_cli.accel.program import ProgramOutput
-    from proprune_cli.artifact import Artifact
+    from proprune_cli.artifact import Artifact, Source
 
 
 def command(
     artifact: ArtifactPath,
-    plan: Annotated[bool, typer.Option("--plan", help="The compiler's plan, layer by layer.")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="The compiler's plan, layer by layer, with PyTorch modules.")
+    ] = False,
     disassemble: Annotated[
         bool, typer.Option("--disassemble", help="The program, as the engine will read it.")
     ] = False,
     layer: Annotated[
-        str | None, typer.Option("--layer", metavar="NAME|INDEX", help="Disassemble one layer only, at more length.")
+        str | None,
+        typer.Option(
+            "--layer", metavar="NAME|INDEX", help="Disassemble one layer, or those of one module, at more length."
+        ),
     ] = None,
     extract_onnx: Annotated[
         Path | None, typer.Option("--extract-onnx", metavar="QDQ.ONNX", help="Write the quantised model as QDQ ONNX.")
@@ -48,7 +53,10 @@ def command(
 
         array = check_contract(network, str(artifact))
         limits = Limits() if layer is None else Limits(steps=64, blocks=64, taps=64)
-        listing = list(listed(network.program, array, layer, limits))
+        # A layer goes by the name of its module, too; one module may have several.
+        named = [p.work.name for p in network.plan.layers if layer and p.module == layer]
+        chosen = [layer] if layer is None or layer in network.program.layer_names or not named else named
+        listing = [line for name in chosen for line in listed(network.program, array, name, limits)]
     if extract_onnx is not None:
         write_whole(extract_onnx, network.qdq)
     if as_json:
@@ -67,7 +75,7 @@ def command(
 def _summary(path: Path, network: Artifact) -> None:
     p = network.program
     rows = [
-        ("network", f"{network.name}, from {network.source.name} ({network.source.sha256[:16]})"),
+        ("network", f"{network.name}{_origin(network.source)}"),
         ("compiled", f"by proprune {network.tool} for {network.board}, array {p.array}, contract {p.digest[:16]}"),
         ("input", f"[N, {', '.join(map(str, network.input_shape))}], scale 2^{p.input.exponent}"),
         *([("", "images as the data set has them, normalised before they are quantised")] if p.preprocess else []),
@@ -83,6 +91,12 @@ def _summary(path: Path, network: Artifact) -> None:
     say(f"{path}: whole, every checksum agrees")
     for name, text in rows:
         say(f"  {name:9} {text}")
+
+
+def _origin(source: Source) -> str:
+    """Which of a run's networks it is, where it is of one, and the file it was."""
+    which = "" if source.network is None else f", {source.network} network"
+    return f"{which}, from {source.name} ({source.sha256[:16]})"
 
 
 def _output(output: ProgramOutput, *, named: bool) -> str:

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Annotated, Any
 
 import typer
@@ -70,14 +70,14 @@ def stdout_error(error: OSError) -> StdoutError:
 
 
 def note(text: str) -> None:
-    """A line about what is going on, on stderr, where a person may be watching."""
-    if sys.stderr.isatty():
+    """A line about what is going on, on stderr; nobody need be there to read it."""
+    with suppress(OSError):
         print(text, file=sys.stderr, flush=True)
 
 
 def warn(text: str) -> None:
     """A line about something that is probably not meant, on stderr, whoever watches."""
-    print(f"warning: {text}", file=sys.stderr, flush=True)
+    note(f"warning: {text}")
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:

@@ -13,14 +13,33 @@ if TYPE_CHECKING:
     from proprune_cli.work.plan import HostStepPlan, LayerPlan, Plan
 
 COLUMNS = (
-    *("layer", "kind", "in", "out", "kernel", "memory", "tile", "steps", "early", "taps", "MACs", "issued", "cycles"),
+    *(
+        "layer",
+        "module",
+        "kind",
+        "in",
+        "out",
+        "kernel",
+        "memory",
+        "tile",
+        "steps",
+        "early",
+        "taps",
+        "MACs",
+        "issued",
+        "cycles",
+    ),
     *("utilisation", "bound"),
 )
 
 
 def plan_table(artifact: Artifact) -> None:
     """Print what the compiler decided for each layer, and the predicted totals."""
-    table(COLUMNS, list(_rows(artifact.plan)))
+    modules = any(layer.module for layer in artifact.plan.layers)
+    table(
+        COLUMNS if modules else (COLUMNS[0], *COLUMNS[2:]),
+        [row if modules else (row[0], *row[2:]) for row in _rows(artifact.plan)],
+    )
     totals = artifact.plan.totals
     share = totals.mac_utilisation
     used = "utilisation not recorded" if share is None else f"{percent(share)} of the array's MACs useful"
@@ -63,7 +82,7 @@ def _rows(plan: Plan) -> Iterator[tuple[object, ...]]:
 
 
 def _host_row(step: HostStepPlan) -> tuple[object, ...]:
-    shown = (step.name, f"host: {', '.join(step.operators)}", " + ".join(map(_by, step.inputs)), _by(step.output))
+    shown = (step.name, None, f"host: {', '.join(step.operators)}", " + ".join(map(_by, step.inputs)), _by(step.output))
     return *shown, *[None] * (len(COLUMNS) - len(shown) - 1), "host"
 
 
@@ -71,6 +90,7 @@ def _row(layer: LayerPlan) -> tuple[object, ...]:
     work = layer.work
     return (
         work.name,
+        layer.module or None,
         layer.unit + "".join(f" + {part}" for part in _output_stage(layer)),
         _by((work.in_channels, *work.in_size)),
         _by((work.out_channels, *work.out_size)),

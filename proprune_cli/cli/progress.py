@@ -1,18 +1,44 @@
-"""Progress on stderr: a bar or a line where a person watches, silence elsewhere."""
+"""Progress on stderr: a bar or a line that changes where a person watches, whole lines in a pipe or a log file."""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from proprune_cli.train.progress import Progress
+
+
+def _watched() -> bool:
+    """Whether stderr is a terminal that can take a line back."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+@contextmanager
+def progress() -> Generator[Progress, None, None]:
+    """What training tells about itself."""
+    from proprune_cli.train.progress import LineProgress, TerminalProgress
+
+    if not _watched():
+        yield LineProgress()
+        return
+    with TerminalProgress() as bar:
+        yield bar
 
 
 @contextmanager
 def counting(what: str, total: int) -> Generator[Callable[[], None], None, None]:
     """A counter for a loop of ``total`` turns: call what is yielded after each turn."""
-    if not sys.stderr.isatty():
-        yield lambda: None
+    if not _watched():
+        from proprune_cli.train.progress import LineProgress
+
+        lines = LineProgress()
+        lines.start(f"{total} {what}", total)
+        yield lines.advance
         return
     done, shown = 0, 0.0
 
@@ -32,9 +58,11 @@ def counting(what: str, total: int) -> Generator[Callable[[], None], None, None]
 
 @contextmanager
 def stages() -> Generator[Callable[[str], None], None, None]:
-    """A line that names the stage under way, wiped at the end."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
+    """A line that names the stage under way: wiped at the end where a person watches, else one line for each."""
+    if not _watched():
+        from proprune_cli.train.progress import LineProgress
+
+        yield lambda name: LineProgress().note(f"{name} …")
         return
     try:
         yield lambda name: print(f"\r\x1b[K{name} …", end="", file=sys.stderr, flush=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +10,8 @@ import typer
 
 from proprune_cli.cli.arguments import Config
 from proprune_cli.cli.declared import with_flags
-from proprune_cli.cli.output import Json, emit_json, say, table
+from proprune_cli.cli.output import Json, emit_json, note, say, table
+from proprune_cli.cli.progress import progress
 from proprune_cli.prune.options import PruneOptions
 from proprune_cli.train.options import TrainOptions
 
@@ -47,12 +46,11 @@ def command(
     from proprune_cli.config import prune_options
     from proprune_cli.flow.prune import missed, prune
     from proprune_cli.prune import check
-    from proprune_cli.train.progress import SilentProgress, TerminalProgress
 
     options = prune_options(config, given)
     check(options)
-    with TerminalProgress() if sys.stderr.isatty() else nullcontext(SilentProgress()) as progress:
-        result, checked = prune(options, out, progress, force=force)
+    with progress() as told:
+        result, checked = prune(options, out, told, force=force)
     error = missed(options, out, result, checked)
     if as_json:
         predicted = None if checked is None else {**asdict(checked), "met": error is None}
@@ -64,7 +62,7 @@ def command(
             say(str(checked))
     if error is not None:
         # Told here: with --json, the one document on stdout is the run's.
-        print(error, file=sys.stderr, flush=True)
+        note(str(error))
         raise typer.Exit(int(error.exit_code))
 
 

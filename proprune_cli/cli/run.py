@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from proprune_cli.cli.arguments import ArtifactPath
+from proprune_cli.cli.completion import offer
 from proprune_cli.cli.output import Json, emit_json, say, warn
 from proprune_cli.cli.progress import counting
 from proprune_cli.errors import UsageError
@@ -31,7 +32,13 @@ def command(
         ),
     ],
     board: Annotated[
-        str, typer.Option("--board", metavar="BOARD", help="emulated:NAME, interpreter, or cpu (ONNX Runtime).")
+        str,
+        typer.Option(
+            "--board",
+            metavar="BOARD",
+            help="emulated:NAME, interpreter, or cpu (ONNX Runtime).",
+            autocompletion=offer("places"),
+        ),
     ] = "emulated:pynq-z2",
     raw: Annotated[bool, typer.Option("--raw", help="Int8 codes in and out instead of real values.")] = False,
     as_json: Json = False,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
+from proprune_cli.channels.residual import Residual
+from proprune_cli.cli.completion import offer, offer_choices
 from proprune_cli.cli.output import Json, emit_json, say, table
+from proprune_cli.cli.progress import progress
 
 if TYPE_CHECKING:
     from proprune_cli.prune.sensitivity import Sensitivity
@@ -20,9 +21,17 @@ POINTS = 1.0
 
 def command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run directory of `proprune prune`.")],
-    network: Annotated[str, typer.Option("--network", metavar="NAME", help="dense, pruned or thin.")] = "dense",
+    network: Annotated[
+        str, typer.Option("--network", metavar="NAME", help="dense, pruned or thin.", autocompletion=offer("networks"))
+    ] = "dense",
     method: Annotated[
-        str, typer.Option("--method", metavar="NAME", help="An importance, such as l1 or taylor; see docs/methods.md.")
+        str,
+        typer.Option(
+            "--method",
+            metavar="NAME",
+            help="An importance, such as l1 or taylor; see docs/methods.md.",
+            autocompletion=offer("methods"),
+        ),
     ] = "l1",
     residual: Annotated[
         str | None,
@@ -30,6 +39,7 @@ def command(
             "--residual",
             metavar="HOW",
             help="Judge layers that meet in an addition as one (coupled) or each alone (free).  [default: as RUN]",
+            autocompletion=offer_choices(get_args(Residual)),
         ),
     ] = None,
     shares: Annotated[
@@ -59,7 +69,6 @@ def command(
     """
     from proprune_cli.errors import UsageError
     from proprune_cli.flow.sensitivity import scan_run
-    from proprune_cli.train.progress import SilentProgress, TerminalProgress
 
     try:
         wanted = [float(part) for part in shares.split(",")]
@@ -73,7 +82,7 @@ def command(
         from proprune_cli.prune.sensitivity_plot import check_plot
 
         check_plot(plot)
-    with TerminalProgress() if sys.stderr.isatty() else nullcontext(SilentProgress()) as progress:
+    with progress() as told:
         scan = scan_run(
             run,
             network=network,
@@ -83,7 +92,7 @@ def command(
             images=images,
             data_dir=data_dir,
             trust=trust,
-            progress=progress,
+            progress=told,
         )
     if plot is not None:
         from proprune_cli.prune.sensitivity_plot import save_plot

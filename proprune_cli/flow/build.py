@@ -17,6 +17,7 @@ from proprune_cli.artifact.host import host_segment
 from proprune_cli.errors import InputError, UnsupportedError
 from proprune_cli.files.limits import MODEL_BYTES
 from proprune_cli.files.read import read_whole
+from proprune_cli.flow.networks import PRUNED, network_file, refuse_network
 from proprune_cli.work.preprocess import INPUT_KEY
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from proprune_cli.compile.options import CompileOptions
     from proprune_cli.measure.predicted import Prediction
 
-MODEL = "model.onnx"
 CALIBRATION = "calibration.npy"
 CALIBRATION_IMAGES = 500
 """Images taken from a data set that is named for calibration."""
@@ -51,7 +51,7 @@ def predict_source(source: Path, options: CompileOptions) -> Prediction:
     Raises:
         ProPruneError: as `build`.
     """
-    model, calibration = _sources(source, options.calibration)
+    model, calibration = _sources(source, options)
     return predict_model(model, _images(calibration, model), *target(options))
 
 
@@ -106,14 +106,15 @@ def build(
         allow_host: whether operators may run on the host.
 
     Raises:
-        InputError: the source or the calibration images are missing or damaged.
+        InputError: the source or the calibration images are missing or damaged, or the run has no such network.
         UnsupportedError: the network asks for something the engine does not do.
+        UsageError: no run has a network of that name, or one is named of a file.
         DoesNotFitError: the network or the array is too large for the board.
     """
     from proprune_cli.compile.pipeline import compile_model
 
     board, array = target(options)
-    model, calibration = _sources(source, options.calibration)
+    model, calibration = _sources(source, options)
     on_stage("reading calibration images")
     images = _images(calibration, model)
     digest = hashlib.sha256(read_whole(model, MODEL_BYTES)).hexdigest()
@@ -121,7 +122,7 @@ def build(
     return Artifact(
         name=source.name if source.is_dir() else source.stem,
         board=board.name,
-        source=Source(model.name, digest),
+        source=Source(model.name, digest, (options.network or PRUNED) if source.is_dir() else None),
         program=compiled.program,
         qdq=compiled.qdq,
         golden=Golden(compiled.golden_input, compiled.golden_codes_in, compiled.golden_codes_out),
@@ -141,19 +142,15 @@ def _strict(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _sources(source: Path, calibration: str | None) -> tuple[Path, str]:
+def _sources(source: Path, options: CompileOptions) -> tuple[Path, str]:
     """The ONNX file and where its calibration images come from."""
+    calibration = options.calibration
     if source.is_dir():
-        model = source / MODEL
-        if not model.is_file():
-            raise InputError(
-                f"the directory holds no {MODEL}, so it is no finished run",
-                where=str(source),
-                remedy=f"finish it with `proprune prune … --out {source}`, or give an ONNX file",
-            )
-        return model, calibration or str(source / CALIBRATION)
+        return network_file(source, options.network or PRUNED), calibration or str(source / CALIBRATION)
     if not source.exists():
         raise InputError("no such file or directory", where=str(source), remedy="give a run directory or an ONNX file")
+    if options.network is not None:
+        raise refuse_network(source)
     if calibration is None:
         raise InputError(
             "an ONNX file says nothing about the images it will see, and quantisation needs some",

@@ -25,7 +25,7 @@ from proprune_cli.flow.prune import prune_into
 from proprune_cli.measure.predicted import predict
 from proprune_cli.measure.records import BenchRecord
 from proprune_cli.prune import Budget, PruneOptions, PruneResult, TrainOptions
-from proprune_cli.prune.result import NetworkFigures
+from proprune_cli.prune.result import NETWORK_FILES, NetworkFigures
 from proprune_cli.train.progress import Progress
 
 BOARD = "pynq-z2"
@@ -155,10 +155,8 @@ def demo(
 
 def _networks(result: PruneResult) -> list[tuple[str, str, NetworkFigures]]:
     """(name, file in the run directory, figures) of each network of the table."""
-    networks = [("dense", "dense.onnx", result.dense), ("pruned", "model.onnx", result.finetuned)]
-    if result.thin is not None:
-        networks.append(("thin", "thin.onnx", result.thin))
-    return networks
+    networks = {"dense": result.dense, "pruned": result.finetuned, "thin": result.thin}
+    return [(name, NETWORK_FILES[name], figures) for name, figures in networks.items() if figures is not None]
 
 
 def _compared(artifact: Artifact, codes: NDArray[np.int8], checked: int) -> tuple[NDArray[np.int8], list[Agreement]]:

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from proprune_cli.files.write import write_whole
-from proprune_cli.flow.build import check_network
+from proprune_cli.flow.build import CALIBRATION, check_network
 from proprune_cli.flow.cost_models import EnergyModel, LatencyModel, cost_model
 from proprune_cli.prune import run as run_pruning
 from proprune_cli.prune.options import PREDICTED, Budget, PruneOptions
+from proprune_cli.prune.result import NETWORK_FILES
 from proprune_cli.prune.verdict import COMPILED, Verdict, judge
 from proprune_cli.rundir import RunDir
 
@@ -136,7 +137,7 @@ def _check(options: PruneOptions, out: Path, model: LatencyModel | EnergyModel, 
     from proprune_cli.prune.saved import shapes_of_run
 
     compiled = model.predicted(out, None)
-    dense = model.figure(model.predicted(out / "dense.onnx", out / "calibration.npy"))
+    dense = model.figure(model.predicted(out / NETWORK_FILES["dense"], out / CALIBRATION))
     return BudgetCheck(
         unit=model.unit,
         limit=options.budget.value if options.budget.absolute else options.budget.value * dense,

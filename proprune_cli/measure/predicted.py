@@ -190,6 +190,7 @@ def _layer(timing: LayerTiming, plan: LayerPlan, array: Array, clock_mhz: float)
         mac_utilisation=None if useful is None else utilisation(useful, timing.cycles_at_work, array.macs_per_cycle),
         ddr_bytes=timing.ddr_bytes,
         bound=timing.bound,
+        module=plan.module,
     )
 
 

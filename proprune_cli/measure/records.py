@@ -13,6 +13,8 @@ class LayerRecord:
     """One layer on the engine.
 
     Attributes:
+        module: the PyTorch module that it computes, as `proprune_cli.work.plan.LayerPlan` says; empty where it is not
+            known.
         latency_ms: of this layer. ddr_bytes: read and written.
         macs, nonzero_macs, issued_macs, useful_macs, mac_utilisation: of one start, as `proprune_cli.work.macs` defines
             them; None where the artifact does not say.
@@ -29,6 +31,7 @@ class LayerRecord:
     nonzero_macs: int | None = None
     issued_macs: int | None = None
     useful_macs: int | None = None
+    module: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,8 @@ class BenchRecord:
     """One artifact on one board. A figure that the source does not give is None, never a guess.
 
     Attributes:
-        artifact: file name. network: the network's name.
+        artifact: file name; of a run that was compiled for this, its directory and which network.
+        network: the network's name.
         board, array: where it ran, or for what it is predicted; array None off the engine.
         source: whether the figures are predicted or measured. model: by which model or meter.
         batch: images per start. start_ms: from one start to its end; latency_ms: of one image, a share of that.

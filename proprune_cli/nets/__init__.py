@@ -3,8 +3,8 @@
 What it may know: torch, ONNX, and what users write (`proprune_cli.spec`). Nothing of channels, data or training: a
 network from here is an ordinary ``torch.nn.Module``.
 
-The way in is `build_model`. A new network of the zoo is one file in ``zoo/`` and one line in ``ZOO``; a new ONNX
-operator that can be pruned is one function in ``onnx_rules``.
+The way in is `build_model`. A new network of the zoo is one file in ``zoo/`` and one line in ``zoo_names.py``; a new
+ONNX operator that can be pruned is one function in ``onnx_rules``.
 """
 
 from __future__ import annotations

@@ -130,14 +130,19 @@ def _words(choices: object) -> str:
 class PruneOptions:
     """Everything that decides the outcome of a pruning run."""
 
-    model: str = given("Zoo name, package.module:factory, or net.onnx; arguments follow '?'.", metavar="MODEL")
+    model: str = given(
+        "Zoo name, package.module:factory, or net.onnx; arguments follow '?'.", metavar="MODEL", offers="models"
+    )
     data: str = given(
         "digits, fashion-mnist, …, an .npz, a folder, or package.module:factory; see docs/your-own.md.",
         metavar="NAME|PATH",
+        offers="data",
     )
     data_dir: Path | None = given("Where the data set's files are.", None, metavar="DIR")
     weights: Path | None = given("Trained weights to start from (safetensors).", None, metavar="FILE")
-    method: str = given(f"{', '.join(METHOD_NAMES)}; see docs/methods.md.", "l1", metavar="NAME[?KEY=VALUE&…]")
+    method: str = given(
+        f"{', '.join(METHOD_NAMES)}; see docs/methods.md.", "l1", metavar="NAME[?KEY=VALUE&…]", offers="methods"
+    )
     schedule: PruneSchedule | None = given(
         f"{_words(PruneSchedule)}: prune once and fine-tune, in rounds, or while training.",
         None,
@@ -163,10 +168,11 @@ class PruneOptions:
         factory=lambda: Budget(implied=True),
         metavar="KIND=AMOUNT",
         shown="ops=50%",
+        offers="budgets",
     )
-    board: str = given("Board that ms and mj budgets count for.", "pynq-z2", metavar="NAME")
+    board: str = given("Board that ms and mj budgets count for.", "pynq-z2", metavar="NAME", offers="boards")
     engine: bool = given("The run is to be compiled: refuse before training what the compiler does not take.", True)
-    array: str | None = given("Array on that board.", None, metavar="NAME", shown="the board's own")
+    array: str | None = given("Array on that board.", None, metavar="NAME", shown="the board's own", offers="arrays")
     scope: Scope = given(
         "layer: every group gives up the same share; global: one threshold on normalised importance.",
         "layer",

@@ -122,7 +122,9 @@ class Phases:
         inputs = {**self.base, "start": fingerprint(model), "epochs": epochs, "peak": peak, **(key or {})}
         stage = self.out.stage(name, inputs)
         if stage.done:
-            return self._reload(stage, name, model, cuts)
+            kept = self._reload(stage, name, model, cuts)
+            self.progress.note(f"{label}: done before, test accuracy {kept.figures.test_accuracy:.2f} %")
+            return kept
         trained = model if shape is None else copied(model)
         training = Training([]) if shape is None else shape(trained)
         records = []

@@ -40,8 +40,8 @@ from proprune_cli.prune.phases import (
     removal_key,
     stored,
 )
-from proprune_cli.prune.result import PruneResult
-from proprune_cli.prune.saved import SOURCE_ONNX, Architecture, save_network
+from proprune_cli.prune.result import NETWORK_FILES, PruneResult
+from proprune_cli.prune.saved import SOURCE_ONNX, Architecture, network_files, save_network
 from proprune_cli.prune.schedules import SCHEDULES, Outcome, rehearse, schedule_of
 from proprune_cli.prune.schedules.base import Fresh
 from proprune_cli.prune.shrinking import prune_network, resolved
@@ -320,10 +320,15 @@ class _Run:
         )
 
     def _publish(self, dense: Network, tuned: Network, thin: Network | None) -> list[str]:
-        networks = [("pruned", "model.onnx", tuned), ("dense", "dense.onnx", dense)]
-        networks += [("thin", "thin.onnx", thin)] if thin is not None else []
+        networks = {"pruned": tuned, "dense": dense, "thin": thin}
         files: list[str] = []
-        for name, onnx_name, network in networks:
+        for name, onnx_name in NETWORK_FILES.items():
+            network = networks[name]
+            if network is None:
+                # Of before, where a run goes on with other options.
+                for old in (onnx_name, *network_files(name)):
+                    self.out.withdraw(old)
+                continue
             normalisation = self.data.normalisation
             stage = self.out.stage(
                 f"export-{name}", {"start": fingerprint(network.model), "normalisation": normalisation}

@@ -10,6 +10,8 @@ from proprune_cli.files.records import record_of, value_of
 from proprune_cli.prune.verdict import Verdict
 
 RESULT_VERSION = 1
+NETWORK_FILES = {"pruned": "model.onnx", "dense": "dense.onnx", "thin": "thin.onnx"}
+"""Networks of a finished run, and the file in its directory that each is exported to."""
 
 
 @dataclass(frozen=True)

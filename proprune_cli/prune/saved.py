@@ -22,6 +22,7 @@ from proprune_cli.files.records import value_of
 from proprune_cli.modules.normalised import Normalised
 from proprune_cli.modules.probe import example_input
 from proprune_cli.nets.models import build_model
+from proprune_cli.prune.result import NETWORK_FILES
 from proprune_cli.spec.factories import refuse_stored
 from proprune_cli.train.tensors import pack, restore, state, unpack
 from proprune_cli.work.layer import LayerWork
@@ -31,7 +32,6 @@ VERSIONS = (1, 2)
 """Version 1 had no normalisation: its networks take normalised images."""
 SOURCE_ONNX = "source.onnx"
 """Copy, inside the run, of the ONNX file a model was built from."""
-NETWORKS = ("pruned", "dense", "thin")
 
 
 @dataclass(frozen=True)
@@ -133,10 +133,16 @@ def _image_size(value: Any) -> tuple[int, int]:
 def save_network(
     write: Callable[[str, bytes], object], name: str, architecture: Architecture, model: nn.Module
 ) -> list[str]:
-    """Write ``name.json`` and ``name.safetensors``; the names of both."""
-    write(f"{name}.json", (json.dumps(architecture.to_json()) + "\n").encode())
-    write(f"{name}.safetensors", pack(state(model)))
-    return [f"{name}.json", f"{name}.safetensors"]
+    """Write the `network_files` of ``name``; their names."""
+    description, weights = network_files(name)
+    write(description, (json.dumps(architecture.to_json()) + "\n").encode())
+    write(weights, pack(state(model)))
+    return [description, weights]
+
+
+def network_files(name: str) -> tuple[str, str]:
+    """Names of the files of a network in its run: how it is built, and its weights."""
+    return f"{name}.json", f"{name}.safetensors"
 
 
 def load_network(run: Path, name: str = "pruned", *, trust: bool = False) -> nn.Module:
@@ -159,9 +165,9 @@ def load_bare(run: Path, name: str = "pruned", *, trust: bool = False) -> tuple[
     Raises:
         InputError: no such network there, or its files are damaged.
     """
-    if name not in NETWORKS:
-        raise InputError(f"a run has no network {name!r}", where=str(run), remedy="ask for " + ", ".join(NETWORKS))
-    description, weights = run / f"{name}.json", run / f"{name}.safetensors"
+    if name not in NETWORK_FILES:
+        raise InputError(f"a run has no network {name!r}", where=str(run), remedy="ask for " + ", ".join(NETWORK_FILES))
+    description, weights = (run / file for file in network_files(name))
     try:
         document = parse_json(read_file(description, JSON_BYTES))
         data = read_file(weights)

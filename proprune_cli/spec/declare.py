@@ -18,6 +18,7 @@ class Declared:
         name: of the field. hint: its type.
         help: what it does. metavar: what stands for its value. default: as people read it, empty for none.
         flag: on the command line, such as ``--min-keep``; None: a key of run files alone.
+        offers: which names a shell completes it to, as `proprune_cli.cli.completion` knows them; empty for none.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Declared:
     metavar: str
     default: str
     flag: str | None
+    offers: str = ""
 
 
 def given(
@@ -36,14 +38,15 @@ def given(
     shown: str | None = None,
     factory: Callable[[], Any] | None = None,
     flag: str = "",
+    offers: str = "",
 ) -> Any:
     """A field that is a flag of the command line and a key of run files.
 
     Args:
         shown: the default as people read it, where it is not the value itself.
-        factory: makes the default. flag: where it is not the field's name with dashes.
+        factory: makes the default. flag: where it is not the field's name with dashes. offers: see `Declared`.
     """
-    return _field(help, default, metavar, shown, factory, flag)
+    return _field(help, default, metavar, shown, factory, flag, offers)
 
 
 def key(help: str, default: Any = dataclasses.MISSING, *, shown: str | None = None) -> Any:  # noqa: A002
@@ -61,14 +64,22 @@ def declared(kind: type[Any]) -> list[Declared]:
             continue
         flag = meta["flag"] if meta["flag"] != "" else "--" + field.name.replace("_", "-")
         shown = meta["shown"] if meta["shown"] is not None else _shown(field)
-        found.append(Declared(field.name, hints[field.name], meta["help"], meta["metavar"], shown, flag))
+        found.append(
+            Declared(field.name, hints[field.name], meta["help"], meta["metavar"], shown, flag, meta["offers"])
+        )
     return found
 
 
 def _field(
-    text: str, default: Any, metavar: str, shown: str | None, factory: Callable[[], Any] | None, flag: str | None
+    text: str,
+    default: Any,
+    metavar: str,
+    shown: str | None,
+    factory: Callable[[], Any] | None,
+    flag: str | None,
+    offers: str = "",
 ) -> Any:
-    meta = {_META: {"help": text, "metavar": metavar, "shown": shown, "flag": flag}}
+    meta = {_META: {"help": text, "metavar": metavar, "shown": shown, "flag": flag, "offers": offers}}
     if factory is not None:
         return dataclasses.field(default_factory=factory, metadata=meta)
     return dataclasses.field(default=default, metadata=meta)

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from proprune_cli.train.hooks import TrainHook, TrainRun
     from proprune_cli.train.loop import evaluate, train
     from proprune_cli.train.options import TrainOptions
-    from proprune_cli.train.progress import Progress, SilentProgress
+    from proprune_cli.train.progress import LineProgress, Progress, SilentProgress
     from proprune_cli.train.task import Task, task_for
     from proprune_cli.train.workspace import Stage, Workspace
 
 __all__ = [
+    "LineProgress",
     "Progress",
     "SilentProgress",
     "Stage",
@@ -43,6 +44,6 @@ __getattr__ = face(
         "loop": "evaluate train",
         "hooks": "TrainHook TrainRun",
         "workspace": "Stage Workspace",
-        "progress": "Progress SilentProgress",
+        "progress": "LineProgress Progress SilentProgress",
     },
 )

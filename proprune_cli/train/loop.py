@@ -141,7 +141,7 @@ def train(
             for hook in hooks:
                 hook.end_epoch(EpochEnd(epoch, loss, score.loss, score.accuracy))
             _checkpoint(model, optimiser, stage, label, records, hooks)
-            progress.advance(0, f"epoch {epoch + 1}: loss {loss:.3f}, validation {score.accuracy:.1f} %")
+            progress.advance(0, f"epoch {epoch + 1} of {epochs}: loss {loss:.3f}, validation {score.accuracy:.1f} %")
         progress.finish()
     finally:
         for hook in hooks:

@@ -1,8 +1,10 @@
-"""Progress of long steps: a bar on stderr where that is a terminal, otherwise silence."""
+"""Progress of long steps, on stderr: a bar for whoever watches a terminal, lines for a pipe or a log file."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import time
 from types import TracebackType
 from typing import Protocol
 
@@ -92,3 +94,47 @@ class TerminalProgress:
     def note(self, text: str) -> None:
         """See `Progress`."""
         self._bar.console.print(text, highlight=False, markup=False)
+
+
+class LineProgress:
+    """Whole lines on stderr, each written as it happens: one where a task begins and one for each new detail, which
+    training gives for every epoch; where neither comes, one a minute.
+
+    Nobody need be there to read them: a closed pipe or a full disk ends the lines and not the work.
+    """
+
+    EVERY = 60.0
+    """Seconds after which a task that says nothing of itself is said to go on."""
+
+    def __init__(self) -> None:
+        self._task, self._detail = "", ""
+        self._total = self._done = 0
+        self._told = 0.0
+
+    def start(self, task: str, total: int, done: int = 0) -> None:
+        """See `Progress`."""
+        self._task, self._detail, self._total, self._done = task, "", total, done
+        self._line(f"{task} …" if not done else f"{task}, resumed at {done / total:.0%} …")
+
+    def advance(self, steps: int = 1, detail: str = "") -> None:
+        """See `Progress`."""
+        self._done += steps
+        if detail and detail != self._detail:
+            self._detail = detail
+            self._line(f"{self._task}: {detail}")
+        elif time.monotonic() - self._told > self.EVERY:
+            self._line(f"{self._task}: {self._done} of {self._total}")
+
+    def finish(self, summary: str = "") -> None:
+        """See `Progress`."""
+        if summary:
+            self._line(summary)
+
+    def note(self, text: str) -> None:
+        """See `Progress`."""
+        self._line(text)
+
+    def _line(self, text: str) -> None:
+        self._told = time.monotonic()
+        with contextlib.suppress(OSError):
+            print(text, file=sys.stderr, flush=True)

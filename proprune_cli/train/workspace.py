@@ -54,3 +54,7 @@ class Workspace(Protocol):
     def publish(self, name: str, data: bytes) -> Path:
         """Write a file for others to use at the top of the directory."""
         ...
+
+    def withdraw(self, name: str) -> None:
+        """Remove what was published under ``name``, if anything was."""
+        ...

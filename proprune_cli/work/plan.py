@@ -70,11 +70,20 @@ class LayerPlan:
     issued_macs: int | None = None
     useful_macs: int | None = None
 
+    @property
+    def module(self) -> str:
+        """The PyTorch module that users know the layer by: of its operators the one with the most multiply-accumulates,
+        where none has any the first; empty where the model's file names none.
+        """
+        named = [source for source in self.work.sources if source.module]
+        return max(named, key=lambda source: source.macs).module if named else ""
+
     def to_json(self) -> dict[str, Any]:
         """One flat object: the work's shape first."""
         work = self.work
         document: dict[str, Any] = {
             "name": work.name,
+            "module": self.module,
             "kind": self.unit,
             "input": [work.in_channels, *work.in_size],
             "output": [work.out_channels, *work.out_size],

@@ -27,11 +27,13 @@ def source_of(proto: onnx.NodeProto) -> SourceOperator:
     """The node as a source of layers.
 
     Its module is the one whose ``weight`` it reads, which also holds where the exporter folded a norm into it; else the
-    innermost that its metadata name.
+    innermost that its metadata or, of torch's older exporter, its name tell.
     """
     weights = [name.removesuffix(".weight") for name in proto.input if name.endswith(".weight")]
     return SourceOperator(
-        proto.op_type, proto.name or (proto.output[0] if proto.output else ""), weights[0] if weights else _scope(proto)
+        proto.op_type,
+        proto.name or (proto.output[0] if proto.output else ""),
+        weights[0] if weights else _scope(proto) or _path(proto),
     )
 
 
@@ -45,6 +47,21 @@ def asked(node: Node, proto: onnx.NodeProto, shapes: Mapping[str, Shape]) -> Net
         return NetworkMacs()
     applied = 1 if isinstance(node, Gemm) else prod(shapes[node.x if isinstance(node, ConvTranspose) else node.y][1:])
     return NetworkMacs.of_weight(node.weight.size, int(np.count_nonzero(node.weight)), applied)
+
+
+def _path(proto: onnx.NodeProto) -> str:
+    """The module in a name such as ``/layer1/layer1.0/conv1/Conv``, which torch's TorchScript exporter gives: children
+    of a container have its name before theirs, others have not.
+    """
+    empty, *scopes, operator = proto.name.split("/") if proto.name.startswith("/") else ("", "")
+    if empty or not operator.startswith(proto.op_type):
+        return ""
+    path: list[str] = []
+    for scope in scopes:
+        if path and scope.startswith(f"{path[-1]}."):
+            path.pop()
+        path.append(scope)
+    return ".".join(path)
 
 
 def _scope(proto: onnx.NodeProto) -> str:

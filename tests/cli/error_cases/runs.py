@@ -31,6 +31,47 @@ def run_unfinished(_: Files) -> Arguments:
     return ["compile", "run", "-o", "net.ppr"]
 
 
+def _run(*names: str) -> None:
+    """A run directory that has these files, as far as is looked before they are read."""
+    Path("run").mkdir()
+    for name in names:
+        (Path("run") / name).touch()
+
+
+@case(1)
+def run_without_a_thin_network(_: Files) -> Arguments:
+    _run("model.onnx", "dense.onnx")
+    return ["compile", "run", "--network", "thin", "-o", "net.ppr"]
+
+
+@case(2)
+def network_of_a_run_unknown(_: Files) -> Arguments:
+    _run("model.onnx")
+    return ["bench", "run", "--network", "teacher"]
+
+
+@case(2)
+def network_named_of_a_model(tiny: Files) -> Arguments:
+    return ["compile", str(tiny.model), "--network", "dense", "-o", "net.ppr"]
+
+
+@case(2)
+def network_named_of_an_artifact(tiny: Files) -> Arguments:
+    return ["bench", str(tiny.artifact), "--network", "dense"]
+
+
+@case(1)
+def bench_of_a_run_unfinished(_: Files) -> Arguments:
+    Path("run").mkdir()
+    return ["bench", "run"]
+
+
+@case(4)
+def bench_of_a_run_on_a_real_board(_: Files) -> Arguments:
+    _run("model.onnx")
+    return ["bench", "run", "--board", "pynq-z2"]
+
+
 @case(1)
 def run_file_with_faults(_: Files) -> Arguments:
     Path("run.yaml").write_text("version: 1\nprune: {modle: resnet8, epochs: many, seed: 0.5}\nextra: 1\n")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import io
+import warnings
+
 import numpy as np
 import onnx
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from numpy.typing import NDArray
 from onnx import StringStringEntryProto
@@ -16,6 +21,7 @@ from proprune_cli.compile.frontend.source import SCOPES, source_of
 from proprune_cli.compile.lower.fuse import fuse
 from proprune_cli.compile.pipeline import compile_model
 from proprune_cli.compile.quantise.network import quantise
+from proprune_cli.work.plan import Plan
 from tests.strategies import random_network
 from tests.unit.compile.onnx_nets import model, node, random
 
@@ -81,3 +87,48 @@ def test_the_module_of_an_operator_without_weights_is_its_innermost_scope(scopes
     proto = node("Relu", ["x"], ["y"], name="relu")
     proto.metadata_props.append(StringStringEntryProto(key=SCOPES, value=scopes))
     assert source_of(proto).module == module
+
+
+def test_the_names_of_the_older_exporter_are_paths_of_modules() -> None:
+    """Every convolution of a network that torch exported through TorchScript, norms folded, is found by its name."""
+    block = torch.nn.Sequential(torch.nn.Conv2d(4, 4, 3, padding=1), torch.nn.BatchNorm2d(4), torch.nn.ReLU())
+
+    class Stage(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = torch.nn.Sequential(copy.deepcopy(block), copy.deepcopy(block))
+            self.skip = torch.nn.Conv2d(4, 4, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.body(x) + self.skip(x)
+
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), Stage(), Stage()).eval()
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(network, (torch.zeros(1, 3, 8, 8),), file, dynamo=False)
+    nodes = [n for n in onnx.load_from_string(file.getvalue()).graph.node if n.op_type == "Conv"]
+    assert not any(name.endswith(".0.0.weight") for n in nodes for name in n.input)
+    wanted = [name for name, module in network.named_modules() if isinstance(module, torch.nn.Conv2d)]
+    assert sorted(source_of(n).module for n in nodes) == sorted(wanted)
+
+
+@pytest.mark.parametrize("name", ["conv", "/conv1", "a/b/Conv", "//Conv", "", "/layer/Relu", "/"])
+def test_other_names_are_no_paths(name: str) -> None:
+    assert source_of(node("Conv", ["x", "w"], ["y"], name=name)).module == ""
+
+
+def test_a_layer_goes_by_the_module_that_multiplies_most() -> None:
+    source = model(
+        node("Conv", ["x", "small.weight"], ["a"], name="first"),
+        node("Relu", ["a"], ["r"], name="relu"),
+        node("MaxPool", ["r"], ["y"], name="pool", kernel_shape=[2, 2]),
+        weights={"small.weight": random(4, 3, 3, 3)},
+    )
+    for name, module in (("relu", "act"), ("pool", "down")):
+        proto = next(n for n in source.graph.node if n.name == name)
+        proto.metadata_props.append(StringStringEntryProto(key=SCOPES, value=f"['', '{module}', 'op']"))
+    plan = compile_model(source, random(3, 3, 6, 5), ARRAY, BOARD).plan
+    assert [layer.module for layer in plan.layers] == ["small", "down"]
+    assert [layer["module"] for layer in plan.to_json()["layers"]] == ["small", "down"]
+    assert Plan.from_json(plan.to_json()) == plan

@@ -17,7 +17,7 @@ from proprune_cli.data.batches import Batches
 from proprune_cli.data.load import load_data
 from proprune_cli.errors import UsageError
 from proprune_cli.modules.probe import example_input
-from proprune_cli.nets.zoo import resnet8
+from proprune_cli.nets.zoo.resnet_cifar import resnet8
 from proprune_cli.prune import PruneOptions, TrainOptions
 from proprune_cli.prune.methods import method_named
 from proprune_cli.prune.methods.common.base import Job
