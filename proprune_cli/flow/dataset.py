@@ -91,7 +91,9 @@ def make_dataset(
     arrow()
     bases, to = _bases(options), _targets(options)
     if options.rows < len(bases):
-        raise UsageError(f"{options.rows} rows are fewer than networks", where="--rows", remedy=f"at least {len(bases)}")
+        raise UsageError(
+            f"{options.rows} rows are fewer than networks", where="--rows", remedy=f"at least {len(bases)}"
+        )
     store = Store(out)
     store.open(asdict(options))
     parts = list(_parts(plan(bases, to, options.rows, options.seed)))
@@ -168,14 +170,16 @@ def exported(spec: str, folder: Path) -> bytes:
     """A network of the zoo in ONNX, with random weights; kept in ``folder``."""
     file = folder / f"{spec}.onnx"
     if not file.is_file():
+        import torch
+
         from proprune_cli.files.write import write_whole
         from proprune_cli.modules.probe import example_input
         from proprune_cli.nets.export import to_onnx
         from proprune_cli.nets.models import build_model
-        from proprune_cli.nets.seeds import seeded
 
         channels, size = IMAGE.get(spec, (3, (32, 32)))
-        with seeded(0):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
             model = build_model(spec, channels, 10, size, gives="anything")
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(file, to_onnx(model, example_input(channels, size), spec))

@@ -44,7 +44,7 @@ def make_part(network: bytes, plans: Sequence[RowPlan]) -> bytes:
 def _quantised(network: bytes) -> QGraph:
     graph = canonicalise(import_onnx(onnx.load_model_from_string(network)))
     # Cycles do not depend on the calibration, so any images will do.
-    images = np.random.default_rng(0).normal(size=(2, *graph.input.shape)).astype(np.float32)
+    images = np.random.default_rng(0).normal(size=(2, *graph.tensors[graph.input])).astype(np.float32)
     return quantise(graph, images)[0]
 
 
