@@ -49,8 +49,8 @@ class Store:
             return
         known, wanted = _known(file), json.loads(json.dumps(document))
         if known != wanted:
-            before, now = ({**d, **d.pop("asked", {})} for d in (dict(known), dict(wanted)))
-            differing = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+            before, now = ({**document.get("asked", {}), **document} for document in (known, wanted))
+            differing = sorted(n for n in {*before, *now} - {"asked"} if before.get(n) != now.get(n))
             raise InputError(
                 f"the directory holds another data set: {', '.join(differing)} differ",
                 where=str(self.path),
