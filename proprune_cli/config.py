@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_type_hints
 
+import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
@@ -47,6 +48,7 @@ def _model(name: str, source: type[Any], replaced: Mapping[str, Any]) -> type[Ba
 
 _TRAIN = _model("train", TrainOptions, {})
 _PRUNE = _model("prune", PruneOptions, {"budget": str, "train": _TRAIN})
+_CALL = _model("call", PruneOptions, {"train": _TRAIN})
 _COMPILE = _model("compile", CompileOptions, {})
 _FILE = cast(
     "type[BaseModel]",
@@ -126,6 +128,46 @@ def compile_options(path: Path | None, given: Values) -> CompileOptions:
     return CompileOptions(**{**values, **{name: value for name, value in given.items() if value is not None}})
 
 
+def called_options(given: Values) -> PruneOptions:
+    """As `prune_options`, of keyword arguments, whose types nobody has checked; ``train`` is a dictionary of its own.
+
+    Raises:
+        UsageError: an option is unknown, of another type, or out of range; the message lists every fault of type.
+    """
+    values = {name: _plain(value) for name, value in given.items() if value is not None}
+    for name, made in (("budget", Budget.parse), ("data_dir", Path), ("weights", Path)):
+        if isinstance(values.get(name), str):
+            values[name] = made(values[name])
+    _check_types(_CALL, values)
+    inner: Values = values.pop("train", None) or {}
+    return prune_options(None, values | {f"train.{name}": value for name, value in inner.items()})
+
+
+def called_compile_options(given: Values) -> CompileOptions:
+    """As `called_options`, for ``compile``."""
+    _check_types(_COMPILE, given)
+    return compile_options(None, given)
+
+
+def _check_types(model: type[BaseModel], given: Values) -> None:
+    try:
+        model.model_validate(given)
+    except ValidationError as error:
+        faults = [_readable(cast("Any", fault)) for fault in error.errors()]
+        raise UsageError(
+            "; ".join(sorted(faults)), where="keyword arguments", remedy="docs/run-files.md has every option"
+        ) from error
+
+
+def _plain(value: Any) -> Any:
+    """What callers write for a path, several names or a number, in the type of its option."""
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in cast("Values", value).items()}
+    if isinstance(value, np.generic):
+        return value.item()
+    return tuple(cast("list[Any]", value)) if isinstance(value, list) else value
+
+
 def _given(section: BaseModel | None) -> Values:
     """Fields that the file sets to something, those of the inner section with a dotted name."""
     if section is None:
@@ -160,22 +202,31 @@ def _domain_faults(values: Values) -> list[str]:
     return faults
 
 
+def _shown(fault: Values) -> str:
+    """What was given: values that a file can hold as they are written, of anything else its type."""
+    value = fault["input"]
+    return repr(value) if isinstance(value, str | int | float | dict | list | None) else type(value).__name__
+
+
 _MESSAGES: dict[str, Callable[[Values], str]] = {
     "extra_forbidden": lambda _: "unknown key",
     "missing": lambda _: "is missing",
-    "model_type": lambda _: "must be a section with keys",
-    **dict.fromkeys(("int_type", "int_from_float"), lambda fault: f"must be a whole number, not {fault['input']!r}"),
-    "float_type": lambda fault: f"must be a number, not {fault['input']!r}",
-    "string_type": lambda fault: f"must be text, not {fault['input']!r}",
-    "bool_type": lambda fault: f"must be true or false, not {fault['input']!r}",
-    "literal_error": lambda fault: f"must be {fault['ctx']['expected']}, not {fault['input']!r}",
+    **dict.fromkeys(("model_type", "model_attributes_type"), lambda _: "must be a section with keys"),
+    "tuple_type": lambda fault: f"must be several names, not {_shown(fault)}",
+    **dict.fromkeys(("path_type", "is_instance_of"), lambda fault: f"must be a path, not {_shown(fault)}"),
+    "dataclass_exact_type": lambda fault: f"must be text such as ops=50%, not {_shown(fault)}",
+    **dict.fromkeys(("int_type", "int_from_float"), lambda fault: f"must be a whole number, not {_shown(fault)}"),
+    "float_type": lambda fault: f"must be a number, not {_shown(fault)}",
+    "string_type": lambda fault: f"must be text, not {_shown(fault)}",
+    "bool_type": lambda fault: f"must be true or false, not {_shown(fault)}",
+    "literal_error": lambda fault: f"must be {fault['ctx']['expected']}, not {_shown(fault)}",
 }
 
 
 def _readable(fault: Values) -> str:
     place = ".".join(str(part) for part in fault["loc"]) or "the file"
     say = _MESSAGES.get(fault["type"])
-    message = say(fault) if say else f"{str(fault['msg'])[:1].lower()}{str(fault['msg'])[1:]}, not {fault['input']!r}"
+    message = say(fault) if say else f"{str(fault['msg'])[:1].lower()}{str(fault['msg'])[1:]}, not {_shown(fault)}"
     return f"{place}: {message}"
 
 

@@ -75,6 +75,7 @@ class RunDir:
         self._force = force
         self._lock: IO[str] | None = None
         self._made = self._known = False
+        self._published: list[Path] = []
         self._document: dict[str, Any] = {}
 
     def __enter__(self) -> RunDir:
@@ -114,6 +115,8 @@ class RunDir:
             if any(p.is_file() and p.name != "stage.json" for p in stages.rglob("*")):
                 return
             shutil.rmtree(stages, ignore_errors=True)
+            for path in self._published:
+                path.unlink(missing_ok=True)
             (self._path / "run.json").unlink(missing_ok=True)
             if self._made:
                 (self._path / ".lock").unlink(missing_ok=True)
@@ -186,6 +189,7 @@ class RunDir:
         target = self._path / name
         with _io_errors(target):
             _write(target, data)
+        self._published.append(target)
         return target
 
     def withdraw(self, name: str) -> None:

@@ -39,27 +39,57 @@ def checked_images(
     Raises:
         InputError: wrong type or shape, no image, NaN or infinity.
     """
+    check_layout(array.dtype, array.shape, want, where, raw=raw, stored=stored)
+    if raw:
+        return array
+    refuse_bad(bad_values(array), array.size, where)
+    return array.astype(np.float32, copy=False)
+
+
+def check_layout(
+    dtype: np.dtype[Any],
+    shape: tuple[int, ...],
+    want: tuple[int, int, int],
+    where: str,
+    *,
+    raw: bool = False,
+    stored: bool = False,
+) -> None:
+    """See that an array of this type and shape holds images, before it is read. Arguments: `checked_images`.
+
+    Raises:
+        InputError: wrong type or shape, or no image.
+    """
     kind = np.dtype(np.int8 if raw else np.float32)
-    if stored and not raw and array.dtype == np.uint8:
-        array = array.astype(np.float32)
-    if array.dtype != kind:
+    if dtype != kind and not (stored and not raw and dtype == np.uint8):
         remedy = f"convert it with x.astype(numpy.{kind})"
         if raw:
             remedy = "leave out --raw for real values; with it, give the network's int8 codes"
-        elif array.dtype == np.int8:
+        elif dtype == np.int8:
             remedy += ", or add --raw if these are int8 codes"
-        raise InputError(f"the input is {array.dtype}, not {kind}", where=where, remedy=remedy)
-    if array.ndim != 4 or array.shape[1:] != want:
+        raise InputError(f"the input is {dtype}, not {kind}", where=where, remedy=remedy)
+    if len(shape) != 4 or shape[1:] != want:
         raise InputError(
-            f"the input has shape {list(array.shape)}, the network wants [N, {want[0]}, {want[1]}, {want[2]}]",
+            f"the input has shape {list(shape)}, the network wants [N, {want[0]}, {want[1]}, {want[2]}]",
             where=where,
             remedy="give images in NCHW order, one array for all of them",
         )
-    if not len(array):
+    if not shape[0]:
         raise InputError("the input holds no image", where=where, remedy="give at least one image")
-    if not raw and not np.isfinite(array.astype(np.float32)).all():
-        bad = int((~np.isfinite(array.astype(np.float32))).sum())
+
+
+def bad_values(images: NDArray[Any]) -> int:
+    """Values that are NaN or infinite."""
+    return 0 if images.dtype.kind in "iu" else int(images.size - np.count_nonzero(np.isfinite(images)))
+
+
+def refuse_bad(bad: int, size: int, where: str) -> None:
+    """Refuse ``bad`` values out of ``size``, if there are any.
+
+    Raises:
+        InputError: there are.
+    """
+    if bad:
         raise InputError(
-            f"{bad} of {array.size} input values are NaN or infinite", where=where, remedy="repair the images first"
+            f"{bad} of {size} input values are NaN or infinite", where=where, remedy="repair the images first"
         )
-    return array

@@ -52,56 +52,46 @@ def command(
     Example:
       proprune run net.ppr --input x.npy --output y.npy --board emulated:pynq-z2
     """
-    import time
-
     from proprune_cli.artifact import load_artifact
-    from proprune_cli.artifact.arrays import read_array, write_array, write_arrays
-    from proprune_cli.artifact.codes import checked_images
+    from proprune_cli.artifact.arrays import ArrayWriter
     from proprune_cli.board.registry import open_executor
-    from proprune_cli.flow.execute import CLIPPED, clipped_share, run_codes, run_images
+    from proprune_cli.flow.execute import CLIPPED
+    from proprune_cli.flow.stream import open_images, run_file
 
     network = load_artifact(artifact)
     program = network.program
-    images = checked_images(
-        read_array(input, pipes=True), network.input_shape, str(input), raw=raw, stored=program.preprocess is not None
-    )
-    clipped = 0.0 if raw else clipped_share(program, images)
-    if clipped > CLIPPED:
-        taken = "as its data set has them" if program.preprocess else "normalised as for training"
-        warn(
-            f"{clipped:.0%} of the values in {input} lie beyond the range of the calibration images, and are clipped; "
-            f"the network takes images {taken}"
-        )
-    names = [part.name for part in network.program.outputs] if raw else list(network.results)
-    archive = output.suffix == ".npz"
-    if len(names) > 1 and not archive:
-        raise UsageError(
-            f"the network has {len(names)} outputs ({', '.join(names)}), and a .npy file holds one array",
-            where=f"--output {output}",
-            remedy=f"write them to {output.with_suffix('.npz')}, one array for each",
-        )
-    executor = open_executor(network, board, str(artifact))
-    start = time.perf_counter()
-    with counting("images", len(images)) as advance:
-        if raw:
-            results: dict[str, Any] = dict(
-                zip(names, run_codes(executor, images, network.program.batch, advance), strict=True)
+
+    def warn_of_clipping(share: float) -> None:
+        if share > CLIPPED:
+            taken = "as its data set has them" if program.preprocess else "normalised as for training"
+            warn(
+                f"{share:.0%} of the values in {input} lie beyond the range of the calibration images, and are "
+                f"clipped; the network takes images {taken}"
             )
-        else:
-            results = run_images(network, executor, images, advance)
-    seconds = time.perf_counter() - start
-    if archive:
-        write_arrays(output, results)
-    else:
-        write_array(output, results[names[0]])
+
+    with open_images(input, network, raw=raw) as images:
+        told = images.clipped
+        warn_of_clipping(told)
+        names = [part.name for part in program.outputs] if raw else list(network.results)
+        if len(names) > 1 and output.suffix != ".npz":
+            raise UsageError(
+                f"the network has {len(names)} outputs ({', '.join(names)}), and a .npy file holds one array",
+                where=f"--output {output}",
+                remedy=f"write them to {output.with_suffix('.npz')}, one array for each",
+            )
+        executor = open_executor(network, board, str(artifact))
+        with counting("images", images.count) as advance, ArrayWriter(output, images.count) as writer:
+            seconds = run_file(network, executor, images, writer, raw=raw, advance=advance)
+    if images.clipped != told:
+        warn_of_clipping(images.clipped)  # of a pipe, which is read once
     if as_json:
-        shown = [{"name": n, "shape": list(r.shape), "dtype": str(r.dtype)} for n, r in results.items()]
+        shown = [{"name": n, "shape": list(s), "dtype": str(d)} for n, (s, d) in writer.written.items()]
         only: dict[str, Any] = shown[0] if len(shown) == 1 else {}
-        body = {"images": len(images), "shape": only.get("shape"), "dtype": only.get("dtype"), "host_seconds": seconds}
-        body["clipped_share"] = clipped
+        body = {"images": images.count, "shape": only.get("shape"), "dtype": only.get("dtype"), "host_seconds": seconds}
+        body["clipped_share"] = images.clipped
         emit_json("run", {"artifact": str(artifact), "board": board, "output": str(output), **body, "outputs": shown})
     else:
-        for name, result in results.items():
-            label = f"{output} {name}" if len(results) > 1 else str(output)
-            say(f"{label}: {result.dtype} {list(result.shape)} from {len(images)} images on {board}")
+        for name, (shape, dtype) in writer.written.items():
+            label = f"{output} {name}" if len(writer.written) > 1 else str(output)
+            say(f"{label}: {dtype} {list(shape)} from {images.count} images on {board}")
         say(f"{seconds:.2f} s of host time (`proprune bench` predicts the board's)")

@@ -136,6 +136,12 @@ def checked(images: npt.NDArray[np.generic], labels: npt.NDArray[np.generic], cl
     """
     if len(images) == 0:
         raise InputError("there are no images", where=where, remedy="check that the right files are there")
+    if not images.size:
+        raise InputError(
+            f"the images have no pixels: their shape is {list(images.shape)}",
+            where=where,
+            remedy="give images [N, C, H, W]",
+        )
     if len(images) != len(labels):
         raise InputError(
             f"there are {len(images)} images and {len(labels)} labels",

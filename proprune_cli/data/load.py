@@ -42,7 +42,7 @@ def load_data(spec: str, *, data_dir: Path | None = None, validation: float = 0.
     parsed = parse_spec(spec, "--data")
     where = f"--data {spec}"
     if ":" in parsed.name and not Path(parsed.name).exists():
-        return _finished(load_factory(parsed, where), validation, seed)
+        return finished(load_factory(parsed, where), validation, seed)
     size = _whole(parsed, "size", where)
     channels = _whole(parsed, "channels", where)
     unknown = set(parsed.arguments) - {"size", "channels"}
@@ -76,10 +76,10 @@ def load_data(spec: str, *, data_dir: Path | None = None, validation: float = 0.
                 "images with a class for each pixel are not resized", where=where, remedy="store them in that size"
             )
         source = _resized(source, size)
-    return _finished(source, validation, seed)
+    return finished(source, validation, seed)
 
 
-def _finished(source: Source, validation: float, seed: int) -> Dataset:
+def finished(source: Source, validation: float, seed: int) -> Dataset:
     """Ready for training: with validation images held out, and the moments of what is left."""
     train, held_out = hold_out(source.train, validation, seed, source.where)
     mean, std = moments(train.images)

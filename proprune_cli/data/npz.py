@@ -12,6 +12,7 @@ import numpy.typing as npt
 from proprune_cli.data.dataset import NOT_COUNTED, Labels, Source, checked, hold_out
 from proprune_cli.errors import InputError
 from proprune_cli.files.arrays import read_npz
+from proprune_cli.files.limits import CLASSES
 
 _LAYOUT = (
     "give uint8 or float images [N, C, H, W], [N, H, W, C] or [N, H, W], and as labels whole numbers [N], "
@@ -56,6 +57,12 @@ def source_of(pairs: Sequence[Pair], name: str, where: str) -> Source:
         classes = numbers[0].shape[1] if numbers[0].ndim > 1 else 1
     else:
         classes = max((int(y.max()) + 1 for y in numbers if y.size), default=0)
+        if classes > CLASSES:
+            raise InputError(
+                f"labels run to {classes - 1}, and there are at most {CLASSES:,} classes",
+                where=where,
+                remedy="number the classes from 0 on; targets that are quantities are floats",
+            )
     splits = [checked(_images(x, where), y, classes, where) for (x, _), y in zip(pairs, numbers, strict=True)]
     train, test = splits if len(splits) == 2 else hold_out(splits[0], 0.2, 0, where)
     if train.images.shape[1:] != test.images.shape[1:]:

@@ -12,6 +12,8 @@ import re
 import struct
 import zipfile
 import zlib
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -44,15 +46,70 @@ def read_npy(path: Path, *, pipes: bool = False) -> NDArray[Any]:
     Raises:
         InputError: there is no such file, it is no ``.npy`` file of numbers, cut short, or too large.
     """
-    remedy = "write it with numpy.save(path, array)"
+    with _told(path), open_file(path, pipes=pipes) as stream:
+        size = os.fstat(stream.fileno()).st_size if stream.seekable() else None
+        return _array(stream, UNPACKED_BYTES if size is None else whole_file_bytes(), size, str(path))
+
+
+class NpyFile:
+    """An array of a ``.npy`` file, read a part at a time along its first axis. See `open_npy`.
+
+    Attributes:
+        shape, dtype: as the header says. seekable: whether it can be read more than once; a pipe cannot.
+    """
+
+    def __init__(self, stream: BinaryIO, path: Path) -> None:
+        self._stream, self._path = stream, path
+        self.seekable = stream.seekable()
+        with _told(path):
+            size = os.fstat(stream.fileno()).st_size if self.seekable else None
+            self.dtype, fortran, self.shape = _header(stream)
+            wanted = self.dtype.itemsize * prod(self.shape)
+            # In parts, a file may be larger than memory; what a pipe promises has nothing behind it.
+            whole = fortran or not self.shape
+            _check_size(wanted, whole_file_bytes() if whole else None, size, str(path))
+            self._whole = _filled(stream, self.dtype, self.shape, fortran) if whole else None
+        self._start = stream.tell() if self.seekable else 0
+
+    def parts(self, count: int) -> Iterator[NDArray[Any]]:
+        """Arrays [``count`` or, at the end, fewer, …], from the first on.
+
+        Raises:
+            InputError: the file ends before, or cannot be read.
+        """
+        if self.seekable:
+            self._stream.seek(self._start)
+        total = self.shape[0]
+        for first in range(0, total, count):
+            rows = min(count, total - first)
+            if self._whole is not None:
+                yield np.ascontiguousarray(self._whole[first : first + rows])
+                continue
+            with _told(self._path):
+                part = _filled(self._stream, self.dtype, (rows, *self.shape[1:]), fortran=False)
+            yield part
+
+
+@contextmanager
+def open_npy(path: Path) -> Generator[NpyFile, None, None]:
+    """A ``.npy`` file, or a pipe, to be read a part at a time; of an array in Fortran's order, all is read at once.
+
+    Raises:
+        InputError: as `read_npy`.
+    """
+    with _told(path):
+        stream = open_file(path, pipes=True)
+    with stream:
+        yield NpyFile(stream, path)
+
+
+@contextmanager
+def _told(path: Path) -> Generator[None, None, None]:
+    """What is wrong with a ``.npy`` file, as an error with a remedy."""
     try:
-        with open_file(path, pipes=pipes) as stream:
-            size = os.fstat(stream.fileno()).st_size if stream.seekable() else None
-            limit = UNPACKED_BYTES if size is None else whole_file_bytes()
-            try:
-                return _array(stream, limit, size, str(path))
-            except ValueError as error:
-                raise InputError(str(error), where=str(path), remedy=remedy) from error
+        yield
+    except ValueError as error:
+        raise InputError(str(error), where=str(path), remedy="write it with numpy.save(path, array)") from error
     except FileNotFoundError as error:
         raise InputError("no such file", where=str(path), remedy="check the path") from error
     except OSError as error:
@@ -98,6 +155,25 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
 
 def _array(stream: Any, limit: int, size: int | None, where: str) -> NDArray[Any]:
     """``limit``: bytes of data at most. ``size``: of the file, where it is known."""
+    dtype, fortran, shape = _header(stream)
+    _check_size(dtype.itemsize * prod(shape), limit, size, where)
+    return _filled(stream, dtype, shape, fortran)
+
+
+def _check_size(wanted: int, limit: int | None, size: int | None, where: str) -> None:
+    """Refuse ``wanted`` bytes of data that are not in a file of ``size``, or more than ``limit``.
+
+    A stream of unknown size gives no more than `UNPACKED_BYTES`.
+    """
+    if size is not None and wanted > size:
+        raise ValueError(f"the .npy file is cut short: its header promises {wanted} bytes, and it has {size}")
+    most = min(limit or UNPACKED_BYTES, UNPACKED_BYTES) if size is None else limit
+    if most is not None and wanted > most:
+        raise too_long(wanted, most, where)
+
+
+def _header(stream: Any) -> tuple[np.dtype[Any], bool, tuple[int, ...]]:
+    """Type, whether the first axis is innermost, and shape."""
     start = _exactly(stream, 10, partial=True)
     if not start:
         raise ValueError("the file is empty")
@@ -110,15 +186,10 @@ def _array(stream: Any, limit: int, size: int | None, where: str) -> NDArray[Any
         length += int.from_bytes(_exactly(stream, 2), "little") << 16
     if length > _HEADER_BYTES:
         raise ValueError("the .npy file is damaged: its header is too long")
-    text = re.sub(r"\s+", "", _exactly(stream, length).decode("latin-1"))
-    dtype, fortran, shape = _described(text)
-    wanted = dtype.itemsize * prod(shape)
-    if wanted > limit:
-        if size is not None and wanted > size:
-            raise ValueError(f"the .npy file is cut short: its header promises {wanted} bytes, and it has {size}")
-        raise too_long(wanted, limit, where)
-    if size is not None and wanted > size:
-        raise ValueError(f"the .npy file is cut short: its header promises {wanted} bytes, and it has {size}")
+    return _described(re.sub(r"\s+", "", _exactly(stream, length).decode("latin-1")))
+
+
+def _filled(stream: Any, dtype: np.dtype[Any], shape: tuple[int, ...], fortran: bool) -> NDArray[Any]:
     flat = np.empty(prod(shape), dtype)
     _fill(stream, flat)
     return flat.reshape(shape, order="F" if fortran else "C")

@@ -45,6 +45,8 @@ UNPACKED_BYTES = 2 * GIB
 PIXELS = 1 << 26
 """Of one picture of a data set; a PNG file of a few kilobytes can hold 2^62."""
 
+CLASSES = 1 << 20
+"""Of a data set, counted by its largest label; the largest that people use have some 20,000."""
 
 PARAMETERS = 1 << 28
 """Of a network of the zoo, 1 GiB: VGG-16 at full size has half of that. The description of a run may name any width."""

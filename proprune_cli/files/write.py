@@ -6,10 +6,16 @@ followed, and only a file takes another file's place.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import io
 import os
+import shutil
 import stat
+import tempfile
+from collections.abc import Generator
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from proprune_cli.errors import InputError
 
@@ -27,11 +33,68 @@ def write_whole(path: Path, content: bytes) -> None:
     """
     try:
         if _takes_a_stream(path):
-            _write_stream(path, content)
+            _write_stream(path, io.BytesIO(content))
         else:
             replace_file(path, content, f".{path.name}.{os.getpid()}.part")
     except OSError as error:
         raise _explained(error, path, len(content)) from error
+
+
+class WholeFile:
+    """As `write_whole`, for content that comes in parts: use as a context manager. It stands at ``path`` once the block
+    ends without an error; until then the parts lie beside it, or, where it is a pipe, in the system's folder for
+    temporary files.
+
+    Raises:
+        InputError: as `write_whole`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+
+    def __enter__(self) -> WholeFile:
+        with self.errors():
+            self._spools = _takes_a_stream(self._path)
+            self.stream: BinaryIO = (
+                cast("BinaryIO", tempfile.TemporaryFile()) if self._spools else os.fdopen(_create(self._beside), "w+b")
+            )
+        return self
+
+    def write(self, part: bytes | memoryview) -> None:
+        """Add ``part``."""
+        with self.errors():
+            self.stream.write(part)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                with self.errors():
+                    self._finish()
+        finally:
+            with contextlib.suppress(OSError):  # what could not be written has been told
+                self.stream.close()
+            if not self._spools:
+                self._beside.unlink(missing_ok=True)
+
+    def _finish(self) -> None:
+        self.stream.flush()
+        if self._spools:
+            self.stream.seek(0)
+            _write_stream(self._path, self.stream)
+            return
+        os.fsync(self.stream.fileno())
+        self._beside.replace(self._path)
+        sync(self._path.parent)
+
+    @contextlib.contextmanager
+    def errors(self) -> Generator[None, None, None]:
+        """What the system refuses while something is written, as an error with a remedy."""
+        try:
+            yield
+        except OSError as error:
+            held = getattr(self, "stream", None)
+            raise _explained(error, self._path, held.tell() if held is not None else 0) from error
 
 
 def replace_file(path: Path, content: bytes, beside: str) -> None:
@@ -124,12 +187,12 @@ def _takes_a_stream(path: Path) -> bool:
     return False
 
 
-def _write_stream(path: Path, content: bytes) -> None:
+def _write_stream(path: Path, content: BinaryIO) -> None:
     # Not blocking, so that a pipe that nobody reads is an error and not a wait without an end.
     descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     os.set_blocking(descriptor, True)
     with os.fdopen(descriptor, "wb") as stream:
-        stream.write(content)
+        shutil.copyfileobj(content, stream)
 
 
 def _explained(error: OSError, path: Path, size: int) -> InputError:

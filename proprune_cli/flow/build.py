@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from proprune_cli.accel.boards import Board
     from proprune_cli.compile.options import CompileOptions
     from proprune_cli.measure.predicted import Prediction
+    from proprune_cli.nets.models import Module
 
 CALIBRATION = "calibration.npy"
 CALIBRATION_IMAGES = 500
@@ -99,11 +101,13 @@ def build(
     on_stage: Callable[[str], None] = lambda _: None,
     *,
     allow_host: bool = True,
+    handed: object = None,
 ) -> Artifact:
     """Compile a run directory or an ONNX file.
 
     Args:
         allow_host: whether operators may run on the host.
+        handed: calibration images as an object (`proprune_cli.data.objects`), in place of what ``options`` name.
 
     Raises:
         InputError: the source or the calibration images are missing or damaged, or the run has no such network.
@@ -111,18 +115,73 @@ def build(
         UsageError: no run has a network of that name, or one is named of a file.
         DoesNotFitError: the network or the array is too large for the board.
     """
-    from proprune_cli.compile.pipeline import compile_model
+    board, array = target(options)
+    model, calibration = _sources(source, options if handed is None else replace(options, calibration=CALIBRATION))
+    on_stage("reading calibration images")
+    images = _images(calibration, model) if handed is None else _handed_images(handed)
+    digest = hashlib.sha256(read_whole(model, MODEL_BYTES)).hexdigest()
+    name = source.name if source.is_dir() else source.stem
+    origin = Source(model.name, digest, (options.network or PRUNED) if source.is_dir() else None)
+    return _compiled(model, images, name, origin, board, array, options, on_stage, allow_host)
+
+
+def build_module(module: Module, calibration: object, options: CompileOptions) -> Artifact:
+    """Compile a module, which takes images as ``calibration`` has them.
+
+    Args:
+        module: a copy that may be changed. calibration: what ``options.calibration`` may name, or images as an object.
+
+    Raises:
+        ProPruneError: as `build`, or torch cannot export the module.
+    """
+    import onnx
+
+    from proprune_cli.modules.probe import example_input
+    from proprune_cli.nets.export import to_onnx
+    from proprune_cli.nets.models import fitting
+    from proprune_cli.spec.handed import module_words
 
     board, array = target(options)
-    model, calibration = _sources(source, options)
-    on_stage("reading calibration images")
-    images = _images(calibration, model)
-    digest = hashlib.sha256(read_whole(model, MODEL_BYTES)).hexdigest()
+    images = _images(calibration, None) if isinstance(calibration, str) else _handed_images(calibration)
+    if images.ndim != 4 or not images.size:
+        raise InputError(
+            f"the calibration images have the shape {list(images.shape)}",
+            where="calibration",
+            remedy="give an array [N, C, H, W] with an image or more",
+        )
+    channels, height, width = images.shape[1:]
+    fitting(module, channels, 0, (height, width), "anything", "model")
+    data = to_onnx(module, example_input(channels, (height, width)))
+    kind = type(module)
+    return _compiled(
+        onnx.load_model_from_string(data),
+        images,
+        kind.__name__,
+        Source(module_words(kind), hashlib.sha256(data).hexdigest()),
+        board,
+        array,
+        options,
+    )
+
+
+def _compiled(
+    model: Path | onnx.ModelProto,
+    images: NDArray[np.float32],
+    name: str,
+    source: Source,
+    board: Board,
+    array: Array,
+    options: CompileOptions,
+    on_stage: Callable[[str], None] = lambda _: None,
+    allow_host: bool = True,
+) -> Artifact:
+    from proprune_cli.compile.pipeline import compile_model
+
     compiled = compile_model(model, images, array, board, on_stage, allow_host=allow_host, batch=options.batch)
     return Artifact(
-        name=source.name if source.is_dir() else source.stem,
+        name=name,
         board=board.name,
-        source=Source(model.name, digest, (options.network or PRUNED) if source.is_dir() else None),
+        source=source,
         program=compiled.program,
         qdq=compiled.qdq,
         golden=Golden(compiled.golden_input, compiled.golden_codes_in, compiled.golden_codes_out),
@@ -161,10 +220,17 @@ def _sources(source: Path, options: CompileOptions) -> tuple[Path, str]:
     return source, calibration
 
 
-def _images(calibration: str, model: Path) -> NDArray[np.float32]:
+def _handed_images(calibration: object) -> NDArray[np.float32]:
+    from proprune_cli.data.objects import images_of
+
+    return images_of(calibration, "calibration", CALIBRATION_IMAGES).astype(np.float32)
+
+
+def _images(calibration: str, model: Path | None) -> NDArray[np.float32]:
     """float32 [N, C, H, W] as the network in the file ``model`` takes them; the compiler checks them against it.
 
-    Of a data set that is named, images are as it stores them where the network says that it normalises them itself.
+    Of a data set that is named, images are as it stores them where the network says that it normalises them itself, or
+    was handed over as a module (``model`` is None).
     """
     path = Path(calibration)
     if path.suffix == ".npy":
@@ -180,7 +246,7 @@ def _images(calibration: str, model: Path) -> NDArray[np.float32]:
         where = error.where.replace("--data ", "--calibration ")
         raise InputError(error.what, where=where, remedy=error.remedy) from error
     images = data.sample(CALIBRATION_IMAGES)
-    return images if _normalises(model) else data.normalise(images)
+    return images if model is None or _normalises(model) else data.normalise(images)
 
 
 def _normalises(path: Path) -> bool:

@@ -65,14 +65,19 @@ CLIPPED = 0.05
 """Share of input values beyond the calibrated range from which on it is said."""
 
 
-def clipped_share(program: Program, images: NDArray[np.float32]) -> float:
-    """Share of the values of ``images``, float32 [N, C, H, W], that lie beyond the codes of the input."""
+def clipped_share(program: Program, images: NDArray[Any]) -> float:
+    """Share of the values of ``images``, float32 or uint8 [N, C, H, W], that lie beyond the codes of the input."""
+    return clipped_values(program, images) / images.size
+
+
+def clipped_values(program: Program, images: NDArray[Any]) -> int:
+    """Values of ``images``, float32 or uint8 [N, C, H, W], that lie beyond the codes of the input."""
     highest, beyond = 127.5 * 2.0**program.input.exponent, 0
     lowest = -128.5 * 2.0**program.input.exponent
     for at in range(0, len(images), 64):
-        real = program.real_input(images[at : at + 64])
+        real = program.real_input(images[at : at + 64].astype(np.float32, copy=False))
         beyond += int(np.count_nonzero((real > highest) | (real < lowest)))
-    return beyond / images.size
+    return beyond
 
 
 def deploy(artifact: Artifact, board: str, where: str) -> DeployReport:

@@ -16,6 +16,7 @@ from proprune_cli.files.write import write_whole
 from proprune_cli.flow.build import CALIBRATION, check_network
 from proprune_cli.flow.cost_models import EnergyModel, LatencyModel, cost_model
 from proprune_cli.prune import run as run_pruning
+from proprune_cli.prune.given import NOTHING, Given
 from proprune_cli.prune.options import PREDICTED, Budget, PruneOptions
 from proprune_cli.prune.result import NETWORK_FILES
 from proprune_cli.prune.verdict import COMPILED, Verdict, judge
@@ -68,7 +69,12 @@ class BudgetCheck:
 
 
 def prune(
-    options: PruneOptions, out: Path, progress: Progress | None = None, *, force: bool = False
+    options: PruneOptions,
+    out: Path,
+    progress: Progress | None = None,
+    *,
+    force: bool = False,
+    given: Given = NOTHING,
 ) -> tuple[PruneResult, BudgetCheck | None]:
     """`prune_into` with the models of ``options.board``; for a budget of ms or mJ, the compiled result's check.
 
@@ -79,10 +85,10 @@ def prune(
     """
     model = cost_model(options.budget.kind, options.board, options.array)
     compilable = check_network if options.engine else None
-    result = prune_into(options, out, progress, force=force, cost_model=model, compilable=compilable)
+    result = prune_into(options, out, progress, force=force, cost_model=model, compilable=compilable, given=given)
     if options.budget.kind not in PREDICTED:
         return result, None
-    check = _check(options, out, model, result.least)
+    check = _check(options, out, model, result.least, given)
     met = check.verdict(options.budget).met
     document: dict[str, Any] = {"version": 1, "kind": "budget-check", **asdict(check), "met": met}
     write_whole(out / PREDICTION, (json.dumps(document, indent=1) + "\n").encode())
@@ -105,12 +111,13 @@ def prune_into(
     force: bool = False,
     cost_model: CostModel | None = None,
     compilable: Callable[[bytes], None] | None = None,
+    given: Given = NOTHING,
 ) -> PruneResult:
     """Run `proprune_cli.prune.run` in the run directory ``out``, from where an earlier process stopped.
 
     Args:
         force: go on although the run was started with other options, keeping the stages they do not change.
-        compilable: see `proprune_cli.prune.run`.
+        compilable, given: see `proprune_cli.prune.run`.
 
     Raises:
         BudgetError: no network that the options allow keeps to the budget.
@@ -118,7 +125,7 @@ def prune_into(
         ProPruneError: whatever pruning itself raises.
     """
     with RunDir(out, "prune", options.to_json(), force=force) as run:
-        return run_pruning(options, run, progress, cost_model, compilable)
+        return run_pruning(options, run, progress, cost_model, compilable, given)
 
 
 def module_options(given: dict[str, Any]) -> tuple[PruneOptions, LatencyModel | EnergyModel]:
@@ -127,13 +134,15 @@ def module_options(given: dict[str, Any]) -> tuple[PruneOptions, LatencyModel | 
     Raises:
         UsageError: an option is wrong.
     """
-    from proprune_cli.config import prune_options
+    from proprune_cli.config import called_options
 
-    options = prune_options(None, {"model": "module", "data": "-", **given})
+    options = called_options({"model": "module", "data": "-", **given})
     return options, cost_model(options.budget.kind, options.board, options.array)
 
 
-def _check(options: PruneOptions, out: Path, model: LatencyModel | EnergyModel, least: float | None) -> BudgetCheck:
+def _check(
+    options: PruneOptions, out: Path, model: LatencyModel | EnergyModel, least: float | None, given: Given
+) -> BudgetCheck:
     from proprune_cli.prune.saved import shapes_of_run
 
     compiled = model.predicted(out, None)
@@ -141,7 +150,7 @@ def _check(options: PruneOptions, out: Path, model: LatencyModel | EnergyModel, 
     return BudgetCheck(
         unit=model.unit,
         limit=options.budget.value if options.budget.absolute else options.budget.value * dense,
-        by_shapes=model.cost(shapes_of_run(out)),
+        by_shapes=model.cost(shapes_of_run(out, given=given.model)),
         compiled=model.figure(compiled),
         dense=dense,
         chosen_by=model.name,

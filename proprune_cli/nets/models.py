@@ -9,15 +9,19 @@ from typing import Literal
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from proprune_cli.errors import InputError
 from proprune_cli.files.limits import ACTIVATIONS, PARAMETERS
+from proprune_cli.modules.copying import copied
 from proprune_cli.modules.outputs import shapes_of
 from proprune_cli.modules.probe import check_runs, example_input
 from proprune_cli.nets.zoo import ZOO
 from proprune_cli.spec.factories import imported, made
 from proprune_cli.spec.parse import Spec, Value, parse_spec
 
+Module = nn.Module
+"""For rooms that hand modules on and know nothing of torch."""
 Gives = Literal["classes", "pixels", "anything"]
 """A network's result: [N, classes]; [N, classes, rows, columns]; or whatever its own loss makes of it."""
 
@@ -59,6 +63,60 @@ def build_model(
             where=where,
             remedy=f"choose one of {', '.join(ZOO)}, or give package.module:factory or net.onnx",
         )
+    return fitting(model, in_channels, classes, pixels, gives, where)
+
+
+def taken(module: object, where: str = "model") -> nn.Module:
+    """A copy, on the CPU, of a module that a caller hands over; the module itself is left as it is.
+
+    Raises:
+        InputError: as `checked_module`.
+        UnsupportedError: it cannot be copied.
+    """
+    return copied(checked_module(module, where)).cpu()
+
+
+def checked_module(module: object, where: str) -> nn.Module:
+    """``module`` itself.
+
+    Raises:
+        InputError: it is no module, or its parameters and buffers are not float32, not finite, or without values.
+    """
+    if not isinstance(module, nn.Module):
+        what = f"the class {module.__name__}" if isinstance(module, type) else f"{type(module).__name__}"
+        raise InputError(
+            f"the model is {what}, not a torch.nn.Module",
+            where=where,
+            remedy="give the module itself; a zoo name, package.module:factory or net.onnx where text is taken",
+        )
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if is_lazy(tensor) or tensor.is_meta or tensor.layout is not torch.strided:
+            raise InputError(
+                "a tensor of the model has no values, or not one for each place",
+                where=f"{where}, {name}",
+                remedy="run the module once, so that it is whole, then give it",
+            )
+    for name, parameter in module.named_parameters():
+        if parameter.dtype != torch.float32:
+            raise InputError(
+                f"a parameter of the model is {parameter.dtype}", where=f"{where}, {name}", remedy="give module.float()"
+            )
+    for name, tensor in module.state_dict().items():
+        if isinstance(tensor, torch.Tensor) and not bool(torch.isfinite(tensor).all()):
+            raise InputError(
+                "the weights hold NaN or infinity", where=f"{where}, {name}", remedy="train the module again"
+            )
+    return module
+
+
+def fitting(
+    model: nn.Module, in_channels: int, classes: int, pixels: tuple[int, int], gives: Gives, where: str
+) -> nn.Module:
+    """``model`` in eval mode, checked to take [N, in_channels, *pixels] and to give what is asked for.
+
+    Raises:
+        InputError: it does not.
+    """
     example = example_input(in_channels, pixels)
     outputs = check_runs(model.eval(), example, where)
     if gives == "anything":

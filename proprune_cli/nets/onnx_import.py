@@ -58,6 +58,8 @@ def import_onnx(path: Path) -> nn.Module:
     root = nn.Module()
     for name, module in state.modules.items():
         root.add_module(name, module)
+    for name, tensor in state.buffers.items():
+        root.register_buffer(name, tensor)
     model = fx.GraphModule(root, state.graph, class_name="OnnxNetwork").eval()
     model.graph.eliminate_dead_code()
     model.recompile()

@@ -151,6 +151,8 @@ def _binary(function: Callable[..., Any]) -> Rule:
                 operands.append(float(constant.reshape(-1)[0]))
             elif node.op_type == "Add" and (bias := _bias_of(node, constant, state)) is not None:
                 return bias
+            elif constant.dtype.kind == "f" and constant.shape[-2:] == (1, 1) and constant.size == constant.shape[-3]:
+                operands.append(state.buffer(node, constant))  # one value for each channel
             else:
                 raise refuse(node, "an operand is a constant of more than one value", state.where)
         return state.graph.call_function(function, tuple(operands))

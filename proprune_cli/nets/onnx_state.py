@@ -27,6 +27,7 @@ class ImportState:
     graph: fx.Graph = field(default_factory=fx.Graph)
     values: dict[str, fx.Node] = field(default_factory=dict)
     modules: dict[str, nn.Module] = field(default_factory=dict)
+    buffers: dict[str, torch.Tensor] = field(default_factory=dict)
     shape_tensors: set[str] = field(default_factory=set)
     """Tensors that hold a shape computed at run time; only a Reshape may read one."""
 
@@ -46,13 +47,23 @@ class ImportState:
 
     def call_module(self, onnx_node: onnx.NodeProto, module: nn.Module, source: str) -> fx.Node:
         """Add ``module`` under a name made from the node's and call it on ``source``."""
+        name = self._free(onnx_node)
+        self.modules[name] = module
+        return self.graph.call_module(name, (self.value(source),))
+
+    def buffer(self, onnx_node: onnx.NodeProto, array: npt.NDArray[Any]) -> fx.Node:
+        """A constant operand of ``onnx_node`` as a buffer, float32, under a name made from the node's."""
+        name = self._free(onnx_node)
+        self.buffers[name] = torch.from_numpy(np.array(array, dtype=np.float32))
+        return self.graph.get_attr(name)
+
+    def _free(self, onnx_node: onnx.NodeProto) -> str:
         base = onnx_node.name or f"{onnx_node.op_type}_{onnx_node.output[0]}"
         name = "".join(c if c.isalnum() else "_" for c in base).strip("_") or "layer"
         name = name if not name[0].isdigit() else f"n{name}"
-        while name in self.modules:
+        while name in self.modules or name in self.buffers:
             name += "_"
-        self.modules[name] = module
-        return self.graph.call_module(name, (self.value(source),))
+        return name
 
 
 def refuse(node: onnx.NodeProto, reason: str, where: str) -> UnsupportedError:

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from proprune_cli.prune.given import NOTHING, Given
 from proprune_cli.prune.options import Budget, PruneOptions
 from proprune_cli.prune.result import PruneResult
 from proprune_cli.train.options import TrainOptions
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from proprune_cli.train.progress import Progress
     from proprune_cli.train.workspace import Workspace
 
-__all__ = ["Budget", "PruneOptions", "PruneResult", "TrainOptions", "check", "load_run", "run"]
+__all__ = ["Budget", "Given", "PruneOptions", "PruneResult", "TrainOptions", "check", "load_run", "run"]
 
 
 def run(
@@ -35,6 +36,7 @@ def run(
     progress: Progress | None = None,
     cost_model: CostModel | None = None,
     compilable: Callable[[bytes], None] | None = None,
+    given: Given = NOTHING,
 ) -> PruneResult:
     """Train, prune, fine-tune and export, as ``options`` say, into the workspace ``out``.
 
@@ -42,13 +44,14 @@ def run(
 
     Args:
         compilable: raises where a compiler does not take an ONNX network; asked before the network is trained.
+        given: objects in place of what ``options`` name.
 
     Raises:
         ProPruneError: anything a user can meet; see `proprune_cli.prune.pipeline`.
     """
     from proprune_cli.prune.pipeline import run_pipeline
 
-    return run_pipeline(options, out, progress, cost_model, compilable)
+    return run_pipeline(options, out, progress, cost_model, compilable, given)
 
 
 def check(options: PruneOptions) -> None:
@@ -65,12 +68,15 @@ def check(options: PruneOptions) -> None:
     freezing_hooks(options.freeze)
 
 
-def load_run(run: Path, network: str = "pruned", *, trust: bool = False) -> nn.Module:
+def load_run(run: Path, network: str = "pruned", *, trust: bool = False, model: nn.Module | None = None) -> nn.Module:
     """Network of a finished run directory, in eval mode. ``network``: "pruned", "dense" or "thin".
+
+    Args:
+        model: a copy of the module that was handed to the run.
 
     Raises:
         InputError: the directory is not a finished run, or its files are damaged.
     """
     from proprune_cli.prune.saved import load_network
 
-    return load_network(run, network, trust=trust)
+    return load_network(run, network, trust=trust, given=model)

@@ -13,6 +13,7 @@ from proprune_cli.errors import UsageError
 from proprune_cli.prune.method_names import METHOD_NAMES
 from proprune_cli.spec.checks import require, require_choice
 from proprune_cli.spec.declare import given
+from proprune_cli.spec.handed import is_module
 from proprune_cli.train.options import TrainOptions
 
 BudgetKind = Literal["ratio", "ops", "params", "ms", "mj", "cost"]
@@ -189,7 +190,7 @@ class PruneOptions:
         "Leave this module's output channels alone; may be repeated.", (), metavar="MODULE"
     )
     epochs: int | None = given("Epochs of dense training.", None, metavar="N", shown="10")
-    """None: 10, or 0 where trained weights are given or the model is an ONNX file."""
+    """None: 10, or 0 where trained weights are given or the model is an ONNX file or a module that was handed over."""
     finetune_epochs: int | None = given("Of fine-tuning.", None, metavar="N", shown="as --epochs")
     """None: as many as ``epochs``, or 10 where that is 0."""
     thin: bool = given("Train a thin baseline too, of the same operations and as many epochs in all.", True)
@@ -228,7 +229,8 @@ class PruneOptions:
         """Epochs of dense training that will run."""
         if self.epochs is not None:
             return self.epochs
-        return 0 if self.weights is not None or self.model.partition("?")[0].endswith(".onnx") else 10
+        trained = self.model.partition("?")[0].endswith(".onnx") or is_module(self.model)
+        return 0 if self.weights is not None or trained else 10
 
     @property
     def tuning_epochs(self) -> int:

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from proprune_cli.channels.trace import trace
 from proprune_cli.data.batches import derived_seed
 from proprune_cli.data.dataset import Dataset
-from proprune_cli.data.load import load_data
+from proprune_cli.data.load import finished, load_data
 from proprune_cli.errors import InputError
 from proprune_cli.files.limits import MODEL_BYTES
 from proprune_cli.files.read import read_file
@@ -23,10 +24,12 @@ from proprune_cli.files.records import value_of
 from proprune_cli.modules.copying import copied
 from proprune_cli.modules.probe import example_input
 from proprune_cli.nets.export import normalises, to_onnx
-from proprune_cli.nets.models import build_model
+from proprune_cli.nets.models import build_model, fitting
+from proprune_cli.nets.onnx_import import import_onnx
 from proprune_cli.nets.zoo.layers import initialise
 from proprune_cli.prune.budget import as_share
 from proprune_cli.prune.compiled_budget import without_zeros
+from proprune_cli.prune.given import NOTHING, Given, code_digest
 from proprune_cli.prune.methods import method_named
 from proprune_cli.prune.objective import CompiledModel, CostModel
 from proprune_cli.prune.options import PREDICTED, WHOLE, Budget, PruneOptions
@@ -64,6 +67,7 @@ def run_pipeline(
     progress: Progress | None,
     cost_model: CostModel | None,
     compilable: Callable[[bytes], None] | None = None,
+    given: Given = NOTHING,
 ) -> PruneResult:
     """See `proprune_cli.prune.run`. torch's thread count and global generator are given back as they were.
 
@@ -85,7 +89,7 @@ def run_pipeline(
         with reproducible(device):
             if device.type == "cpu" and torch.cuda.is_available() and progress is not None:
                 progress.note("note: training on the CPU; torch sees a GPU, which --device cuda would use")
-            run = _Run(options, out, progress or SilentProgress(), cost_model)
+            run = _Run(options, out, progress or SilentProgress(), cost_model, given)
             if compilable is not None and options.dense_epochs + options.tuning_epochs:
                 run.see_that(compilable)
             return run.all()
@@ -94,16 +98,22 @@ def run_pipeline(
 
 
 class _Run:
-    def __init__(self, options: PruneOptions, out: Workspace, progress: Progress, cost_model: CostModel | None) -> None:
-        self.options, self.out, self.progress, self.cost_model = options, out, progress, cost_model
-        self.data: Dataset = load_data(
-            options.data, data_dir=options.data_dir, validation=options.validation, seed=options.seed
+    def __init__(
+        self, options: PruneOptions, out: Workspace, progress: Progress, cost_model: CostModel | None, given: Given
+    ) -> None:
+        self.options, self.out, self.progress, self.cost_model, self.given = options, out, progress, cost_model, given
+        self.data: Dataset = (
+            load_data(options.data, data_dir=options.data_dir, validation=options.validation, seed=options.seed)
+            if given.data is None
+            else finished(given.data, options.validation, options.seed)
         )
         self.source = self._keep_onnx()
         if self.source.endswith(".onnx") and normalises(Path(self.source).read_bytes()):
             # An export of ours: the network has its normalisation, and takes images as they are stored.
             self.data = self.data.as_stored()
-        self.task = task_for(self.data, options.train)
+        if given.stored_images:
+            self.data = self.data.as_stored()
+        self.task = task_for(self.data, options.train, given.loss, given.metric)
         out.record(
             "data",
             {
@@ -118,12 +128,18 @@ class _Run:
                 "std": list(self.data.std),
             },
         )
-        for name, spec in (("loss", options.train.loss), ("metric", options.train.metric)):
+        for name, spec, own in (
+            ("loss", options.train.loss, given.loss),
+            ("metric", options.train.metric, given.metric),
+        ):
             if spec is not None:
                 # Stages know it by its name alone.
-                out.record(name, {"name": spec, "sha256": source_digest(parse_spec(spec, f"--{name}"))})
+                digest = source_digest(parse_spec(spec, f"--{name}")) if own is None else code_digest(own)
+                out.record(name, {"name": spec, "sha256": digest})
         torch.manual_seed(derived_seed(options.seed, "model"))
         self.dense = self._fresh()
+        if given.model is not None:
+            out.record("model", self._content(given.model))
         if options.weights is not None:
             restore(self.dense, read_weights(options.weights), str(options.weights))
         try_task(self.dense, self.task, torch.device(options.train.device))
@@ -260,7 +276,20 @@ class _Run:
         """The network that ``--model`` names, which gives what the data's targets ask for."""
         data, targets = self.data, self.data.targets
         gives = "anything" if targets == "values" or self.task.own_loss is not None else targets
+        if self.given.model is not None:
+            where = f"--model {self.options.model}"
+            return fitting(copied(self.given.model), data.in_channels, len(data.classes), data.size, gives, where)
         return build_model(self.source, data.in_channels, len(data.classes), data.size, gives=gives)
+
+    def _content(self, model: nn.Module) -> dict[str, str]:
+        """What tells one module that was handed over from another: its weights, its layers, and what it computes."""
+        traced = trace(model, example_input(self.data.in_channels, self.data.size), f"--model {self.options.model}")
+        steps = [(node.op, node.shape, [source.name for source in node.sources]) for node in traced.nodes]
+        return {
+            "weights": fingerprint(model),
+            "layers": hashlib.sha256(str(model).encode()).hexdigest(),
+            "operators": hashlib.sha256(repr(steps).encode()).hexdigest(),
+        }
 
     def _keep_onnx(self) -> str:
         """A model from an ONNX file is copied into the run, which then needs the file no more."""
@@ -274,6 +303,8 @@ class _Run:
             raise InputError(
                 f"the model cannot be read: {error.strerror}", where=f"--model {name}", remedy="check the path"
             ) from error
+        if not copy.exists():
+            import_onnx(Path(name))  # what is wrong with it is said of the user's file, not of the copy
         self.out.record("source", hashlib.sha256(data).hexdigest())
         self.out.publish(SOURCE_ONNX, data)
         return str(copy)

@@ -14,16 +14,19 @@ from torch import nn
 from proprune_cli.channels.count import CostTable
 from proprune_cli.channels.dependencies import analyse
 from proprune_cli.channels.surgery import Cuts, cuts_of, shrink
-from proprune_cli.errors import InputError
+from proprune_cli.errors import InputError, UnsupportedError
 from proprune_cli.files.json_text import parse_json
 from proprune_cli.files.limits import JSON_BYTES, PIXELS
 from proprune_cli.files.read import read_file
 from proprune_cli.files.records import value_of
+from proprune_cli.modules.copying import copied
 from proprune_cli.modules.normalised import Normalised
 from proprune_cli.modules.probe import example_input
-from proprune_cli.nets.models import build_model
+from proprune_cli.nets.models import build_model, fitting
+from proprune_cli.nets.onnx_import import import_onnx
 from proprune_cli.prune.result import NETWORK_FILES
 from proprune_cli.spec.factories import refuse_stored
+from proprune_cli.spec.handed import is_module
 from proprune_cli.train.tensors import pack, restore, state, unpack
 from proprune_cli.work.layer import LayerWork
 
@@ -88,15 +91,22 @@ class Architecture:
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise InputError(f"the description is damaged: {error!r}", where=where, remedy=remedy) from error
 
-    def build(self, run: Path) -> nn.Module:
+    def build(self, run: Path, given: nn.Module | None = None) -> nn.Module:
         """The network with fresh weights; torch's global generator is left as it was.
+
+        Args:
+            given: a copy of the module that was handed to the run, if one was.
 
         Raises:
             InputError: the model cannot be built here, or the cuts do not fit it.
         """
         named = self.model if not self.model.endswith(".onnx") else str(run / SOURCE_ONNX)
+        size = (self.in_channels, self.classes, self.size)
         with torch.random.fork_rng(devices=[]):
-            model = build_model(named, self.in_channels, self.classes, self.size, gives="anything")
+            if given is None:
+                model = build_model(named, *size, gives="anything")
+            else:
+                model = fitting(copied(given), *size, gives="anything", where=f"--model {self.model}")
         try:
             return shrink(model, self.cuts)
         except (KeyError, IndexError, RuntimeError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
@@ -145,26 +155,76 @@ def network_files(name: str) -> tuple[str, str]:
     return f"{name}.json", f"{name}.safetensors"
 
 
-def load_network(run: Path, name: str = "pruned", *, trust: bool = False) -> nn.Module:
+def load_network(run: Path, name: str = "pruned", *, trust: bool = False, given: nn.Module | None = None) -> nn.Module:
     """Network ``name`` ("pruned", "dense" or "thin") of a finished run, in eval mode, for images as the data set gives
     them: a `Normalised` around the network that was trained. Runs of before that had normalised images as input.
 
+    Where a module was handed to the run and is not ``given`` again, the network is built from its ONNX file, in which
+    batch norms are part of their convolutions.
+
     Raises:
         InputError: no such network there, its files are damaged, or it is code to be imported and not trusted.
+        UnsupportedError: a module was handed over, and its ONNX file has operators without an import rule.
     """
-    architecture, model = load_bare(run, name, trust=trust)
+    architecture, weights = _stored(run, name)
+    if given is None and is_module(architecture.model):
+        return _exported(run, name)
+    model = _built(run, name, architecture, weights, trust, given)
     return model if architecture.normalisation is None else Normalised(model, *architecture.normalisation).eval()
 
 
-def load_bare(run: Path, name: str = "pruned", *, trust: bool = False) -> tuple[Architecture, nn.Module]:
+def _exported(run: Path, name: str) -> nn.Module:
+    try:
+        return import_onnx(run / NETWORK_FILES[name])
+    except UnsupportedError as error:
+        raise UnsupportedError(
+            f"the network was handed over as a module, and its ONNX file cannot be read back: {error.what}",
+            where=error.where,
+            remedy="hand the module over again: load(run, model=module)",
+        ) from error
+
+
+def load_bare(
+    run: Path, name: str = "pruned", *, trust: bool = False, given: nn.Module | None = None
+) -> tuple[Architecture, nn.Module]:
     """Network ``name`` of a finished run as it was trained, for normalised images, in eval mode; and how it is built.
 
     Args:
         trust: a model that the run names by import path may be imported and called.
+        given: a copy of the module that was handed to the run, if one was.
 
     Raises:
-        InputError: no such network there, or its files are damaged.
+        InputError: no such network there, or its files are damaged, or a module was handed over and is not given.
     """
+    architecture, weights = _stored(run, name)
+    if given is None and is_module(architecture.model):
+        raise InputError(
+            f"the run's model was handed over as a {architecture.model}, not named",
+            where=str(run),
+            remedy="from Python, hand it over again with model=module",
+        )
+    return architecture, _built(run, name, architecture, weights, trust, given)
+
+
+def _built(
+    run: Path, name: str, architecture: Architecture, weights: bytes, trust: bool, given: nn.Module | None
+) -> nn.Module:
+    if given is not None and not is_module(architecture.model):
+        raise InputError(
+            f"the run's model is {architecture.model!r}, and no module was handed to it",
+            where=str(run),
+            remedy="leave out model",
+        )
+    if not trust:
+        refuse_stored(architecture.model, f"{run / name}.json, model")
+    model = architecture.build(run, given)
+    where = str(run / f"{name}.safetensors")
+    restore(model, unpack(weights, where)[0], where)
+    return model.eval()
+
+
+def _stored(run: Path, name: str) -> tuple[Architecture, bytes]:
+    """How the network ``name`` of a finished run is built, and the file of its weights."""
     if name not in NETWORK_FILES:
         raise InputError(f"a run has no network {name!r}", where=str(run), remedy="ask for " + ", ".join(NETWORK_FILES))
     description, weights = (run / file for file in network_files(name))
@@ -183,21 +243,16 @@ def load_bare(run: Path, name: str = "pruned", *, trust: bool = False) -> tuple[
         ) from error
     if not isinstance(document, dict):
         raise InputError("the description is no object", where=str(description), remedy="run proprune prune again")
-    architecture = Architecture.from_json(document, str(description))  # pyright: ignore[reportUnknownArgumentType]
-    if not trust:
-        refuse_stored(architecture.model, f"{description}, model")
-    model = architecture.build(run)
-    restore(model, unpack(data, str(weights))[0], str(weights))
-    return architecture, model.eval()
+    return Architecture.from_json(document, str(description)), data  # pyright: ignore[reportUnknownArgumentType]
 
 
-def shapes_of_run(run: Path, network: str = "pruned") -> list[LayerWork]:
+def shapes_of_run(run: Path, network: str = "pruned", given: nn.Module | None = None) -> list[LayerWork]:
     """Convolutions and fully connected layers of ``network`` ("pruned", "dense" or "thin") in the run directory, which
     the caller has just made; with their zeros.
 
     Raises:
         InputError: the run is not finished, or its files are damaged.
     """
-    architecture, model = load_bare(run, network, trust=True)
+    architecture, model = load_bare(run, network, trust=True, given=given)
     table = CostTable(analyse(model, example_input(architecture.in_channels, architecture.size)))
     return table.surviving(dict(model.named_parameters()))

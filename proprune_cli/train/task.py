@@ -14,6 +14,7 @@ from torch import nn
 
 from proprune_cli.data.dataset import NOT_COUNTED, Dataset
 from proprune_cli.errors import InputError, UsageError
+from proprune_cli.modules.copying import copied
 from proprune_cli.modules.outputs import shapes_of, tensors_of
 from proprune_cli.spec.factories import CALL_ERRORS, function_of
 from proprune_cli.spec.parse import parse_spec
@@ -86,8 +87,10 @@ class Task:
         return total
 
 
-def task_for(data: Dataset, options: TrainOptions) -> Task:
-    """To learn ``data`` with the loss and the metric that ``options`` name.
+def task_for(
+    data: Dataset, options: TrainOptions, own_loss: Function | None = None, own_metric: Function | None = None
+) -> Task:
+    """To learn ``data`` with the loss and the metric that ``options`` name, or with the functions themselves.
 
     Raises:
         InputError: one cannot be imported, or its arguments do not fit.
@@ -108,8 +111,8 @@ def task_for(data: Dataset, options: TrainOptions) -> Task:
     return Task(
         data,
         metric=name,
-        own_loss=_own("--loss", loss, device),
-        own_metric=_own("--metric", metric, device),
+        own_loss=_own("--loss", loss, device, own_loss),
+        own_metric=_own("--metric", metric, device, own_metric),
         spelled=(loss or "", metric or ""),
     )
 
@@ -144,17 +147,17 @@ def try_task(model: nn.Module, task: Task, device: torch.device) -> None:
     task.total_score(outputs, targets)
 
 
-def _own(option: str, spec: str | None, device: torch.device) -> Function | None:
-    """The function of the user that ``option`` names as ``package.module:name?key=value``; None where it names none.
+def _own(option: str, spec: str | None, device: torch.device, given: Function | None) -> Function | None:
+    """The function of the user, ``given`` or named as ``package.module:name?key=value``; None where there is neither.
 
     Raises:
         InputError: it cannot be imported, its arguments do not fit, or it has parameters that would have to learn.
     """
     if spec is None:
         return None
-    function = function_of(parse_spec(spec, option), f"{option} {spec}", option.strip("-"))
+    function = given or function_of(parse_spec(spec, option), f"{option} {spec}", option.strip("-"))
     if isinstance(function, nn.Module):
-        function = function.to(device).eval()
+        function = (function if given is None else copied(function)).to(device).eval()
         if any(p.requires_grad for p in function.parameters()):
             raise InputError(
                 f"the {option.strip('-')} has parameters that would have to learn",

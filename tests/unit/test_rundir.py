@@ -124,6 +124,7 @@ def test_a_path_below_a_file_cannot_be_a_run(tmp_path: Path) -> None:
 
 def test_a_command_that_was_refused_leaves_no_directory(tmp_path: Path) -> None:
     with pytest.raises(UsageError), RunDir(tmp_path / "new", "prune", {}) as run:
+        run.publish("source.onnx", b"kept before it was looked at")
         run.stage("asked", {}).commit()
         raise UsageError("refused")
     assert not (tmp_path / "new").exists()
