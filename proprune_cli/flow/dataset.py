@@ -229,6 +229,8 @@ class _Dask:
     def __init__(self, client: Any) -> None:
         self._client = client
         self._networks: dict[bytes, Any] = {}
+        self._running: set[Any] = set()
+        """What nobody holds is cancelled by the cluster."""
 
     def submit(self, function: Callable[..., bytes], /, *arguments: Any) -> Future[bytes]:
         network, rows = arguments
@@ -238,6 +240,7 @@ class _Dask:
         remote = self._client.submit(function, self._networks[network], rows, pure=False, retries=3)
 
         def done(finished: Any) -> None:
+            self._running.discard(remote)
             try:
                 made.set_result(finished.result())
             except ProPruneError as error:
@@ -251,6 +254,6 @@ class _Dask:
                     )
                 )
 
+        self._running.add(remote)
         remote.add_done_callback(done)
-        self._kept = remote
         return made
