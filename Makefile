@@ -37,6 +37,7 @@ lint: $(STAMP) ## ruff, pyright (strict), import contracts, HLS subset, generate
 	$(BIN)/python -m proprune_cli.board.bitstreams --check
 	$(BIN)/python -m proprune_cli.cli.docs --check
 	$(BIN)/python -m proprune_cli.prune.methods.common.page --check
+	$(BIN)/python -m proprune_cli.predict.page --check
 
 generate: $(STAMP) ## regenerate hls/generated, the generated pages of docs, and the bitstream manifests
 	$(BIN)/python -m proprune_cli.accel.generate
@@ -44,6 +45,7 @@ generate: $(STAMP) ## regenerate hls/generated, the generated pages of docs, and
 	$(BIN)/python -m proprune_cli.board.bitstreams --write
 	$(BIN)/python -m proprune_cli.cli.docs
 	$(BIN)/python -m proprune_cli.prune.methods.common.page
+	$(BIN)/python -m proprune_cli.predict.page
 
 # Without their dependencies, of which torchvision is one: they bring more than is used of them here.
 peers: $(STAMP) ## fetch other tools and networks into build/peers, for benchmarks beside them and their tests

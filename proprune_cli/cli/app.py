@@ -14,7 +14,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from proprune_cli.cli import bench, boards, compile, completion, demo, deploy, inspect, prune, run, sensitivity  # noqa: A004
+from proprune_cli.cli import bench, boards, compile, completion, dataset, demo, deploy, inspect, prune, run, sensitivity  # noqa: A004
 from proprune_cli.cli.failure import Stopped, Stops, report, silence_stdout
 from proprune_cli.cli.output import flush, say, stdout_error
 from proprune_cli.errors import ExitCode, ProPruneError
@@ -28,7 +28,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for module in (prune, sensitivity, compile, inspect, run, deploy, bench, boards, demo):
+for module in (prune, sensitivity, compile, inspect, run, deploy, bench, boards, dataset, demo):
     app.command(module.__name__.rpartition(".")[2])(module.command)
 RESUMABLE = ("prune", "demo")
 """Commands that go on where they were stopped when they are given again."""

@@ -68,3 +68,26 @@ def stages() -> Generator[Callable[[str], None], None, None]:
         yield lambda name: print(f"\r\x1b[K{name} …", end="", file=sys.stderr, flush=True)
     finally:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def counting_to(what: str) -> Generator[Callable[[int, int], None], None, None]:
+    """Tells how many of how many are done: in place where a person watches, else a line for each tenth."""
+    shown, tenth = 0.0, -1
+
+    def told(done: int, total: int) -> None:
+        nonlocal shown, tenth
+        now, part = time.monotonic(), 10 * done // max(total, 1)
+        if _watched():
+            if now - shown > 0.1 or done == total:
+                shown = now
+                print(f"\r\x1b[K{what} {done}/{total} ", end="", file=sys.stderr, flush=True)
+        elif part > tenth:
+            tenth = part
+            print(f"{what} {done}/{total}", file=sys.stderr, flush=True)
+
+    try:
+        yield told
+    finally:
+        if _watched():
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -20,7 +20,7 @@ from proprune_cli.accel.array import Array
 from proprune_cli.accel.timing import Memory, Timing, estimate_passes
 from proprune_cli.compile.lower.allocate import Lifetime
 from proprune_cli.compile.lower.engine_layer import EngineLayer, GroupRef
-from proprune_cli.compile.lower.on_chip import place
+from proprune_cli.compile.lower.on_chip import groups_on_chip, place
 from proprune_cli.compile.lower.tile import Choices, Tiling
 from proprune_cli.compile.lower.waits import waits
 from proprune_cli.compile.shapes import ShapedPass, shaped_passes
@@ -115,7 +115,7 @@ class ShapeModel:
             [tiling.steps for tiling in tilings],
             patterns,
             [layer.y in on_chip for layer in layers],
-            [_on_chip_groups(layer, tiling, on_chip) for layer, tiling in zip(layers, tilings, strict=True)],
+            [groups_on_chip(layer, tiling, on_chip) for layer, tiling in zip(layers, tilings, strict=True)],
             waits(layers, tilings),
             tuple(stops),
             self.array,
@@ -169,12 +169,3 @@ def _lifetimes(layers: Sequence[EngineLayer]) -> list[Lifetime]:
         for name in (*layer.reads, layer.y):
             dies[name] = number
     return [Lifetime(name, words[name], first, dies[name]) for name, first in born.items()]
-
-
-def _on_chip_groups(layer: EngineLayer, tiling: Tiling, on_chip: dict[str, int]) -> Ints:
-    """How many of the groups that each step loads lie on chip, int64 [steps]."""
-    _, first, end = tiling.reach
-    if on_chip.keys().isdisjoint(layer.view.storages):
-        return np.zeros(len(first), dtype=np.int64)
-    before = np.concatenate([[0], np.cumsum([name in on_chip for name, _ in layer.view.groups])])
-    return before[end] - before[first]

@@ -58,9 +58,9 @@ def emit(graph: EngineGraph, layers: tuple[TiledLayer, ...], array: Array) -> Pr
             where=f"network {graph.name!r}",
             remedy="give a network with layers that compute something",
         )
-    lifetimes, tilings = _lifetimes(graph, layers), [t.tiling for t in layers]
-    on_chip = choose(graph, tilings, lifetimes, array)
-    addresses, arena = allocate([t for t in lifetimes if t.name not in on_chip])
+    live, tilings = lifetimes(graph, layers), [t.tiling for t in layers]
+    on_chip = choose(graph, tilings, live, array)
+    addresses, arena = allocate([t for t in live if t.name not in on_chip])
     depends = waits(graph.layers, tilings)
     image = _Image()
     layer_table = image.add(np.zeros(len(layers) * isa.LayerDescriptor.WORDS, dtype=np.uint64))
@@ -132,7 +132,8 @@ def _of_one_image(graph: EngineGraph, name: str) -> QTensor:
     return replace(t, height=t.height // graph.batch)
 
 
-def _lifetimes(graph: EngineGraph, layers: tuple[TiledLayer, ...]) -> list[Lifetime]:
+def lifetimes(graph: EngineGraph, layers: tuple[TiledLayer, ...]) -> list[Lifetime]:
+    """From when to when each tensor in memory is live, in passes."""
     born: dict[str, int] = {graph.input: 0}
     dies: dict[str, int] = {graph.input: 0}
     for index, tiled in enumerate(layers):

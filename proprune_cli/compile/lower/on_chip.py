@@ -7,7 +7,10 @@ the room they take go first; each is placed where it fits beside those that live
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
+
+import numpy as np
+from numpy.typing import NDArray
 
 from proprune_cli.accel.array import Array
 from proprune_cli.compile.lower.allocate import Lifetime, gap_for
@@ -67,3 +70,12 @@ def _traffic(layers: Sequence[EngineLayer], tilings: list[Tiling], outside: Set[
         for name, _ in layer.view.groups:
             words[name] = words.get(name, 0) + share
     return {name: count for name, count in words.items() if name not in barred}
+
+
+def groups_on_chip(layer: EngineLayer, tiling: Tiling, on_chip: Mapping[str, int]) -> NDArray[np.int64]:
+    """How many of the groups that each step loads lie on chip, int64 [steps]."""
+    _, first, end = tiling.reach
+    if on_chip.keys().isdisjoint(layer.view.storages):
+        return np.zeros(len(first), dtype=np.int64)
+    before = np.concatenate([[0], np.cumsum([name in on_chip for name, _ in layer.view.groups])])
+    return before[end] - before[first]
