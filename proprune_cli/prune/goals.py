@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 from torch import nn
 
-from proprune_cli.errors import BudgetError, UsageError
+from proprune_cli.errors import BudgetError, InputError, UsageError
 from proprune_cli.prune.objective import DifferentiableCost
 from proprune_cli.prune.options import WHOLE, Budget, BudgetKind
 from proprune_cli.prune.verdict import COMPILED
@@ -127,13 +127,14 @@ class Sought:
             least: figure of the smallest network that the options allow, compiled.
 
         Raises:
-            BudgetError: it is not, or the dense network keeps to it.
+            BudgetError: it is not.
+            InputError: the dense network keeps to it.
         """
         if self.limit is None:
             return
         where = f"--objective {self.goal.text}"
         if self.limit >= self.dense * WHOLE:
-            raise BudgetError(
+            raise InputError(
                 f"the dense network is predicted at {self.said(self.dense)}, which keeps to it",
                 where=where,
                 remedy="train it as it is, or ask for less",

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -87,6 +87,8 @@ class Phases:
     """Peak learning rate of dense training."""
     sought: tuple[Sought, ...] = ()
     """What the objective asks for."""
+    exports: dict[str, tuple[nn.Module, bytes]] = field(default_factory=dict[str, tuple[nn.Module, bytes]], repr=False)
+    """The network that was exported last, whose weights nobody changes."""
     limit: float | None = None
     """What the compiled network may cost, where the budget counts predicted milliseconds or millijoules."""
 
@@ -243,7 +245,14 @@ class Phases:
     def compiled_by(self, cost_model: CompiledModel, model: nn.Module) -> float:
         """`compiled`, as another model counts it."""
         images = self.data.normalise(self.data.sample(_COMPILE_IMAGES))
-        return cost_model.compiled(to_onnx(model, self.example, "network"), images)
+        return cost_model.compiled(self._exported(model), images)
+
+    def _exported(self, model: nn.Module) -> bytes:
+        """The network in ONNX; asked for the same one again, by another model, what was made before."""
+        last = self.exports.get("last")
+        if last is None or last[0] is not model:
+            last = self.exports["last"] = model, to_onnx(model, self.example, "network")
+        return last[1]
 
     def around(self, model: nn.Module) -> Phases:
         """The same with a cost model that knows what stands between the layers of the dense ``model``.
@@ -263,8 +272,7 @@ class Phases:
         """
         images = self.data.normalise(self.data.sample(_COMPILE_IMAGES))
         table = CostTable(analyse(model, self.example))
-        network = to_onnx(model, self.example, "network")
-        return cost_model.around(network, images, table.layers(table.full))
+        return cost_model.around(self._exported(model), images, table.layers(table.full))
 
     def reduce(self, name: str, model: nn.Module, key: dict[str, Any], make: Callable[[], Shrunk]) -> Cut:
         """Make a smaller network of ``model`` in the stage ``name``, keyed by its weights and by ``key``."""

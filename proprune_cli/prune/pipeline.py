@@ -231,7 +231,8 @@ class _Run:
         if not stage.done:
             channels = analyse(dense, phases.example, options.exclude, f"--model {options.model}", options.residual)
             space = Space(dense, channels, found, options.multiple, options.min_keep)
-            full, least = (space.compiled([int(s) for s in sizes]) for sizes in (space.full, space.least))
+            full = tuple(sought.compiled(dense) for sought in found)
+            least = space.compiled([int(size) for size in space.least])
             for sought, figure, smallest in zip(found, full, least, strict=True):
                 limit = sought.goal.limit(figure)
                 replace(sought, dense=figure, limit=limit).check(smallest, options.multiple, options.min_keep)

@@ -22,9 +22,12 @@ class CodesignOptions:
     """Options of `codesign`."""
 
     search: float = option(
-        0.5, "share of the epochs in which sizes are learned; for the rest the smaller network is trained", low=0.05,
+        0.5,
+        "share of the epochs in which sizes are learned; for the rest the smaller network is trained, and `--freeze` "
+        "acts",
+        low=0.05,
         high=1.0,
-    )  # fmt: skip
+    )
     pace: float = option(8.0, "how far sizes may move in all, in units of the logarithm of a width", low=0.0)
     noise: float = option(0.1, "share of a group's channels within which gates are drawn at first", low=0.01, high=1.0)
 

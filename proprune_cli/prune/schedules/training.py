@@ -29,7 +29,9 @@ def during_training(phases: Phases, start: Fresh) -> Outcome:
 
     def shape(network: nn.Module) -> Training:
         training = phases.by_method(network, epochs)
-        return replace(training, hooks=[*training.hooks, *freezing_hooks(options.freeze)])
+        # Gates are no layer's own weights, which freezing looks at: it acts on what is left after the cut.
+        freezing = [] if method.objective else freezing_hooks(options.freeze)
+        return replace(training, hooks=[*training.hooks, *freezing])
 
     total = options.tuning_epochs + (options.dense_epochs if fresh else 0)
     share = 1.0 if method.share is None else method.share(own)
