@@ -98,6 +98,11 @@ class Case:
         smaller = shrink(self.model, cuts_for(self.channels, kept, dict(all_tensors(self.model))))
         return self.model_of_costs.compiled(to_onnx(smaller, self.example, "n"), self.images)
 
+    def at(self, point: list[torch.Tensor], temperature: float) -> torch.Tensor:
+        """The smoothed cost at shares of inputs, outputs and taps."""
+        inputs, outputs, taps = point
+        return self.soft(inputs, outputs, taps, temperature)
+
     def shares(self, sizes: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """Counted from the layers themselves."""
         now = self.table.layers(sizes)
@@ -133,7 +138,7 @@ def test_its_gradients_are_the_differences_of_the_smoothed_cost(seed: int) -> No
     case = Case(Net(100 + seed), "mj" if seed % 2 else "ms", *PLACES[seed % 3])
     temperature = float(rng.uniform(0.2, 1.0))
     point = [torch.from_numpy(rng.uniform(0.3, 0.97, len(case.works))).requires_grad_(True) for _ in range(3)]
-    gradients = torch.autograd.grad(case.soft(*point, temperature), point)
+    gradients = torch.autograd.grad(case.at(point, temperature), point)
     step = 1e-6
     for axis, gradient in enumerate(gradients):
         assert bool((gradient >= 0).all())  # nothing costs less by being larger
@@ -141,10 +146,10 @@ def test_its_gradients_are_the_differences_of_the_smoothed_cost(seed: int) -> No
             moved = [[p.detach().clone() for p in point] for _ in range(2)]
             moved[0][axis][layer] += step
             moved[1][axis][layer] -= step
-            up, down = (float(case.soft(*m, temperature)) for m in moved)
+            up, down = (float(case.at(m, temperature)) for m in moved)
             difference = (up - down) / (2 * step)
             # On a ramp's edge the two sides differ: one of them is the gradient's.
-            middle = float(case.soft(*(p.detach() for p in point), temperature))
+            middle = float(case.at([p.detach() for p in point], temperature))
             sides = ((up - middle) / step, (middle - down) / step, difference)
             assert min(abs(float(gradient[layer]) - s) for s in sides) <= 1e-4 * (abs(difference) + 1e-3)
 
