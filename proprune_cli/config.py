@@ -185,6 +185,8 @@ def _given(section: BaseModel | None) -> Values:
 def _build_prune(values: Values) -> PruneOptions:
     train = {name.partition(".")[2]: v for name, v in values.items() if name.startswith("train.")}
     rest = {name: v for name, v in values.items() if "." not in name}
+    if rest.get("objective") is not None:
+        rest.setdefault("method", "codesign")
     if isinstance(rest.get("budget"), str):
         rest["budget"] = Budget.parse(rest["budget"])
     return PruneOptions(**rest, train=TrainOptions(**train))

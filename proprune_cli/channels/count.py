@@ -14,6 +14,7 @@ from proprune_cli.channels.groups import ChannelMap
 from proprune_cli.channels.labels import LayerRecord
 from proprune_cli.work.layer import LayerWork, Survivors, of_one_bit
 
+Shares = npt.NDArray[np.float64]
 Sizes = npt.NDArray[np.int64]
 """Kept channels, one number per group of the channel map."""
 
@@ -49,6 +50,25 @@ class CostTable:
     def layers(self, sizes: Sizes) -> list[LayerWork]:
         """Every convolution and fully connected layer at these sizes."""
         return [self._layer(record, sizes) for record in self._layers]
+
+    def shares(self) -> tuple[Shares, Shares]:
+        """How layers' sizes follow those of groups: float64 [layers, groups + 1] each, which make of sizes and a 1 the
+        shares of each layer's input and output channels that remain. Where whole groups of a convolution go, both are
+        one share.
+        """
+        found: list[tuple[Shares, Shares]] = []
+        for record in self._layers:
+            inside, out = (self._share(record.weight, dim) for dim in (record.in_dim, record.out_dim))
+            if record.whole_groups:
+                inside = out = inside if record.work.kind == "conv_transpose" else out
+            found.append((inside, out))
+        return np.array([f[0] for f in found]), np.array([f[1] for f in found])
+
+    def _share(self, tensor: str, dim: int) -> Shares:
+        factors = self._factors.get((tensor, dim))
+        if factors is None:  # no group touches it
+            return np.append(np.zeros(len(self.full)), 1.0)
+        return np.append(factors / float(factors @ self.full), 0.0)
 
     def surviving(self, tensors: Mapping[str, torch.Tensor]) -> list[LayerWork]:
         """Every layer as it is, with which of its weights are not zero.

@@ -37,6 +37,7 @@ def command(
     Examples:
       proprune prune --model resnet20 --data fashion-mnist --budget ops=0.5 --out runs/r20
       proprune prune --model resnet20 --data fashion-mnist --method taylor --rounds 3 --out runs/r20t
+      proprune prune --model resnet20 --data fashion-mnist --objective latency=0.8ms --out runs/r20o
       proprune prune --model resnet20 --data fashion-mnist --method guided --binary --out runs/r20g
       proprune prune --model lenet5 --data fashion-mnist --method 'serene?mode=lower&lam=1e-4' --out runs/lenet
       proprune prune --model mypackage.nets:make --data images.npz --out runs/mine

@@ -38,13 +38,23 @@ class Estimate:
 
     Attributes:
         cycles: of each layer, from the end of the one before to its own: int64 [layers].
-        issued: multiply-accumulates that the array issues, as `proprune_cli.work.macs` defines them.
-        ddr_bytes: that DDR is kept busy for.
+        issued_of: multiply-accumulates that the array issues for each, as `proprune_cli.work.macs` defines them.
+        ddr_bytes_of: that DDR is kept busy for by each.
     """
 
     cycles: Ints
-    issued: int
-    ddr_bytes: int
+    issued_of: Ints
+    ddr_bytes_of: Ints
+
+    @property
+    def issued(self) -> int:
+        """Of all layers."""
+        return int(self.issued_of.sum())
+
+    @property
+    def ddr_bytes(self) -> int:
+        """Of all layers."""
+        return int(self.ddr_bytes_of.sum())
 
 
 @dataclass(frozen=True)
@@ -68,13 +78,20 @@ class ShapeModel:
             DoesNotFitError: a layer fits no tile of the array.
         """
         if not works:
-            return Estimate(np.zeros(0, dtype=np.int64), 0, 0)
+            nothing = np.zeros(0, dtype=np.int64)
+            return Estimate(nothing, nothing, nothing)
         passes = [self._of(work) for work in works]
         timing = self._walk(_flows(works), passes)
-        made = np.array([layer.cycles for layer in timing.layers])
-        ends = np.cumsum([len(p) for p in passes])
-        cycles = np.diff(np.cumsum(made)[ends - 1], prepend=0)
-        return Estimate(cycles, sum(one.issued for of in passes for one in of), timing.ddr_bytes)
+        starts = np.cumsum([0, *(len(p) for p in passes)])[:-1]
+
+        def of_layers(made: list[int]) -> Ints:
+            return np.add.reduceat(np.array(made, dtype=np.int64), starts)
+
+        return Estimate(
+            of_layers([layer.cycles for layer in timing.layers]),
+            of_layers([one.issued for of in passes for one in of]),
+            of_layers([layer.ddr_bytes for layer in timing.layers]),
+        )
 
     def cycles(self, works: Sequence[LayerWork]) -> Ints:
         """Predicted cycles of each layer, see `estimate`: int64 [layers]."""

@@ -72,12 +72,16 @@ class Frame:
 
         Where they are not as many as there the network is another one, and they are all that is known.
         """
+        return [work for work, _ in self.attributed(layers)]
+
+    def attributed(self, layers: Sequence[LayerWork]) -> list[tuple[LayerWork, int | None]]:
+        """`around`, and with each work which of ``layers`` it is; None where it is none of them."""
         if len(layers) != len(set(self.owners) - {None}):
-            return list(layers)
+            return list(zip(layers, range(len(layers)), strict=True))
         full = self._full()
         least = self._read(layers, full)
         widths = dict(full)
-        found: list[LayerWork] = []
+        found: list[tuple[LayerWork, int | None]] = []
         told: set[int] = set()
         passed_on: dict[str, list[tuple[str, int]]] = {}
         for work, places, owner, orders in zip(self.passes, self.places, self.owners, self.orders, strict=True):
@@ -102,7 +106,7 @@ class Frame:
             count = _lanes(stated, work, slots)
             stated = replace(stated, flow=replace(flow, reads=_holding(reads, count), slots=count))
             widths[flow.writes] = stated.out_channels
-            found.append(stated)
+            found.append((stated, owner))
         return found
 
     def _full(self) -> Widths:

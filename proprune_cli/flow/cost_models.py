@@ -33,6 +33,8 @@ from proprune_cli.work.layer import LayerWork
 
 if TYPE_CHECKING:
     from proprune_cli.measure.predicted import Prediction
+    from proprune_cli.predict.expert import SoftNetwork, Tensor, Weights
+    from proprune_cli.prune.objective import SoftLayer
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,30 @@ class _OnBoard:
         found = frame_of(onnx.load_model_from_string(network), images, layers)
         return self if found is None else replace(self, frame=found)
 
+    def weights(self) -> Weights:
+        """The figure as a sum of what the engine does."""
+        raise NotImplementedError
+
+    def softened(self, layers: Sequence[LayerWork]) -> SoftNetwork:
+        """See `DifferentiableCost`: the expert model of the network around these layers."""
+        from proprune_cli.predict.expert import SoftNetwork
+
+        memory = Memory.of(self.board, self.array)
+        return SoftNetwork(layers, self.array, memory, self.weights(), self._attributed)
+
+    def soft_cost(self, layers: Sequence[SoftLayer]) -> Tensor:
+        """See `DifferentiableCost`."""
+        from proprune_cli.predict.expert import soft_figure
+
+        soft = self.softened([layer.work for layer in layers])
+        return soft_figure(soft, [(layer.inputs, layer.outputs, layer.taps) for layer in layers])
+
+    def _attributed(self, layers: Sequence[LayerWork]) -> tuple[Estimate, NDArray[np.int64]]:
+        frame = self.frame
+        found = frame.attributed(layers) if frame is not None else list(zip(layers, range(len(layers)), strict=True))
+        owners = np.array([-1 if owner is None else owner for _, owner in found], dtype=np.int64)
+        return self._shapes.estimate([work for work, _ in found]), owners
+
     def estimate(self, layers: Sequence[LayerWork]) -> Estimate:
         """What one image is predicted to ask of the engine.
 
@@ -84,7 +110,7 @@ class _OnBoard:
 
 @dataclass(frozen=True)
 class LatencyModel(_OnBoard):
-    """Predicted milliseconds of one image. Satisfies `CostModel` and `TapModel`."""
+    """Predicted milliseconds of one image. Satisfies `CostModel`, `DifferentiableCost` and `TapModel`."""
 
     unit = "ms"
 
@@ -101,10 +127,16 @@ class LatencyModel(_OnBoard):
         """Milliseconds of one image."""
         return predicted.latency_ms
 
+    def weights(self) -> Weights:
+        """Cycles alone."""
+        from proprune_cli.predict.expert import Weights
+
+        return Weights(1 / (self.array.clock_mhz * 1e3))
+
 
 @dataclass(frozen=True)
 class EnergyModel(_OnBoard):
-    """Predicted millijoules of one image. Satisfies `CostModel` and `TapModel`."""
+    """Predicted millijoules of one image. Satisfies `CostModel`, `DifferentiableCost` and `TapModel`."""
 
     unit = "mJ"
 
@@ -122,6 +154,15 @@ class EnergyModel(_OnBoard):
     def figure(self, predicted: Prediction) -> float:
         """Millijoules of one image."""
         return predicted.energy_mj
+
+    def weights(self) -> Weights:
+        """Time and idle lanes by the cycle, products, bytes: the energy model is linear in them."""
+        from proprune_cli.predict.expert import Weights
+
+        def of(work: Work) -> float:
+            return predict_energy(self.board, self.array, work).energy_mj
+
+        return Weights(of(Work(1.0, 0.0, 0.0)), of(Work(0.0, 1.0, 0.0)), of(Work(0.0, 0.0, 1.0)))
 
 
 def engine_taps(array: Array) -> EngineTaps:

@@ -170,19 +170,12 @@ def exported(spec: str, folder: Path) -> bytes:
     """A network of the zoo in ONNX, with random weights; kept in ``folder``."""
     file = folder / f"{spec}.onnx"
     if not file.is_file():
-        import torch
-
         from proprune_cli.files.write import write_whole
-        from proprune_cli.modules.probe import example_input
-        from proprune_cli.nets.export import to_onnx
-        from proprune_cli.nets.models import build_model
+        from proprune_cli.nets.random import random_network
 
         channels, size = IMAGE.get(spec, (3, (32, 32)))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            model = build_model(spec, channels, 10, size, gives="anything")
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(file, to_onnx(model, example_input(channels, size), spec, quick=True))
+        write_whole(file, random_network(spec, channels, size))
     return file.read_bytes()
 
 

@@ -7,8 +7,8 @@ it is compiled, the timing model walks its program, and the choice is made anew 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from proprune_cli.flow.build import CALIBRATION, check_network
 from proprune_cli.flow.cost_models import EnergyModel, LatencyModel, cost_model
 from proprune_cli.prune import run as run_pruning
 from proprune_cli.prune.given import NOTHING, Given
+from proprune_cli.prune.goals import read_objective
 from proprune_cli.prune.options import PREDICTED, Budget, PruneOptions
 from proprune_cli.prune.result import NETWORK_FILES
 from proprune_cli.prune.verdict import COMPILED, Verdict, judge
@@ -25,7 +26,7 @@ from proprune_cli.rundir import RunDir
 if TYPE_CHECKING:
     from proprune_cli.errors import BudgetError
     from proprune_cli.prune import PruneResult
-    from proprune_cli.prune.objective import CostModel
+    from proprune_cli.prune.objective import CompiledModel, CostModel
     from proprune_cli.train.progress import Progress
 
 PREDICTION = "predicted.json"
@@ -40,6 +41,7 @@ class BudgetCheck:
         dense: the dense network, compiled. chosen_by, checked_by: names of the models.
         board, array: what was compiled for.
         least: of the smallest network that the options allow, compiled; None in runs of before it was kept.
+        goal: the term of an objective, where it was one that set the limit.
     """
 
     unit: str
@@ -52,6 +54,7 @@ class BudgetCheck:
     board: str
     array: str
     least: float | None = None
+    goal: str = ""
 
     def verdict(self, budget: Budget) -> Verdict:
         """Whether the compiled network keeps to ``budget``, which ``limit`` was made from."""
@@ -60,7 +63,8 @@ class BudgetCheck:
 
     def __str__(self) -> str:
         off = self.compiled / self.limit - 1
-        verdict = "within the budget" if off <= COMPILED else f"{off:.1%} over the budget"
+        what = "objective" if self.goal else "budget"
+        verdict = f"within the {what}" if off <= COMPILED else f"{off:.1%} over the {what}"
         return (
             f"compiled for {self.board}: {self.compiled:.3f} {self.unit} predicted by {self.checked_by}, {verdict} of "
             f"{self.limit:.3f} {self.unit}; the choice counted {self.by_shapes:.3f} {self.unit} ({self.chosen_by}); "
@@ -83,8 +87,10 @@ def prune(
     Raises:
         ProPruneError: whatever pruning or compiling raises.
     """
-    model = cost_model(options.budget.kind, options.board, options.array)
     compilable = check_network if options.engine else None
+    if options.objective is not None:
+        return _prune_for_objective(options, out, progress, force=force, compilable=compilable, given=given)
+    model = cost_model(options.budget.kind, options.board, options.array)
     result = prune_into(options, out, progress, force=force, cost_model=model, compilable=compilable, given=given)
     if options.budget.kind not in PREDICTED:
         return result, None
@@ -97,10 +103,53 @@ def prune(
 
 def missed(options: PruneOptions, out: Path, result: PruneResult, check: BudgetCheck | None) -> BudgetError | None:
     """The error of a finished run that misses its budget; everything that `prune` made stays in ``out``."""
+    if check is not None and check.goal:
+        return _missed_goal(check, out)
     verdict = result.verdict if check is None else check.verdict(options.budget)
     if verdict is None or verdict.met:
         return None
     return verdict.missed(str(out), options.multiple, options.min_keep)
+
+
+def _prune_for_objective(
+    options: PruneOptions,
+    out: Path,
+    progress: Progress | None,
+    *,
+    force: bool,
+    compilable: Callable[[bytes], None] | None,
+    given: Given,
+) -> tuple[PruneResult, BudgetCheck | None]:
+    """`prune` for an objective; the check is that of the goal that is used most, or missed by most."""
+    goals = read_objective(options.objective or "")
+    models = {g.kind: cost_model(g.counted, options.board, options.array) for g in goals if g.counted in PREDICTED}
+    result = prune_into(options, out, progress, force=force, compilable=compilable, given=given, models=models)
+    checks: list[BudgetCheck] = []
+    for goal in goals:
+        if goal.kind in models and goal.budget is not None:
+            check = _check(replace(options, budget=goal.budget), out, models[goal.kind], None, given)
+            checks.append(replace(check, goal=goal.text))
+    if not checks:
+        return result, None
+    worst = max(checks, key=lambda c: c.compiled / c.limit)
+    met = _missed_goal(worst, out) is None
+    rows = [asdict(check) for check in checks]
+    document: dict[str, Any] = {"version": 1, "kind": "objective-check", "met": met, "goals": rows}
+    write_whole(out / PREDICTION, (json.dumps(document, indent=1) + "\n").encode())
+    return result, worst
+
+
+def _missed_goal(check: BudgetCheck, out: Path) -> BudgetError | None:
+    from proprune_cli.errors import BudgetError
+
+    over = check.compiled / check.limit - 1
+    if over <= COMPILED:
+        return None
+    return BudgetError(
+        f"the objective {check.goal} is missed: reached {check.compiled:.4g} {check.unit}, {100 * over:.3g} % over",
+        where=str(out),
+        remedy="the network is kept; for a smaller one ask for less, lower --multiple or --min-keep, or exclude less",
+    )
 
 
 def prune_into(
@@ -112,12 +161,13 @@ def prune_into(
     cost_model: CostModel | None = None,
     compilable: Callable[[bytes], None] | None = None,
     given: Given = NOTHING,
+    models: Mapping[str, CompiledModel] | None = None,
 ) -> PruneResult:
     """Run `proprune_cli.prune.run` in the run directory ``out``, from where an earlier process stopped.
 
     Args:
         force: go on although the run was started with other options, keeping the stages they do not change.
-        compilable, given: see `proprune_cli.prune.run`.
+        compilable, given, models: see `proprune_cli.prune.run`.
 
     Raises:
         BudgetError: no network that the options allow keeps to the budget.
@@ -125,7 +175,7 @@ def prune_into(
         ProPruneError: whatever pruning itself raises.
     """
     with RunDir(out, "prune", options.to_json(), force=force) as run:
-        return run_pruning(options, run, progress, cost_model, compilable, given)
+        return run_pruning(options, run, progress, cost_model, compilable, given, models)
 
 
 def module_options(given: dict[str, Any]) -> tuple[PruneOptions, LatencyModel | EnergyModel]:

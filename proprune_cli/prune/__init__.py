@@ -19,11 +19,11 @@ from proprune_cli.train.options import TrainOptions
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from torch import nn
 
-    from proprune_cli.prune.objective import CostModel
+    from proprune_cli.prune.objective import CompiledModel, CostModel
     from proprune_cli.train.progress import Progress
     from proprune_cli.train.workspace import Workspace
 
@@ -37,12 +37,14 @@ def run(
     cost_model: CostModel | None = None,
     compilable: Callable[[bytes], None] | None = None,
     given: Given = NOTHING,
+    models: Mapping[str, CompiledModel] | None = None,
 ) -> PruneResult:
     """Train, prune, fine-tune and export, as ``options`` say, into the workspace ``out``.
 
     `proprune_cli.flow.prune.prune_into` opens the run directory and calls this.
 
     Args:
+        models: what predicts ``latency`` and ``energy`` for an objective.
         compilable: raises where a compiler does not take an ONNX network; asked before the network is trained.
         given: objects in place of what ``options`` name.
 
@@ -51,7 +53,7 @@ def run(
     """
     from proprune_cli.prune.pipeline import run_pipeline
 
-    return run_pipeline(options, out, progress, cost_model, compilable, given)
+    return run_pipeline(options, out, progress, cost_model, compilable, given, models)
 
 
 def check(options: PruneOptions) -> None:

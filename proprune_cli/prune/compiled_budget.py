@@ -6,10 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-import torch
-from torch import nn
-
-from proprune_cli.modules.copying import copied
 from proprune_cli.prune.options import WHOLE, Budget
 
 Found = TypeVar("Found")
@@ -60,12 +56,3 @@ def within(
         tried.append(attempt(replace(budget, value=_NOTHING)))
     good = [t for t in tried if t.figure <= limit]
     return max(good, key=lambda t: t.figure) if good else min(tried, key=lambda t: t.figure)
-
-
-def without_zeros(model: nn.Module) -> nn.Module:
-    """A copy with no weight of zero, which would cost nothing: norms often begin with a scale of 0."""
-    model = copied(model)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.masked_fill_(parameter == 0, 1e-2)
-    return model

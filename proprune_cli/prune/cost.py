@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -10,6 +11,28 @@ from proprune_cli.channels.count import CostTable, Sizes
 from proprune_cli.channels.rules.layers import goes_by_whole_groups
 from proprune_cli.prune.objective import CostModel, SoftLayer
 from proprune_cli.work.layer import LayerWork
+
+
+@dataclass(frozen=True)
+class SoftOperations:
+    """`OperationCost` of one network. Satisfies `SoftCost`; ``macs`` and ``once``, of each layer, float64 [layers]:
+    whether inputs and outputs go together."""
+
+    macs: torch.Tensor
+    once: torch.Tensor
+
+    def anchor(self, layers: Sequence[LayerWork]) -> None:
+        """Nothing: it is exact everywhere."""
+
+    def __call__(
+        self,
+        inputs: torch.Tensor,
+        outputs: torch.Tensor,
+        taps: torch.Tensor,
+        temperature: float,  # noqa: ARG002
+    ) -> torch.Tensor:
+        """See `SoftCost`; operations know no groups of channels."""
+        return (self.macs * outputs * taps * torch.where(self.once > 0, 1.0, inputs)).sum()
 
 
 class OperationCost:
@@ -21,6 +44,11 @@ class OperationCost:
     def cost(self, layers: Sequence[LayerWork]) -> float:
         """Sum over the layers."""
         return float(sum(layer.macs for layer in layers))
+
+    def softened(self, layers: Sequence[LayerWork]) -> SoftOperations:
+        """See `DifferentiableCost`."""
+        macs, once = [float(w.macs) for w in layers], [float(_by_groups(w)) for w in layers]
+        return SoftOperations(torch.tensor(macs, dtype=torch.float64), torch.tensor(once, dtype=torch.float64))
 
     def soft_cost(self, layers: Sequence[SoftLayer]) -> torch.Tensor:
         """Σ MACs · inputs · outputs · taps; where whole groups go, inputs and outputs go together and count once."""

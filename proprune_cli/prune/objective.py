@@ -54,9 +54,32 @@ class SoftLayer:
     taps: torch.Tensor
 
 
+class SoftCost(Protocol):
+    """A figure of one network while its sizes are being learned: shares of its layers' sizes, float64 [layers] each."""
+
+    def anchor(self, layers: Sequence[LayerWork]) -> None:
+        """Be exact where the network has these layers, which are those that it was made for, of other sizes."""
+        ...
+
+    def __call__(
+        self, inputs: torch.Tensor, outputs: torch.Tensor, taps: torch.Tensor, temperature: float
+    ) -> torch.Tensor:
+        """Figure, [], differentiable in the shares (see `SoftLayer`).
+
+        Args:
+            temperature: 1: channels cost by the piece; towards 0: by the group, as they are stored and computed. With
+                whole groups it makes no difference.
+        """
+        ...
+
+
 @runtime_checkable
 class DifferentiableCost(CostModel, Protocol):
     """A figure that can stand in a training loss, as a function of soft sizes."""
+
+    def softened(self, layers: Sequence[LayerWork]) -> SoftCost:
+        """The figure as a function of the shares of these layers; anchored at their full size."""
+        ...
 
     def soft_cost(self, layers: Sequence[SoftLayer]) -> torch.Tensor:
         """Figure for the whole network, [], differentiable in the shares; equal to ``cost`` where every share is 1."""

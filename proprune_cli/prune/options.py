@@ -171,7 +171,16 @@ class PruneOptions:
         shown="ops=50%",
         offers="budgets",
     )
-    board: str = given("Board that ms and mj budgets count for.", "pynq-z2", metavar="NAME", offers="boards")
+    objective: str | None = given(
+        "What to learn widths for, in one training with the predicted cost in the loss: latency=0.8ms or latency=40%, "
+        "energy=2mJ, ops=50%, latency*0.3 (a weight); several with commas. In place of --budget and --method.",
+        None,
+        metavar="GOAL",
+    )
+    reference: bool = given("With --objective: train the dense network too, for comparison.", False)
+    board: str = given(
+        "Board that ms and mj budgets and objectives count for.", "pynq-z2", metavar="NAME", offers="boards"
+    )
     engine: bool = given("The run is to be compiled: refuse before training what the compiler does not take.", True)
     array: str | None = given("Array on that board.", None, metavar="NAME", shown="the board's own", offers="arrays")
     scope: Scope = given(
@@ -242,6 +251,9 @@ class PruneOptions:
         document = dataclasses.asdict(self)
         document["budget"] = str(self.budget)
         document["exclude"] = list(self.exclude)
+        for name in ("objective", "reference"):
+            if not document[name]:
+                del document[name]  # as in runs of before there were objectives
         for name in ("data_dir", "weights"):
             path: Path | None = getattr(self, name)
             document[name] = None if path is None else str(path)

@@ -6,8 +6,8 @@ import hashlib
 import json
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from proprune_cli.files.records import record_of, value_of
 from proprune_cli.modules.copying import copied
 from proprune_cli.nets.export import to_onnx
 from proprune_cli.prune.compiled_budget import Tried, within
+from proprune_cli.prune.goals import Sought
 from proprune_cli.prune.methods import Job, Method, Training, method_named
 from proprune_cli.prune.methods.common.base import Slices
 from proprune_cli.prune.objective import CompiledModel, CostModel
@@ -38,6 +39,8 @@ from proprune_cli.train.progress import Progress
 from proprune_cli.train.task import Task
 from proprune_cli.train.tensors import pack, restore, state, unpack
 from proprune_cli.train.workspace import Stage, Workspace
+
+Compiling = TypeVar("Compiling", bound=CompiledModel)
 
 _WEIGHTS = "weights.safetensors"
 _REPORT = "report.json"
@@ -82,6 +85,10 @@ class Phases:
     """Whatever decides the outcome of every stage."""
     peak: float
     """Peak learning rate of dense training."""
+    sought: tuple[Sought, ...] = ()
+    """What the objective asks for."""
+    exports: dict[str, tuple[nn.Module, bytes]] = field(default_factory=dict[str, tuple[nn.Module, bytes]], repr=False)
+    """The network that was exported last, whose weights nobody changes."""
     limit: float | None = None
     """What the compiled network may cost, where the budget counts predicted milliseconds or millijoules."""
 
@@ -168,7 +175,16 @@ class Phases:
                 f"{method.name} does not act during training", where="--method", remedy="see docs/methods.md"
             )
         return method.training(
-            Job(model, self.task, self.example, self.options, epochs, self._selection(model, method), self.cost_model),
+            Job(
+                model,
+                self.task,
+                self.example,
+                self.options,
+                epochs,
+                self._selection(model, method),
+                self.cost_model,
+                self.sought,
+            ),
             own,
         )
 
@@ -226,8 +242,19 @@ class Phases:
         """
         if not isinstance(self.cost_model, CompiledModel):
             raise AssertionError("only a model that compiles sets a limit")
+        return self.compiled_by(self.cost_model, model)
+
+    def compiled_by(self, cost_model: CompiledModel, model: nn.Module) -> float:
+        """`compiled`, as another model counts it."""
         images = self.data.normalise(self.data.sample(_COMPILE_IMAGES))
-        return self.cost_model.compiled(to_onnx(model, self.example, "network"), images)
+        return cost_model.compiled(self._exported(model), images)
+
+    def _exported(self, model: nn.Module) -> bytes:
+        """The network in ONNX; asked for the same one again, by another model, what was made before."""
+        last = self.exports.get("last")
+        if last is None or last[0] is not model:
+            last = self.exports["last"] = model, to_onnx(model, self.example, "network")
+        return last[1]
 
     def around(self, model: nn.Module) -> Phases:
         """The same with a cost model that knows what stands between the layers of the dense ``model``.
@@ -237,10 +264,17 @@ class Phases:
         """
         if not isinstance(self.cost_model, CompiledModel):
             raise AssertionError("only a model that compiles knows of more than layers")
+        return replace(self, cost_model=self.knowing(self.cost_model, model))
+
+    def knowing(self, cost_model: Compiling, model: nn.Module) -> Compiling:
+        """``cost_model``, knowing what stands between the layers of the dense ``model``.
+
+        Raises:
+            ProPruneError: it cannot be exported or compiled.
+        """
         images = self.data.normalise(self.data.sample(_COMPILE_IMAGES))
         table = CostTable(analyse(model, self.example))
-        network = to_onnx(model, self.example, "network")
-        return replace(self, cost_model=self.cost_model.around(network, images, table.layers(table.full)))
+        return cost_model.around(self._exported(model), images, table.layers(table.full))
 
     def reduce(self, name: str, model: nn.Module, key: dict[str, Any], make: Callable[[], Shrunk]) -> Cut:
         """Make a smaller network of ``model`` in the stage ``name``, keyed by its weights and by ``key``."""

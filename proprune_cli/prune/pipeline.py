@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from proprune_cli.channels.dependencies import analyse
 from proprune_cli.channels.trace import trace
 from proprune_cli.data.batches import derived_seed
 from proprune_cli.data.dataset import Dataset
@@ -21,17 +23,18 @@ from proprune_cli.errors import InputError
 from proprune_cli.files.limits import MODEL_BYTES
 from proprune_cli.files.read import read_file
 from proprune_cli.files.records import value_of
-from proprune_cli.modules.copying import copied
+from proprune_cli.modules.copying import copied, without_zeros
 from proprune_cli.modules.probe import example_input
 from proprune_cli.nets.export import normalises, to_onnx
 from proprune_cli.nets.models import build_model, fitting
 from proprune_cli.nets.onnx_import import import_onnx
 from proprune_cli.nets.zoo.layers import initialise
 from proprune_cli.prune.budget import as_share
-from proprune_cli.prune.compiled_budget import without_zeros
+from proprune_cli.prune.codesign.space import Space, operations_sought
 from proprune_cli.prune.given import NOTHING, Given, code_digest
+from proprune_cli.prune.goals import Sought, read_objective
 from proprune_cli.prune.methods import method_named
-from proprune_cli.prune.objective import CompiledModel, CostModel
+from proprune_cli.prune.objective import CompiledModel, CostModel, DifferentiableCost
 from proprune_cli.prune.options import PREDICTED, WHOLE, Budget, PruneOptions
 from proprune_cli.prune.phases import (
     Network,
@@ -47,6 +50,7 @@ from proprune_cli.prune.result import NETWORK_FILES, PruneResult
 from proprune_cli.prune.saved import SOURCE_ONNX, Architecture, network_files, save_network
 from proprune_cli.prune.schedules import SCHEDULES, Outcome, rehearse, schedule_of
 from proprune_cli.prune.schedules.base import Fresh
+from proprune_cli.prune.schedules.training import starts_fresh
 from proprune_cli.prune.shrinking import prune_network, resolved
 from proprune_cli.prune.sparsity import idle_macs
 from proprune_cli.prune.verdict import Verdict, judge
@@ -68,6 +72,7 @@ def run_pipeline(
     cost_model: CostModel | None,
     compilable: Callable[[bytes], None] | None = None,
     given: Given = NOTHING,
+    models: Mapping[str, CompiledModel] | None = None,
 ) -> PruneResult:
     """See `proprune_cli.prune.run`. torch's thread count and global generator are given back as they were.
 
@@ -89,7 +94,7 @@ def run_pipeline(
         with reproducible(device):
             if device.type == "cpu" and torch.cuda.is_available() and progress is not None:
                 progress.note("note: training on the CPU; torch sees a GPU, which --device cuda would use")
-            run = _Run(options, out, progress or SilentProgress(), cost_model, given)
+            run = _Run(options, out, progress or SilentProgress(), cost_model, given, models or {})
             if compilable is not None and options.dense_epochs + options.tuning_epochs:
                 run.see_that(compilable)
             return run.all()
@@ -99,7 +104,13 @@ def run_pipeline(
 
 class _Run:
     def __init__(
-        self, options: PruneOptions, out: Workspace, progress: Progress, cost_model: CostModel | None, given: Given
+        self,
+        options: PruneOptions,
+        out: Workspace,
+        progress: Progress,
+        cost_model: CostModel | None,
+        given: Given,
+        models: Mapping[str, CompiledModel],
     ) -> None:
         self.options, self.out, self.progress, self.cost_model, self.given = options, out, progress, cost_model, given
         self.data: Dataset = (
@@ -170,6 +181,8 @@ class _Run:
         """Of compiled networks, where those decide whether the budget is met: see `PruneResult.least`."""
         if compiled:
             self.phases = self._limited(self.phases)
+        if options.objective is not None:
+            self.phases = replace(self.phases, sought=self._sought(self.phases, options.objective, models))
         self.options = self.phases.options
 
     def _limited(self, phases: Phases) -> Phases:
@@ -206,6 +219,47 @@ class _Run:
         budget = Budget(options.budget.kind, share)
         return replace(phases, limit=limit, options=replace(options, budget=budget))
 
+    def _sought(self, phases: Phases, objective: str, models: Mapping[str, CompiledModel]) -> tuple[Sought, ...]:
+        """What the objective asks of this network.
+
+        Raises:
+            BudgetError: a goal is out of reach, or the dense network keeps to it.
+            InputError: no model predicts what a goal counts, or no channel can go.
+        """
+        options, goals = phases.options, read_objective(objective)
+        dense = without_zeros(self.dense)
+        found: list[Sought] = []
+        for goal in goals:
+            if goal.kind == "ops":
+                found.append(operations_sought(goal, dense, phases.example))
+                continue
+            model = models.get(goal.kind)
+            if not isinstance(model, CompiledModel) or not isinstance(model, DifferentiableCost):
+                raise InputError(
+                    f"no model predicts {goal.kind} here", where=f"--objective {goal.text}", remedy="use ops="
+                )
+            self.out.record(f"{goal.kind} model", {"name": model.name, "unit": model.unit})
+            known = phases.knowing(model, dense)
+            found.append(Sought(goal, known, 0.0, None, partial(phases.compiled_by, known)))
+        key = {**phases.base, **removal_key(options), "models": [s.model.name for s in found]}
+        stage = self.out.stage("objective", key)
+        if not stage.done:
+            channels = analyse(dense, phases.example, options.exclude, f"--model {options.model}", options.residual)
+            space = Space(dense, channels, found, options.multiple, options.min_keep)
+            full = tuple(sought.compiled(dense) for sought in found)
+            least = space.compiled([int(size) for size in space.least])
+            for sought, figure, smallest in zip(found, full, least, strict=True):
+                limit = sought.goal.limit(figure)
+                replace(sought, dense=figure, limit=limit).check(smallest, options.multiple, options.min_keep)
+            stage.write("objective.json", json_bytes({"dense": full, "least": least}))
+            stage.commit()
+        document = stored(stage.read("objective.json"), "objective")
+        with damage_reported(f"{self.out.path}/stages/objective"):
+            figures = value_of(tuple[float, ...], document["dense"], "dense")
+            return tuple(
+                replace(s, dense=figure, limit=s.goal.limit(figure)) for s, figure in zip(found, figures, strict=True)
+            )
+
     def see_that(self, compilable: Callable[[bytes], None]) -> None:
         """Ask ``compilable`` about the network before hours of training, once for each run.
 
@@ -231,6 +285,11 @@ class _Run:
             raise verdict.impossible(self.options.multiple, self.options.min_keep)
 
     def _verdict(self, outcome: Outcome) -> Verdict | None:
+        sought = self.phases.sought
+        if sought and all(s.goal.kind == "ops" for s in sought):
+            (goal,) = (s.goal for s in sought)
+            if goal.budget is not None:
+                return judge(goal.budget, outcome.shrunk.achieved, None)
         if not self.takes_budget or self.phases.limit is not None:
             return None
         return judge(self.budget, outcome.shrunk.achieved, outcome.shrunk.least)
@@ -244,6 +303,10 @@ class _Run:
         shrunk, notes = outcome.shrunk, list(outcome.shrunk.notes + outcome.notes)
         thin = self._thin(outcome, notes) if options.thin and options.dense_epochs + options.tuning_epochs else None
         files = self._publish(dense, outcome.tuned, thin)
+        if self._in_one_session and options.dense_epochs:
+            notes.append(
+                "the dense network was not trained, its accuracy is that of random weights; --reference trains it"
+            )
         verdict = self._verdict(outcome)
         if verdict is not None and verdict.note:
             notes.append(verdict.note)
@@ -315,11 +378,17 @@ class _Run:
             "dense",
             self.dense,
             {},
-            epochs=self.options.dense_epochs,
+            epochs=0 if self._in_one_session else self.options.dense_epochs,
             peak=self.phases.peak,
             label="dense training",
             size=(0, 0),  # the channel map gives them with the pruning step
         )
+
+    @property
+    def _in_one_session(self) -> bool:
+        """Nothing is made of the trained dense network, and nobody asked for it."""
+        method, _ = method_named(self.options.method)
+        return method.objective and starts_fresh(self.options) and not self.options.reference
 
     def _thin(self, outcome: Outcome, notes: list[str]) -> Network | None:
         """The same architecture, plainly narrower and from fresh weights, with no more operations than the pruned."""

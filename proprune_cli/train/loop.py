@@ -52,12 +52,17 @@ def default_rate(model: nn.Module, options: TrainOptions) -> float:
 
 
 def rate_at(step: int, total: int, peak: float, schedule: str) -> float:
-    """Learning rate of a step: constant; cosine from the peak to 0; or a linear rise and then that cosine."""
+    """Learning rate of a step: constant; cosine from the peak to 0; or a linear rise and then one of them.
+
+    A rise and then a fall in another training are one warm-up, stable, decay schedule (Hu et al. 2024, MiniCPM).
+    """
     if schedule == "constant":
         return peak
-    warm = round(_WARM_UP * total) if schedule == "onecycle" else 0
+    warm = round(_WARM_UP * total) if schedule in ("onecycle", "rise") else 0
     if step < warm:
         return peak * (step + 1) / (warm + 1)
+    if schedule == "rise":
+        return peak
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
 
 

@@ -8,7 +8,8 @@ from torch import nn
 
 from proprune_cli.channels.shrunk import Shrunk
 from proprune_cli.errors import UsageError
-from proprune_cli.prune.methods import METHODS, method_named
+from proprune_cli.prune.goals import read_objective
+from proprune_cli.prune.methods import METHODS, Method, method_named
 from proprune_cli.prune.options import PruneOptions, PruneSchedule
 from proprune_cli.prune.phases import Phases
 from proprune_cli.prune.schedules.base import DEFAULT_ROUNDS, Fresh, Outcome
@@ -50,6 +51,14 @@ def schedule_of(options: PruneOptions) -> PruneSchedule:
         UsageError: the method cannot follow it, or an option has no meaning with it.
     """
     method, _ = method_named(options.method)
+    if options.objective is not None:
+        _check_objective(options, options.objective, method)
+    elif options.reference:
+        raise UsageError(
+            "the dense network is trained anyway",
+            where="--reference",
+            remedy="leave it out; it has a meaning with --objective alone",
+        )
     if method.finish != "cut" and not options.budget.implied:
         raise UsageError(
             f"{method.name} takes no budget",
@@ -90,3 +99,19 @@ def schedule_of(options: PruneOptions) -> PruneSchedule:
             remedy="give more epochs or fewer --rounds",
         )
     return asked
+
+
+def _check_objective(options: PruneOptions, objective: str, method: Method) -> None:
+    read_objective(objective)
+    if not method.objective:
+        raise UsageError(
+            f"{method.name} takes no objective",
+            where=f"--objective {objective}",
+            remedy="leave --method out, or choose one of " + ", ".join(m.name for m in METHODS.values() if m.objective),
+        )
+    if not options.budget.implied:
+        raise UsageError(
+            "an objective takes the place of a budget",
+            where=f"--objective {objective} --budget {options.budget.said()}",
+            remedy="give one of them",
+        )

@@ -10,6 +10,7 @@ from torch import nn
 from proprune_cli.channels.shrunk import Shrunk, untouched
 from proprune_cli.channels.zeroed import remove_zeroed
 from proprune_cli.prune.methods import Training, method_named
+from proprune_cli.prune.options import PruneOptions
 from proprune_cli.prune.phases import Network, Phases, removal_key
 from proprune_cli.prune.schedules.base import Fresh, Outcome, freeze_key
 from proprune_cli.train.freezing import freezing_hooks
@@ -18,8 +19,8 @@ from proprune_cli.train.freezing import freezing_hooks
 def during_training(phases: Phases, start: Fresh) -> Outcome:
     """Train by the method: on from the dense network for the epochs of fine-tuning, or afresh for those of both."""
     options = phases.options
-    method, _ = method_named(options.method)
-    fresh = (options.start or _default_start(phases)) == "fresh"
+    method, own = method_named(options.method)
+    fresh = starts_fresh(options)
     model = start.untrained() if fresh else start.dense.model
     if not fresh:
         # The dense network is kept for comparison.
@@ -28,15 +29,20 @@ def during_training(phases: Phases, start: Fresh) -> Outcome:
 
     def shape(network: nn.Module) -> Training:
         training = phases.by_method(network, epochs)
-        return replace(training, hooks=[*training.hooks, *freezing_hooks(options.freeze)])
+        # Gates are no layer's own weights, which freezing looks at: it acts on what is left after the cut.
+        freezing = [] if method.objective else freezing_hooks(options.freeze)
+        return replace(training, hooks=[*training.hooks, *freezing])
 
-    epochs = options.tuning_epochs + (options.dense_epochs if fresh else 0)
+    total = options.tuning_epochs + (options.dense_epochs if fresh else 0)
+    share = 1.0 if method.share is None else method.share(own)
+    epochs = total if share >= 1 or total < 2 else min(total - 1, max(1, round(share * total)))
+    peak = phases.peak if fresh else phases.tuning_peak
     trained = phases.train(
         "regularised",
         model,
         {},
         epochs=epochs,
-        peak=phases.peak if fresh else phases.tuning_peak,
+        peak=peak,
         label=f"{method.name} training",
         size=(0, 0),  # the channel map gives them with the next step
         shape=shape,
@@ -58,11 +64,24 @@ def during_training(phases: Phases, start: Fresh) -> Outcome:
         )
     shrunk = cut.shrunk
     tuned = Network(shrunk.model, shrunk.cuts, cut.figures, trained.report)
+    if total > epochs:
+        tuned = phases.train(
+            "finetune",
+            shrunk.model,
+            shrunk.cuts,
+            epochs=total - epochs,
+            peak=peak,
+            label="the rest of the training",
+            size=(shrunk.macs, shrunk.params),
+            shape=lambda _: Training(freezing_hooks(options.freeze), train={"schedule": "cosine"}),
+            key=freeze_key(options),
+        )
+        tuned = replace(tuned, report={**trained.report, **tuned.report})
     kept = method.finish == "keep"
     if kept:
         # No channel went: what the engine saves are the weights that are zero.
         shrunk = replace(shrunk, achieved=cut.figures.nonzero_macs / shrunk.dense_macs)
-    notes = () if method.finish == "cut" else (f"{method.name} takes no budget",)
+    notes = () if method.finish == "cut" or method.objective else (f"{method.name} takes no budget",)
     return Outcome(shrunk, cut.figures, tuned, cut.figures.nonzero_macs if kept else shrunk.macs, notes)
 
 
@@ -73,9 +92,11 @@ def rehearse_training(phases: Phases, dense: nn.Module) -> Shrunk | None:
     return phases.prune(dense, phases.options) if method.finish == "cut" else None
 
 
-def _default_start(phases: Phases) -> str:
-    """The method's own, except that given weights are never thrown away unasked."""
-    options = phases.options
+def starts_fresh(options: PruneOptions) -> bool:
+    """Whether a method that acts during training begins with fresh weights: its own way where the user does not say,
+    except that given weights are never thrown away unasked."""
+    if options.start is not None:
+        return options.start == "fresh"
     if options.weights is not None or options.dense_epochs == 0:
-        return "dense"
-    return method_named(options.method)[0].start
+        return False
+    return method_named(options.method)[0].start == "fresh"

@@ -108,6 +108,41 @@ def budget_in_milliseconds_that_cannot_be_met(_: Files) -> Arguments:
     return _small("--budget", "ms=0.001")
 
 
+@case(2)
+def objective_malformed(_: Files) -> Arguments:
+    return _small("--objective", "latency=40")
+
+
+@case(2)
+def objective_for_a_method_that_takes_none(_: Files) -> Arguments:
+    return _small("--objective", "latency=40%", "--method", "taylor")
+
+
+@case(2)
+def objective_and_a_budget(_: Files) -> Arguments:
+    return _small("--objective", "latency=40%", "--budget", "ops=50%")
+
+
+@case(5)
+def objective_out_of_reach(_: Files) -> Arguments:
+    return _small("--objective", "latency=0.001ms")
+
+
+@case(5)
+def objective_below_what_always_remains(_: Files) -> Arguments:
+    return _small("--objective", "energy=90%,latency=1%")
+
+
+@case(1)
+def objective_that_the_dense_network_keeps(_: Files) -> Arguments:
+    return _small("--objective", "energy=1000mJ")
+
+
+@case(2)
+def reference_without_an_objective(_: Files) -> Arguments:
+    return _small("--reference")
+
+
 @case(5)
 def knapsack_share_that_cannot_be_met(_: Files) -> Arguments:
     return _small("--method", "knapsack?cycles=0.01&steps=3")

@@ -475,7 +475,9 @@ def test_options_of_a_method_are_read_by_their_types() -> None:
     assert (options.lam, options.mode, options.every, options.twt) == (1.0, "lower", 4, 0.05)
 
 
-@pytest.mark.parametrize("method", [m for m in METHODS if METHODS[m].training is not None and m != "binary"])
+@pytest.mark.parametrize(
+    "method", [m for m in METHODS if METHODS[m].training is not None and m not in ("binary", "codesign")]
+)
 def test_a_network_of_which_every_neuron_is_frozen_trains_on_without_a_change(task: Task, method: str) -> None:
     model = lenet()
     found, own = method_named(method)

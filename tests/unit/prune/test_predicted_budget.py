@@ -20,12 +20,13 @@ from proprune_cli.flow.build import build
 from proprune_cli.flow.cost_models import cost_model
 from proprune_cli.flow.prune import prune
 from proprune_cli.measure.predicted import predict
+from proprune_cli.modules.copying import without_zeros
 from proprune_cli.modules.probe import example_input
 from proprune_cli.nets.export import to_onnx
 from proprune_cli.nets.models import build_model
 from proprune_cli.nets.zoo.resnet_cifar import resnet8
 from proprune_cli.prune import Budget, PruneOptions, TrainOptions
-from proprune_cli.prune.compiled_budget import within, without_zeros
+from proprune_cli.prune.compiled_budget import within
 from proprune_cli.prune.cost import OperationCost
 from proprune_cli.prune.objective import DifferentiableCost, SoftLayer
 from proprune_cli.prune.shrinking import prune_network

@@ -77,6 +77,7 @@ KILLED = {
     "decay": given("decay?pwe=1&lam=1e-3"),
     "guided": given("guided", binary=True),
     "knapsack": given("knapsack?steps=2&cycles=0.6"),
+    "codesign": given("codesign?search=0.6", objective="ops=40%"),
 }
 """Options that make methods and schedules keep a state between steps; the others need none."""
 

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from proprune_cli.channels.dependencies import Group
+from proprune_cli.prune.goals import Sought
 from proprune_cli.prune.objective import CostModel
 from proprune_cli.train.hooks import TrainHook
 from proprune_cli.train.task import Task
@@ -64,6 +65,8 @@ class Job:
     """Slices of the parameters that the budget and the method's importance would remove from ``model`` now."""
     cost_model: CostModel | None = None
     """What the budget is counted with, where it is neither operations nor parameters."""
+    sought: tuple[Sought, ...] = ()
+    """What ``--objective`` asks for; none where it is not given."""
 
 
 @dataclass
@@ -105,6 +108,11 @@ class Method:
     instead: str = ""
     """What decides how much goes, of a method that takes no budget: a clause."""
     options: type[Any] = NoOptions
+    objective: bool = False
+    """Takes ``--objective``."""
+    share: Callable[[Any], float] | None = None
+    """From the method's options to the share of the epochs in which it acts, where that is not all: for the rest of
+    them, with the same peak rate falling to 0, the network is trained that is left of it."""
 
     @property
     def schedules(self) -> tuple[Schedule, ...]:

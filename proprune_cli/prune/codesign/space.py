@@ -1,0 +1,285 @@
+"""The sizes that a network may take, and what they cost: soft ones while they are learned, whole ones at the end."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from proprune_cli.channels.count import CostTable, Sizes
+from proprune_cli.channels.dependencies import analyse
+from proprune_cli.channels.groups import ChannelMap, Kept
+from proprune_cli.channels.labels import Ids
+from proprune_cli.channels.surgery import all_tensors, cuts_for, shrink
+from proprune_cli.errors import InputError
+from proprune_cli.prune.budget import allowed_sizes
+from proprune_cli.prune.cost import OperationCost
+from proprune_cli.prune.goals import Goal, Sought
+from proprune_cli.work.layer import LayerWork
+
+Floats = npt.NDArray[np.float64]
+
+CLOSE = 0.985
+"""Share of a limit from which on a choice counts as good."""
+_TRIES = 5
+_HARD = 60
+"""Networks that are estimated in full in each round of the last choice."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Whole sizes and what they cost.
+
+    Attributes:
+        kept: channels of each group that stay. sizes: of the groups that are learned.
+        figures: of the compiled network, by goal.
+    """
+
+    kept: dict[int, Ids]
+    sizes: tuple[int, ...]
+    figures: tuple[float, ...]
+
+
+class Space:
+    """The sizes of one network's groups."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        channels: ChannelMap,
+        sought: Sequence[Sought],
+        multiple: int,
+        min_keep: float,
+        orders: Mapping[int, Ids] | None = None,
+    ) -> None:
+        """``model``: without weights of zero, at full size. ``orders``: channels of groups, the first kept longest.
+
+        Raises:
+            InputError: nothing can be pruned.
+        """
+        self.channels, self.sought, self._model = channels, tuple(sought), model
+        self.places = tuple(place for place, group in enumerate(channels.groups) if group.prunable)
+        if not self.places:
+            raise InputError(
+                "no group of channels can be pruned",
+                where="--objective",
+                remedy="exclude less, or take another network",
+            )
+        groups = [channels.groups[place] for place in self.places]
+        self.orders = {p: np.arange(g.channels) for p, g in zip(self.places, groups, strict=True)} | dict(orders or {})
+        self.full = np.array([g.channels for g in groups], dtype=np.float64)
+        self.allowed: list[tuple[int, ...]] = []
+        for group in groups:
+            width = math.gcd(*(m.index.shape[1] for m in group.members if m.maker), multiple)
+            self.allowed.append(allowed_sizes(group.channels, multiple // width, min_keep))
+        self.least = np.array([sizes[0] for sizes in self.allowed], dtype=np.float64)
+        self.table = CostTable(channels)
+        works = self.table.layers(self.table.full)
+        inputs, outputs = self.table.shares()
+        self._inputs, self._outputs = torch.from_numpy(inputs), torch.from_numpy(outputs)
+        self._base = torch.from_numpy(self.table.full.astype(np.float64))
+        self._one = torch.ones(1, dtype=torch.float64)
+        self._at = torch.tensor(self.places)
+        self._streams = {
+            place: [self.places.index(b) for b in group.branches]
+            for place, group in enumerate(channels.groups)
+            if group.branches and not group.held and all(b in self.places for b in group.branches)
+        }
+        self._taps = torch.ones(len(works), dtype=torch.float64)
+        self._soft = [s.model.softened(works) for s in self.sought]
+        self._full_cost = [s.model.cost(works) for s in self.sought]
+        self._known: dict[tuple[int, ...], tuple[float, ...]] = {}
+
+    # Soft sizes.
+
+    def costs(self, widths: torch.Tensor, temperature: float) -> torch.Tensor:
+        """Each goal's figure as a share of the dense network's, [goals], with gradients in ``widths``.
+
+        Args:
+            widths: of the learned groups in channels, float64 [groups]. temperature: see `SoftCost`.
+        """
+        sizes = self._base.index_copy(0, self._at, widths)
+        for place, branches in self._streams.items():
+            sizes = sizes.index_copy(0, torch.tensor([place]), widths[branches].amax(dim=0, keepdim=True))
+        sizes = torch.cat([sizes, self._one])
+        inputs, outputs = self._inputs @ sizes, self._outputs @ sizes
+        found = [soft(inputs, outputs, self._taps, temperature) for soft in self._soft]
+        return torch.stack(found) / torch.tensor(self._full_cost, dtype=torch.float64)
+
+    def anchor(self, widths: Floats) -> None:
+        """Be exact at the allowed sizes next to ``widths``."""
+        works = self._works(self.nearest(widths))
+        for soft in self._soft:
+            soft.anchor(works)
+
+    def nearest(self, widths: Floats) -> tuple[int, ...]:
+        """Allowed sizes next to ``widths``, the smaller of two equally close."""
+        return tuple(
+            min(sizes, key=lambda s: (abs(s - w), s)) for sizes, w in zip(self.allowed, widths.tolist(), strict=True)
+        )
+
+    # Whole sizes.
+
+    def kept(self, sizes: Sequence[int]) -> dict[int, Ids]:
+        """The channels that stay in a network of these sizes."""
+        return {p: np.sort(self.orders[p][:size]) for p, size in zip(self.places, sizes, strict=True)}
+
+    def network(self, sizes: Sequence[int]) -> nn.Module:
+        """The network at these sizes."""
+        return shrink(self._model, cuts_for(self.channels, self.kept(sizes), dict(all_tensors(self._model))))
+
+    def figures(self, sizes: Sequence[int]) -> tuple[float, ...]:
+        """Each goal's figure by the cost model, which knows the shapes alone."""
+        key = tuple(sizes)
+        if key not in self._known:
+            works = self._works(key)
+            self._known[key] = tuple(s.model.cost(works) for s in self.sought)
+        return self._known[key]
+
+    def compiled(self, sizes: Sequence[int]) -> tuple[float, ...]:
+        """Each goal's figure of the network at these sizes once it is compiled."""
+        network = self.network(sizes)
+        return tuple(s.compiled(network) for s in self.sought)
+
+    def choose(self, widths: Floats) -> Chosen:
+        """Allowed sizes next to ``widths`` with which the compiled network is as near below its limits as can be.
+
+        Without limits they are the nearest ones.
+        """
+        limits = [(i, s.limit) for i, s in enumerate(self.sought) if s.limit is not None]
+        if not limits:
+            sizes = self.nearest(widths)
+            return Chosen(self.kept(sizes), sizes, self.compiled(sizes))
+        factors = np.ones(len(self.sought))
+        best: tuple[float, Chosen] | None = None
+        tried: set[tuple[int, ...]] = set()
+        for _ in range(_TRIES):
+            aims = {i: limit * float(factors[i]) for i, limit in limits}
+            sizes = self._fit(widths, aims)
+            if sizes in tried:
+                break
+            tried.add(sizes)
+            found = self.compiled(sizes)
+            used = max(found[i] / limit for i, limit in limits)
+            # Below the limit the fullest, above it the least over.
+            rank = used if used <= 1 else -used
+            if best is None or rank > best[0]:
+                best = rank, Chosen(self.kept(sizes), sizes, found)
+            if CLOSE <= used <= 1:
+                break
+            shapes = self.figures(sizes)
+            for i, limit in limits:
+                factors[i] = min(max(shapes[i] / found[i] * (0.999 if found[i] > limit else 1.0), 0.5), 1.5)
+        if best is None:
+            raise AssertionError("something was tried")
+        if best[0] < 0:
+            sizes = tuple(int(s) for s in self.least)
+            found = self.compiled(sizes)
+            used = max(found[i] / limit for i, limit in limits)
+            if used <= 1 or -used > best[0]:
+                return Chosen(self.kept(sizes), sizes, found)
+        return best[1]
+
+    def _fit(self, widths: Floats, aims: Mapping[int, float]) -> tuple[int, ...]:
+        """Allowed sizes near a multiple of ``widths`` whose shapes cost as nearly ``aims`` as any that was met."""
+
+        def used(sizes: tuple[int, ...]) -> float:
+            found = self.figures(sizes)
+            return max(found[i] / aim for i, aim in aims.items())
+
+        low, high, base = 0.0, 4.0, tuple(int(s) for s in self.least)
+        for _ in range(24):
+            middle = (low + high) / 2
+            sizes = self.nearest(np.minimum(widths * middle, self.full))
+            if used(sizes) <= 1:
+                low, base = middle, sizes
+            else:
+                high = middle
+        wanted = np.clip(widths * max(low, 1e-3), self.least, self.full)
+
+        def far(sizes: tuple[int, ...]) -> float:
+            return float((np.log(np.array(sizes) / wanted) ** 2).sum())
+
+        best, reached = base, used(base)
+        for _ in range(3):
+            if CLOSE <= reached <= 1:
+                break
+            again = best
+            # The expert model is exact at the sizes that are changed, and tells cheaply which of the others to look at.
+            self.anchor(np.array(again, dtype=np.float64))
+            near = [
+                (far(sizes), sizes)
+                for sizes in self._neighbours(again)
+                if CLOSE - 0.03 <= self._soft_share(sizes, aims) <= 1.03
+            ]
+            near.sort()
+            for _, sizes in near[:_HARD]:
+                share = used(sizes)
+                if share <= 1 and (share > reached or reached > 1):
+                    best, reached = sizes, share
+                    if share >= CLOSE:
+                        break
+            if best == again:
+                break
+        return best
+
+    def _soft_share(self, sizes: tuple[int, ...], aims: Mapping[int, float]) -> float:
+        with torch.no_grad():
+            shares = self.costs(torch.tensor(sizes, dtype=torch.float64), 0.0)
+        return max(float(shares[i]) * self._full_cost[i] / aim for i, aim in aims.items())
+
+    def _neighbours(self, sizes: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """Sizes of which one or two differ by one or two steps."""
+        steps: list[list[int]] = []
+        for size, allowed in zip(sizes, self.allowed, strict=True):
+            at = allowed.index(size)
+            steps.append([allowed[k] for k in range(max(0, at - 2), min(len(allowed), at + 3)) if k != at])
+        found: list[tuple[int, ...]] = []
+        for place, others in enumerate(steps):
+            found += [(*sizes[:place], other, *sizes[place + 1 :]) for other in others]
+        for (a, first), (b, second) in itertools.combinations(enumerate(steps), 2):
+            for x in first:
+                for y in second:
+                    changed = list(sizes)
+                    changed[a], changed[b] = x, y
+                    found.append(tuple(changed))
+        return found[:6000]
+
+    def _works(self, sizes: Sequence[int]) -> list[LayerWork]:
+        alive = self.channels.survivors(self.kept(sizes))
+        counts: Sizes = np.array([int(a.sum()) for a in alive], dtype=np.int64)
+        return self.table.layers(counts)
+
+
+def operations_sought(goal: Goal, dense: nn.Module, example: torch.Tensor) -> Sought:
+    """A goal of operations, which are counted and not predicted."""
+
+    def counted(network: nn.Module) -> float:
+        table = CostTable(analyse(network, example))
+        return float(table.macs(table.full))
+
+    figure = counted(dense)
+    return Sought(goal, OperationCost(), figure, goal.limit(figure), counted)
+
+
+def importance_orders(channels: ChannelMap, scores: Mapping[int, Floats]) -> Kept:
+    """Orders of groups by falling scores; branches of a stream in the order of the sum of theirs, which they share."""
+    orders: dict[int, Ids] = {}
+    for place, of in scores.items():
+        group = channels.groups[place]
+        worth = of
+        if group.stream is not None and group.feeds is not None:
+            total = np.zeros(channels.groups[group.stream].channels)
+            for branch in channels.groups[group.stream].branches:
+                feeds = channels.groups[branch].feeds
+                if branch in scores and feeds is not None:
+                    total[feeds] += scores[branch]
+            worth = total[group.feeds]
+        orders[place] = np.argsort(-worth, kind="stable")
+    return orders
