@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -97,7 +98,7 @@ def gaps(line: Sequence[Mark], count: int) -> list[Gap]:
         if gap.low < gap.middle < gap.high:
             heapq.heappush(waiting, (-math.log(gap.high / gap.low), gap.low, gap))
 
-    for left, right in zip(line, line[1:], strict=False):
+    for left, right in itertools.pairwise(line):
         wait(Gap(left, right, left.cost, right.cost))
     while waiting and len(found) < count:
         _, _, gap = heapq.heappop(waiting)
