@@ -28,15 +28,20 @@ h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}h3{font-size:1rem}
 .charts{display:flex;flex-wrap:wrap;gap:1rem}svg{max-width:100%;height:auto}svg text{font-size:12px;fill:#444}
 .axis{stroke:#888;fill:none}.grid{stroke:#e6e6e6}.line{stroke:#4c78a8;stroke-width:2;fill:none}
 .curve{stroke:#f58518;stroke-width:1.5;stroke-dasharray:5 4;fill:none}
-.front{fill:#4c78a8}.dominated{fill:#4c78a8;opacity:.25}.thin{fill:#f58518;opacity:.85}
+circle.front{fill:#4c78a8}circle.dominated{fill:#4c78a8;opacity:.25}circle.thin{fill:#f58518;opacity:.85}
 .knee{fill:none;stroke:#e45756;stroke-width:2.5}a:hover .mark,a:focus .mark{stroke:#000;stroke-width:2}
 table{border-collapse:collapse}td,th{padding:.15rem .6rem;text-align:right;border-bottom:1px solid #e6e6e6}
-td:first-child,th:first-child,.text{text-align:left}tr.dominated td,tr.dominated a{color:#999}
+td:first-child,th:first-child,.text{text-align:left}tr.dominated td,tr.dominated a{color:#888}
 .network{display:none;border:1px solid #ccc;border-radius:6px;padding:0 1rem 1rem;margin-top:1rem}
 .network:target{display:block}pre{background:#f4f4f4;padding:.6rem;white-space:pre-wrap;overflow-wrap:anywhere}
 .key span{display:inline-block;width:.8em;height:.8em;margin:0 .3em 0 1em}.small{color:#555;font-size:.88rem}
 .scroll{overflow-x:auto}
 """
+_KEY = (
+    '<p class="small key"><span style="background:#4c78a8"></span>dense and pruned networks'
+    '<span style="background:#f58518"></span>thin networks<span style="border:2px solid #e45756;border-radius:50%">'
+    "</span>knee</p>"
+)
 
 
 def page(explored: Explored) -> str:
@@ -63,7 +68,10 @@ def page(explored: Explored) -> str:
         fronts = [front for front in explored.fronts if front.target == target]
         parts.append(f"<h2>{escape(target.board)}, array {escape(target.array)}</h2>")
         parts.append(f'<div class="charts">{"".join(_chart(f, ids, document["metric"]) for f in fronts)}</div>')
+        parts.append(_KEY)
         parts.append(_table(document["networks"], fronts, ids))
+        if beaten := sorted({mark.name for front in fronts for mark in front.beaten}):
+            parts.append(f"<p>Thin networks dominate {escape(', '.join(beaten))}.</p>")
     parts += [_network(network, ids[network["name"]]) for network in document["networks"]]
     parts += [_failures(document["failed"]), _cost(document["cost"]), "</body></html>"]
     return "\n".join(part for part in parts if part) + "\n"
