@@ -176,7 +176,7 @@ def _row(network: dict[str, Any], fronts: list[Front]) -> tuple[object, ...]:
         name,
         f"{network['accuracy']:.2f} %",
         None if int8 is None else f"{int8['accuracy']:.2f} %",
-        f"{network['params']:,}" if network["params"] else None,
+        f"{network['params']:,}",
         f"{costs['latency_ms']:.3f}",
         f"{costs['energy_mj']:.3f}" if "energy_mj" in costs else None,
         f"{seconds:.1f}",

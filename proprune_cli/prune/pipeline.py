@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from proprune_cli.channels.count import CostTable
+from proprune_cli.channels.dependencies import analyse
 from proprune_cli.channels.trace import trace
 from proprune_cli.data.batches import derived_seed
 from proprune_cli.data.dataset import Dataset
@@ -94,7 +96,7 @@ def train_dense(
     """Train the dense network alone and publish it; a run with the same training may borrow its stage.
 
     Returns:
-        Its figures, without operations and parameters, and the name of the metric.
+        Its figures and the name of the metric.
 
     Raises:
         ProPruneError: as `run_pipeline`.
@@ -310,7 +312,9 @@ class _Run:
         """Nothing but the dense network."""
         dense = self._dense()
         self._publish({"dense": dense})
-        return dense.figures
+        table = CostTable(analyse(dense.model, self.phases.example))
+        macs = sum(layer.macs for layer in table.layers(table.full))
+        return replace(dense.figures, macs=macs, params=table.params(table.full))
 
     def _fresh(self) -> nn.Module:
         """The network that ``--model`` names, which gives what the data's targets ask for."""

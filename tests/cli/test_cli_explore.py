@@ -29,6 +29,7 @@ ASKED = ["--model", "lenet5", "--data", "digits?size=16", "--epochs", "2", "--fi
 IMPOSSIBLE = "params=0.01%"
 
 
+@pytest.mark.slow
 def test_a_killed_exploration_goes_on_and_every_point_is_an_ordinary_run(cli: Cli, tmp_path: Path) -> None:
     out = tmp_path / "front"
     command = ["explore", *ASKED, "--budget", "ops=50%", "--budget", "ops=25%", "--budget", IMPOSSIBLE, "--out", out]
@@ -65,6 +66,8 @@ def test_a_killed_exploration_goes_on_and_every_point_is_an_ordinary_run(cli: Cl
     again = cli(*shlex.split(point["command"])[1:], "--json")
     assert again.code == 0 and again.err.count("done before") == 3, again.err
     assert again.document["result"]["finetuned"]["test_accuracy"] == point["accuracy"]
+    assert again.document["result"]["dense"]["params"] == networks["dense"]["params"]
+    assert again.document["result"]["dense"]["test_accuracy"] == networks["dense"]["accuracy"]
     bench = cli("bench", out / "points/l1-ops-0.25", "--network", "pruned", "--json").document["rows"][0]
     assert bench["latency_ms"] == point["boards"][0]["latency_ms"]
 
