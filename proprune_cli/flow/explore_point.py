@@ -142,8 +142,10 @@ def record_of_point(out: Path, name: str, key: str | None = None) -> dict[str, A
         record = parse_object(read_file(out / "points" / f"{name}.json", JSON_BYTES))
     except (OSError, ValueError):
         return None
+    seal = record.pop("seal", None)
     fits = record.get("version") == RECORD_VERSION and (key is None or record.get("key") == key)
-    return record if fits else None
+    # Sealed, so that a record that somebody changed is made again and read by nobody.
+    return record if fits and seal == content_key(record) else None
 
 
 def make_point(out: Path, name: str, asked: dict[str, Any], targets: Sequence[Target]) -> None:
@@ -209,7 +211,13 @@ def _begun(name: str, key: str, command: str) -> dict[str, Any]:
 
 
 def _write(out: Path, name: str, record: dict[str, Any]) -> None:
-    write_whole(out / "points" / f"{name}.json", (json.dumps(record, indent=1) + "\n").encode())
+    write_whole(out / "points" / f"{name}.json", sealed(record))
+
+
+def sealed(record: dict[str, Any]) -> bytes:
+    """A record as it is kept."""
+    plain = json.loads(json.dumps(record))
+    return (json.dumps({**plain, "seal": content_key(plain)}, indent=1) + "\n").encode()
 
 
 def trainings(run: Path) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proprune_cli.flow.explore_page import page
-from proprune_cli.flow.explore_point import RECORD_VERSION, Point, Target
+from proprune_cli.flow.explore_point import RECORD_VERSION, Point, Target, record_of_point, sealed
 from proprune_cli.flow.explored import Explored, collect
 from proprune_cli.flow.front import Mark, front
 
@@ -50,7 +50,7 @@ def explored_of(folder: Path, rows: list[tuple[float, float, float]], *, thin: b
         record = {"version": RECORD_VERSION, "kind": "explored-point", "key": "", "name": name, "failed": failed}
         record |= {"command": f"proprune prune {NASTY}", "missed": None, "notes": [NASTY], "networks": networks}
         record |= {"metric": "accuracy", "trainings": [{"stage": "dense", **cost}, {"stage": "finetune", **cost}]}
-        (folder / "points" / f"{name}.json").write_text(json.dumps(record))
+        (folder / "points" / f"{name}.json").write_bytes(sealed(record))
 
     write("dense", {"dense": figures(*rows[0])})
     points = [Point("l1", f"ops=0.{n}") for n in range(1, len(rows))]
@@ -112,6 +112,21 @@ def test_every_network_has_a_point_in_both_charts_and_a_section_with_its_layers(
     assert len([a for tag, a in parsed.tags if tag == "section"]) == count
     assert len([a for tag, a in parsed.tags if tag == "svg" and a.get("class") == "timeline"]) == count
     assert len([a for tag, a in parsed.tags if tag == "g" and a.get("class") == "layer"]) == 3 * count
+
+
+def test_a_record_that_was_changed_is_none(tmp_path: Path) -> None:
+    explored_of(tmp_path, ROWS)
+    file = tmp_path / "points/l1-ops-0.1.json"
+    content = file.read_bytes()
+    assert record_of_point(tmp_path, "l1-ops-0.1") is not None
+    assert record_of_point(tmp_path, "l1-ops-0.1", key="another") is None
+    changed = json.loads(content)
+    del changed["networks"]["pruned"]["accuracy"]
+    for damaged in (content[:-20], content.replace(b"94.0", b"99.0"), json.dumps(changed).encode(), b"[]"):
+        file.write_bytes(damaged)
+        assert record_of_point(tmp_path, "l1-ops-0.1") is None
+    file.unlink()
+    assert record_of_point(tmp_path, "l1-ops-0.1") is None
 
 
 @settings(max_examples=25, deadline=None)
