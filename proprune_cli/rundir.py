@@ -63,16 +63,20 @@ class RunDir:
     Args:
         command: that works in it. options: what it was asked for, JSON values.
         force: go on although the run was started with other options, keeping the stages they do not change.
+        lender: another run directory, whose finished stages with equal inputs are copied and not made again.
 
     Raises:
         InputError: the directory is in use, not a run, of another run, or cannot be written.
     """
 
-    def __init__(self, path: Path, command: str, options: dict[str, Any], *, force: bool = False) -> None:
+    def __init__(
+        self, path: Path, command: str, options: dict[str, Any], *, force: bool = False, lender: Path | None = None
+    ) -> None:
         self._path = path
         self._command = command
         self._options = options
         self._force = force
+        self._lender = lender
         self._lock: IO[str] | None = None
         self._made = self._known = False
         self._published: list[Path] = []
@@ -157,9 +161,14 @@ class RunDir:
                     )
                 shutil.rmtree(final)
             stage = StageDir(final, partial, key, inputs)
-            if partial.is_dir() and not stage.matches(partial):
+            lent = None if self._lender is None else self._lender / "stages" / name
+            borrows = lent is not None and not lent.is_symlink() and lent.is_dir() and stage.matches(lent)
+            if partial.is_dir() and (borrows or not stage.matches(partial)):
                 shutil.rmtree(partial)
             partial.mkdir(parents=True, exist_ok=True)
+            if lent is not None and borrows:
+                stage.copy(lent)
+                return stage
             _write(partial / "stage.json", _json_bytes({"key": key, "inputs": inputs, "files": {}}))
         return stage
 
@@ -293,8 +302,8 @@ class StageDir:
         except (FileNotFoundError, ValueError):
             return False
 
-    def check(self) -> None:
-        """Compare every file of the finished stage with its recorded hash.
+    def check(self) -> list[str]:
+        """Compare every file of the finished stage with its recorded hash; gives their names.
 
         Raises:
             InputError: one is missing or has changed.
@@ -307,6 +316,17 @@ class StageDir:
             # A name that leads out of the directory is none that was written there.
             if Path(name).name != name or not path.is_file() or _sha256(path) != digest:
                 raise self._damaged(path)
+        return list(cast("dict[str, Any]", files))
+
+    def copy(self, lent: Path) -> None:
+        """Finish the stage with the files of ``lent``, a finished one with the same key.
+
+        Raises:
+            InputError: those are damaged, or cannot be copied.
+        """
+        for name in StageDir(lent, lent, self._key, self._inputs).check():
+            self.write(name, read_file(lent / name))
+        self.commit()
 
     def _damaged(self, path: Path) -> InputError:
         return InputError(

@@ -14,7 +14,20 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from proprune_cli.cli import bench, boards, compile, completion, dataset, demo, deploy, inspect, prune, run, sensitivity  # noqa: A004
+from proprune_cli.cli import (
+    bench,
+    boards,
+    compile,  # noqa: A004
+    completion,
+    dataset,
+    demo,
+    deploy,
+    explore,
+    inspect,
+    prune,
+    run,
+    sensitivity,
+)
 from proprune_cli.cli.failure import Stopped, Stops, report, silence_stdout
 from proprune_cli.cli.output import flush, say, stdout_error
 from proprune_cli.errors import ExitCode, ProPruneError
@@ -28,9 +41,9 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for module in (prune, sensitivity, compile, inspect, run, deploy, bench, boards, dataset, demo):
+for module in (prune, sensitivity, compile, inspect, run, deploy, bench, boards, dataset, explore, demo):
     app.command(module.__name__.rpartition(".")[2])(module.command)
-RESUMABLE = ("prune", "demo")
+RESUMABLE = ("prune", "explore", "demo")
 """Commands that go on where they were stopped when they are given again."""
 
 

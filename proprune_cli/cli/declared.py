@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin
 
@@ -16,19 +16,20 @@ Command = TypeVar("Command", bound=Callable[..., None])
 _TYPES = (bool, int, float)
 
 
-def with_flags(kinds: Mapping[str, type[Any]]) -> Callable[[Command], Command]:
+def with_flags(kinds: Mapping[str, type[Any]], without: Collection[str] = ()) -> Callable[[Command], Command]:
     """Give a command the flags of the fields of ``kinds``, in place of its parameter ``given``.
 
     That gets those that the user gave, by the names of their fields.
 
     Args:
         kinds: dataclasses, by the prefix of their fields' names in ``given``: ``{"": PruneOptions, "train.": …}``.
+        without: names in ``given`` that get no flag.
     """
     options = {
         f"{prefix}{option.name}": option
         for prefix, kind in kinds.items()
         for option in declared(kind)
-        if option.flag is not None
+        if option.flag is not None and f"{prefix}{option.name}" not in without
     }
     # A dot is no part of a Python name.
     names = {name.replace(".", "__"): name for name in options}

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
 
 from proprune_cli.accel.boards import board_with_array
-from proprune_cli.errors import InputError, ProPruneError, UsageError
+from proprune_cli.errors import UsageError
+from proprune_cli.flow.pools import done, pool
 from proprune_cli.predict.parts import make_part
 from proprune_cli.predict.sampling import Base, RowPlan, Target, plan, targets
 from proprune_cli.predict.schema import arrow
@@ -62,14 +56,6 @@ class DatasetOptions:
     array: str = ""
 
 
-class Pool(Protocol):
-    """Where parts are made."""
-
-    def submit(self, function: Callable[..., bytes], /, *arguments: Any) -> Future[bytes]:
-        """Begin to call ``function``."""
-        ...
-
-
 def make_dataset(
     options: DatasetOptions,
     out: Path,
@@ -98,16 +84,22 @@ def make_dataset(
     store.open(asdict(options))
     parts = list(_parts(plan(bases, to, options.rows, options.seed)))
     missing = set(store.missing(len(parts)))
-    done = sum(len(rows) for number, rows in enumerate(parts) if number not in missing)
-    on_rows(done, options.rows)
+    there = sum(len(rows) for number, rows in enumerate(parts) if number not in missing)
+    on_rows(there, options.rows)
     if not missing and (out / FILE).is_file():
         return out / FILE
-    with _pool(processes, dask) as pool:
-        jobs = ((number, rows) for number, rows in enumerate(parts) if number in missing)
-        for number, content in _made(pool, jobs, out / "networks"):
+    networks = out / "networks"
+    # Networks are exported one after the other, while parts of those before are made.
+    jobs = (
+        (number, (exported(rows[0].base.spec, networks), rows))
+        for number, rows in enumerate(parts)
+        if number in missing
+    )
+    with pool(processes, dask) as workers:
+        for number, content in done(workers, jobs, make_part, "rows"):
             store.write_part(number, content)
-            done += len(parts[number])
-            on_rows(done, options.rows)
+            there += len(parts[number])
+            on_rows(there, options.rows)
     return store.finish(len(parts))
 
 
@@ -143,29 +135,6 @@ def _parts(rows: list[RowPlan]) -> Iterator[list[RowPlan]]:
         yield part
 
 
-def _made(pool: Pool, jobs: Iterable[tuple[int, list[RowPlan]]], networks: Path) -> Iterator[tuple[int, bytes]]:
-    """Parts as they become ready. Networks are exported one after the other, while parts of those before are made."""
-    running: dict[Future[bytes], int] = {}
-    for number, rows in jobs:
-        running[pool.submit(make_part, exported(rows[0].base.spec, networks), rows)] = number
-        for future in [f for f in running if f.done()]:
-            yield running.pop(future), _result(future)
-    while running:
-        for future in wait(running, return_when=FIRST_COMPLETED).done:
-            yield running.pop(future), _result(future)
-
-
-def _result(future: Future[bytes]) -> bytes:
-    try:
-        return future.result()
-    except BrokenProcessPool as error:
-        raise InputError(
-            "a process that makes rows was killed, maybe for want of memory",
-            where="--processes",
-            remedy="give fewer; the rows that are there stay",
-        ) from error
-
-
 def exported(spec: str, folder: Path) -> bytes:
     """A network of the zoo in ONNX, with random weights; kept in ``folder``."""
     file = folder / f"{spec}.onnx"
@@ -177,76 +146,3 @@ def exported(spec: str, folder: Path) -> bytes:
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(file, random_network(spec, channels, size))
     return file.read_bytes()
-
-
-@contextmanager
-def _pool(processes: int, dask: str | None) -> Generator[Pool, None, None]:
-    if dask is None:
-        count = processes or len(os.sched_getaffinity(0))
-        # Spawned: a fork of a process with threads may hang.
-        with ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_one_thread) as pool:
-            try:
-                yield pool
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-        return
-    try:
-        distributed = import_module("distributed")
-    except ImportError as error:
-        raise UsageError(
-            "the package distributed is not installed", where="--dask", remedy="pip install 'proprune[dask]'"
-        ) from error
-    try:
-        client = distributed.Client(dask, timeout="10s", set_as_default=False)
-    except (OSError, ValueError, TimeoutError) as error:
-        raise InputError(
-            f"no Dask scheduler answers: {error}", where=f"--dask {dask}", remedy="start one with `dask scheduler`"
-        ) from error
-    with client:
-        yield _Dask(client)
-
-
-def _one_thread() -> None:
-    """A process for each core, and one core for each process."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"
-    from threadpoolctl import threadpool_limits
-
-    threadpool_limits(1)
-
-
-class _Dask:
-    """A Dask cluster as a pool. A worker that is lost loses no row: its parts are made again elsewhere."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-        self._networks: dict[bytes, Any] = {}
-        self._running: set[Any] = set()
-        """What nobody holds is cancelled by the cluster."""
-
-    def submit(self, function: Callable[..., bytes], /, *arguments: Any) -> Future[bytes]:
-        network, rows = arguments
-        if network not in self._networks:
-            self._networks = {network: self._client.scatter(network, broadcast=True)}
-        made: Future[bytes] = Future()
-        remote = self._client.submit(function, self._networks[network], rows, pure=False, retries=3)
-
-        def done(finished: Any) -> None:
-            self._running.discard(remote)
-            try:
-                made.set_result(finished.result())
-            except ProPruneError as error:
-                made.set_exception(error)
-            except Exception as error:  # noqa: BLE001  # whatever the cluster raises is told, with what stays
-                made.set_exception(
-                    InputError(
-                        f"the Dask cluster did not make a part: {error}",
-                        where="--dask",
-                        remedy="start workers again; the rows that are there stay",
-                    )
-                )
-
-        self._running.add(remote)
-        remote.add_done_callback(done)
-        return made

@@ -79,19 +79,27 @@ def prune(
     *,
     force: bool = False,
     given: Given = NOTHING,
+    lender: Path | None = None,
 ) -> tuple[PruneResult, BudgetCheck | None]:
     """`prune_into` with the models of ``options.board``; for a budget of ms or mJ, the compiled result's check.
 
     A finished run that misses its budget is returned like any other: see `missed`.
+
+    Args:
+        lender: another run directory, whose finished stages with equal inputs are copied and not made again.
 
     Raises:
         ProPruneError: whatever pruning or compiling raises.
     """
     compilable = check_network if options.engine else None
     if options.objective is not None:
-        return _prune_for_objective(options, out, progress, force=force, compilable=compilable, given=given)
+        return _prune_for_objective(
+            options, out, progress, force=force, compilable=compilable, given=given, lender=lender
+        )
     model = cost_model(options.budget.kind, options.board, options.array)
-    result = prune_into(options, out, progress, force=force, cost_model=model, compilable=compilable, given=given)
+    result = prune_into(
+        options, out, progress, force=force, cost_model=model, compilable=compilable, given=given, lender=lender
+    )
     if options.budget.kind not in PREDICTED:
         return result, None
     check = _check(options, out, model, result.least, given)
@@ -119,11 +127,14 @@ def _prune_for_objective(
     force: bool,
     compilable: Callable[[bytes], None] | None,
     given: Given,
+    lender: Path | None,
 ) -> tuple[PruneResult, BudgetCheck | None]:
     """`prune` for an objective; the check is that of the goal that is used most, or missed by most."""
     goals = read_objective(options.objective or "")
     models = {g.kind: cost_model(g.counted, options.board, options.array) for g in goals if g.counted in PREDICTED}
-    result = prune_into(options, out, progress, force=force, compilable=compilable, given=given, models=models)
+    result = prune_into(
+        options, out, progress, force=force, compilable=compilable, given=given, models=models, lender=lender
+    )
     checks: list[BudgetCheck] = []
     for goal in goals:
         if goal.kind in models and goal.budget is not None:
@@ -162,19 +173,20 @@ def prune_into(
     compilable: Callable[[bytes], None] | None = None,
     given: Given = NOTHING,
     models: Mapping[str, CompiledModel] | None = None,
+    lender: Path | None = None,
 ) -> PruneResult:
     """Run `proprune_cli.prune.run` in the run directory ``out``, from where an earlier process stopped.
 
     Args:
         force: go on although the run was started with other options, keeping the stages they do not change.
-        compilable, given, models: see `proprune_cli.prune.run`.
+        compilable, given, models: see `proprune_cli.prune.run`. lender: see `prune`.
 
     Raises:
         BudgetError: no network that the options allow keeps to the budget.
         InputError: the directory is in use, not a run, of another run, or cannot be written.
         ProPruneError: whatever pruning itself raises.
     """
-    with RunDir(out, "prune", options.to_json(), force=force) as run:
+    with RunDir(out, "prune", options.to_json(), force=force, lender=lender) as run:
         return run_pruning(options, run, progress, cost_model, compilable, given, models)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from proprune_cli.channels.count import CostTable
 from proprune_cli.channels.dependencies import analyse
 from proprune_cli.channels.trace import trace
 from proprune_cli.data.batches import derived_seed
@@ -46,7 +48,7 @@ from proprune_cli.prune.phases import (
     removal_key,
     stored,
 )
-from proprune_cli.prune.result import NETWORK_FILES, PruneResult
+from proprune_cli.prune.result import NETWORK_FILES, NetworkFigures, PruneResult
 from proprune_cli.prune.saved import SOURCE_ONNX, Architecture, network_files, save_network
 from proprune_cli.prune.schedules import SCHEDULES, Outcome, rehearse, schedule_of
 from proprune_cli.prune.schedules.base import Fresh
@@ -85,6 +87,39 @@ def run_pipeline(
         UnsupportedError: the network cannot be traced, imported or exported, or ``compilable`` refuses it.
         UsageError: method, schedule and their options do not go together.
     """
+    with _ready(options, out, progress, cost_model, compilable, given, models) as run:
+        return run.all()
+
+
+def train_dense(
+    options: PruneOptions,
+    out: Workspace,
+    progress: Progress | None,
+    compilable: Callable[[bytes], None] | None = None,
+) -> tuple[NetworkFigures, str]:
+    """Train the dense network alone and publish it; a run with the same training may borrow its stage.
+
+    Returns:
+        Its figures and the name of the metric.
+
+    Raises:
+        ProPruneError: as `run_pipeline`.
+    """
+    with _ready(options, out, progress, None, compilable, NOTHING, None) as run:
+        return run.dense_alone(), run.task.metric
+
+
+@contextmanager
+def _ready(
+    options: PruneOptions,
+    out: Workspace,
+    progress: Progress | None,
+    cost_model: CostModel | None,
+    compilable: Callable[[bytes], None] | None,
+    given: Given,
+    models: Mapping[str, CompiledModel] | None,
+) -> Generator[_Run, None, None]:
+    """A run, before anything of it is trained."""
     schedule_of(options)
     freezing_hooks(options.freeze)
     device = require_device(options.train.device)
@@ -97,7 +132,7 @@ def run_pipeline(
             run = _Run(options, out, progress or SilentProgress(), cost_model, given, models or {})
             if compilable is not None and options.dense_epochs + options.tuning_epochs:
                 run.see_that(compilable)
-            return run.all()
+            yield run
     finally:
         torch.set_num_threads(threads)
 
@@ -298,11 +333,12 @@ class _Run:
         """Every phase, each skipped where an earlier process finished it."""
         options = self.options
         initial = copied(self.dense)
+        self._rehearse()
         dense = self._dense()
         outcome = SCHEDULES[schedule_of(options)](self.phases, Fresh(dense, lambda: copied(initial)))
         shrunk, notes = outcome.shrunk, list(outcome.shrunk.notes + outcome.notes)
         thin = self._thin(outcome, notes) if options.thin and options.dense_epochs + options.tuning_epochs else None
-        files = self._publish(dense, outcome.tuned, thin)
+        files = self._publish({"pruned": outcome.tuned, "dense": dense, "thin": thin})
         if self._in_one_session and options.dense_epochs:
             notes.append(
                 "the dense network was not trained, its accuracy is that of random weights; --reference trains it"
@@ -334,6 +370,14 @@ class _Run:
         )
         self.out.publish("results.json", json_bytes(result.to_json()))
         return result
+
+    def dense_alone(self) -> NetworkFigures:
+        """Nothing but the dense network."""
+        dense = self._dense()
+        self._publish({"dense": dense})
+        table = CostTable(analyse(dense.model, self.phases.example))
+        macs = sum(layer.macs for layer in table.layers(table.full))
+        return replace(dense.figures, macs=macs, params=table.params(table.full))
 
     def _fresh(self) -> nn.Module:
         """The network that ``--model`` names, which gives what the data's targets ask for."""
@@ -373,7 +417,6 @@ class _Run:
         return str(copy)
 
     def _dense(self) -> Network:
-        self._rehearse()
         return self.phases.train(
             "dense",
             self.dense,
@@ -419,11 +462,10 @@ class _Run:
             size=(narrow.macs, narrow.params),
         )
 
-    def _publish(self, dense: Network, tuned: Network, thin: Network | None) -> list[str]:
-        networks = {"pruned": tuned, "dense": dense, "thin": thin}
+    def _publish(self, networks: Mapping[str, Network | None]) -> list[str]:
         files: list[str] = []
         for name, onnx_name in NETWORK_FILES.items():
-            network = networks[name]
+            network = networks.get(name)
             if network is None:
                 # Of before, where a run goes on with other options.
                 for old in (onnx_name, *network_files(name)):

@@ -14,6 +14,7 @@ from proprune_cli.data.batches import Batches, derived_seed
 from proprune_cli.data.dataset import Split
 from proprune_cli.errors import InputError
 from proprune_cli.files.records import value_of
+from proprune_cli.train.cost import CostMeter
 from proprune_cli.train.device import device_of
 from proprune_cli.train.hooks import EpochEnd, HookState, Step, TrainHook, TrainRun
 from proprune_cli.train.options import TrainOptions
@@ -131,6 +132,7 @@ def train(
             hook.attach(run)
         records, first = _resume(model, optimiser, stage, label, hooks)
         progress.start(label, total, first * len(batches))
+        meter = CostMeter(stage, device_of(model).type, label)
         for epoch in range(first, epochs):
             if any(hook.finished for hook in hooks):
                 break
@@ -145,6 +147,8 @@ def train(
             records.append(EpochRecord(loss, score.accuracy, score.loss))
             for hook in hooks:
                 hook.end_epoch(EpochEnd(epoch, loss, score.loss, score.accuracy))
+            # Before the checkpoint: an epoch that is trained twice has cost twice.
+            meter.end_epoch()
             _checkpoint(model, optimiser, stage, label, records, hooks)
             progress.advance(0, f"epoch {epoch + 1} of {epochs}: loss {loss:.3f}, validation {score.accuracy:.1f} %")
         progress.finish()
