@@ -237,6 +237,7 @@ def test_objectives_methods_and_budgets_that_do_not_go_together_are_refused() ->
     check(given("latency=40%"))
 
 
+@pytest.mark.slow
 def test_an_objective_out_of_reach_ends_before_training_with_the_least_that_can_be_had(tmp_path: Path) -> None:
     options = given("latency=1%", epochs=10**6, finetune_epochs=10**6)
     with pytest.raises(BudgetError, match=r"the least .* is (0\.\d+) ms") as refused:
