@@ -1,0 +1,124 @@
+"""Which pass reads what which others made, guessed from shapes, and which tensors then lie on chip.
+
+Rows of a data set say of each pass what it is, not where its operands come from. Its input is taken to be the latest
+tensor of its shape, or the latest ones whose channels add up to it; a residual operand the latest one of the
+output's shape. That is right of chains, of residual blocks and of most concatenations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proprune_cli.accel import isa
+from proprune_cli.accel.array import Array
+from proprune_cli.compile.lower.allocate import Lifetime, gap_for
+
+_BACK = 48
+"""Passes back that are looked at."""
+
+
+@dataclass(frozen=True)
+class Operands:
+    """Operands of the passes of one network, by numbers of passes.
+
+    Attributes:
+        inputs: makers of the input, latest first; none where it is the network's, or unknown.
+        residual: maker of the residual operand, -1 where there is none or it is unknown.
+    """
+
+    inputs: tuple[tuple[int, ...], ...]
+    residual: tuple[int, ...]
+
+
+def operands(passes: Mapping[str, NDArray[Any]]) -> Operands:
+    """Guess the operands of a network's passes (columns of `schema.LAYER`)."""
+    step, channels = passes["step_w"].tolist(), passes["out_channels"].tolist()
+    made = [
+        (h * s, w * s, c) for h, w, s, c in zip(passes["out_h"].tolist(), passes["out_w"].tolist(), step, channels, strict=True)
+    ]  # fmt: skip
+    wanted = list(zip(passes["in_h"].tolist(), passes["in_w"].tolist(), passes["in_channels"].tolist(), strict=True))
+    has_residual = passes["residual"].tolist()
+    broadcast = passes["broadcast"].tolist()
+    inputs: list[tuple[int, ...]] = []
+    residual: list[int] = []
+    latest: dict[tuple[int, int, int], int] = {}
+    for number, shape in enumerate(wanted):
+        found = latest.get(shape)
+        inputs.append((found,) if found is not None else _together(made, shape, number))
+        other = -1
+        if has_residual[number]:
+            h, w, c = made[number]
+            key = (1, 1, c) if broadcast[number] else (h, w, c)
+            other = latest.get(key, -1)
+            if other >= 0 and inputs[-1] == (other,):
+                other = next((p for p in range(other - 1, max(other - _BACK, -1), -1) if made[p] == key), -1)
+        residual.append(other)
+        latest[made[number]] = number
+    return Operands(tuple(inputs), tuple(residual))
+
+
+def _together(made: list[tuple[int, int, int]], shape: tuple[int, int, int], number: int) -> tuple[int, ...]:
+    """The latest tensors that make an input of ``shape`` together: side by side, or below one another in a batch."""
+    height, width, channels = shape
+    found: list[int] = []
+    rest = channels
+    for before in range(number - 1, max(number - _BACK, -1), -1):
+        h, w, c = made[before]
+        if (h, w) == (height, width) and c <= rest:
+            found.append(before)
+            rest -= c
+            if not rest:
+                return tuple(found)
+    last = made[number - 1] if number else (0, 0, 0)
+    if last[1:] == (width, channels) and last[0] and height % last[0] == 0:
+        return (number - 1,)
+    return tuple(found) if rest < channels else ()
+
+
+def on_chip(
+    passes: Mapping[str, NDArray[Any]], found: Operands, stored: NDArray[Any], loaded: NDArray[Any], array: Array
+) -> NDArray[np.bool_]:
+    """Which passes' tensors would be put on chip, bool [passes], by the rule of `proprune_cli.compile.lower.on_chip`.
+
+    Args:
+        stored, loaded: words that each pass stores, and cells that it loads, [passes].
+    """
+    count = len(stored)
+    groups = -(-passes["out_channels"] // isa.GROUP)
+    words = (groups * passes["out_h"] * passes["out_w"] * passes["step_w"] ** 2).tolist()
+    channels = passes["out_channels"].tolist()
+    last = [-1] * count
+    saved = [float(x) for x in stored]
+    barred = [False] * count
+    for number, makers in enumerate(found.inputs):
+        total = sum(channels[m] for m in makers)
+        for maker in makers:
+            last[maker] = max(last[maker], number)
+            saved[maker] += float(loaded[number]) * channels[maker] / total
+    for number, maker in enumerate(found.residual):
+        if maker >= 0:
+            barred[maker], last[maker] = True, max(last[maker], number)
+    stops = np.flatnonzero(passes["host_before"]).tolist()
+    chosen = np.zeros(count, dtype=np.bool_)
+    candidates = [
+        n
+        for n in range(count)
+        if last[n] > n
+        and not barred[n]
+        and words[n] <= array.scratch_words
+        and not any(n < stop <= last[n] for stop in stops)
+    ]
+    placed: list[tuple[int, Lifetime]] = []
+    for n in sorted(candidates, key=lambda n: -saved[n] / (words[n] * (last[n] - n + 1))):
+        tensor = Lifetime(str(n), words[n], n, last[n])
+        live = [p for p in placed if p[1].meets(tensor)]
+        address = gap_for(tensor, live) if live else 0
+        if address + tensor.words <= array.scratch_words:
+            placed.append((address, tensor))
+            chosen[n] = True
+    return chosen
