@@ -148,7 +148,8 @@ def _of_widths(passes: Mapping[str, NDArray[Any]], array: Array, memory: Memory,
     grid = np.meshgrid(widths[widths <= w.max()], DOWN[h.max() >= DOWN], shares, indexing="ij")
     across, down, share = (axis.reshape(1, -1) for axis in grid)
     tile_h, tile_w = np.ceil(h / down), np.ceil(w / across)
-    rows = (tile_h - 1) * c["stride_h"] + (c["kernel_h"] - 1) * c["dilation_h"] + 1
+    extent = (c["kernel_h"] - 1) * c["dilation_h"] + 1
+    rows = (tile_h - 1) * c["stride_h"] + extent
     cols = (tile_w - 1) * c["stride_w"] + (c["kernel_w"] - 1) * c["dilation_w"] + 1
     cells, pixels = rows * cols, tile_h * tile_w
     beats = np.maximum(np.ceil(pixels / array.px), array.min_beats)
@@ -167,48 +168,68 @@ def _of_widths(passes: Mapping[str, NDArray[Any]], array: Array, memory: Memory,
     def beats_of(pixels: Floats) -> Floats:
         return np.maximum(np.ceil(pixels / array.px), array.min_beats)
 
-    # What each process needs for all tiles: of those tiles there are four sizes.
-    walked = (down - 1) * (across - 1) * beats + beats_of(low * narrow)
-    walked += (across - 1) * beats_of(low * tile_w) + (down - 1) * beats_of(tile_h * narrow)
-    compute = walked * taps + PIPELINE_DEPTH * tiles * segments
     words = blocks * array.block_words * np.where(own, 1, runs)
     words += (c["fresh_taps"] - c["binary_taps"]) * array.tap_words + c["binary_taps"] * array.binary_tap_words
     words += (taps - c["fresh_taps"]) * array.reuse_tap_words
     weights = words / array.weight_port_words + segments * latency
     groups = in_groups * again
-    inside_h, inside_w = np.minimum(rows, c["in_h"]), np.minimum(cols, c["in_w"])
-    fetch = inside_h * inside_w * groups
-    bursts = np.where(inside_w == c["in_w"], 1, inside_h) * groups
-    fill = np.maximum(cells * groups, fetch + bursts * latency) + segments * latency
-    per_word = np.where(c["step_w"] > 1, STRIDED_STORE_CYCLES, 1)
-    store = pixels * out_groups * per_word
-    residual = np.where(c["broadcast"] > 0, out_groups, pixels * out_groups) * per_word + latency
-    residual = residual * (c["residual"] > 0)
-    last = pixels * array.oc_groups * per_word
-    moved = (fetch + words + residual) * isa.WORD_BYTES * tiles + h * w * out_groups * isa.WORD_BYTES
-    describe = (2 * latency + isa.StepDescriptor.WORDS) * segments + groups
-    # Of one tile, as if all were full.
-    walk = beats * taps + PIPELINE_DEPTH * segments
-    busy = _largest([walk, weights, residual, store - last])
-    pace = _largest([busy, fill, store, describe])
-    steady = _largest(
-        [compute + tiles * (busy - walk), tiles * fill, tiles * describe, h * w * out_groups * per_word,
-         moved / memory.bytes_per_cycle]
-    )  # fmt: skip
-    # The first step waits for the rows that it reads; what the layer before still computes hides a part of that.
-    reach = (h - 1) * c["stride_h"] + (c["kernel_h"] - 1) * c["dilation_h"] + 1
+    reach = (h - 1) * c["stride_h"] + extent
     above = np.maximum(np.ceil((reach - c["in_h"]) / 2), 0)
+    inside_w = np.minimum(cols, c["in_w"])
+    whole = inside_w == c["in_w"]
+
+    def fill_of(rows: Floats, inside: Floats) -> Floats:
+        """Cycles to load a tile of ``rows``, some of which lie ``inside`` the input."""
+        bursts = np.where(whole, 1, inside) * groups
+        return np.maximum(rows * cols * groups, inside * inside_w * groups + bursts * latency) + segments * latency
+
+    inside_h = np.minimum(rows, c["in_h"])
+    fetch = inside_h * inside_w * groups
+    fill = fill_of(rows, inside_h)
+    rows_low = (low - 1) * c["stride_h"] + extent
+    below = np.maximum(reach - c["in_h"] - above, 0)
+    top, bottom = fill_of(rows, np.minimum(rows - above, inside_h)), fill_of(rows_low, np.maximum(rows_low - below, 1))
+    loading = across * np.where(down > 1, (down - 2) * fill + top + bottom, fill)
+    per_word = np.where(c["step_w"] > 1, STRIDED_STORE_CYCLES, 1)
+    has_residual = c["residual"] > 0
+    read = np.where(c["broadcast"] > 0, out_groups, pixels * out_groups) * has_residual
+    moved = (fetch + words + read) * isa.WORD_BYTES * tiles + h * w * out_groups * isa.WORD_BYTES
+    describe = (2 * latency + isa.StepDescriptor.WORDS) * segments + groups
+    last_of = array.oc_groups * per_word
+    apart = (runs > 1) & ~own
+
+    def busy_of(pixels: Floats) -> Floats:
+        """Cycles of a tile of ``pixels``."""
+        beats = np.maximum(np.ceil(pixels / array.px), array.min_beats)
+        walk = beats * taps + PIPELINE_DEPTH * segments
+        operand = np.where(c["broadcast"] > 0, 1, pixels) * out_groups * per_word + latency
+        found = _largest([walk, weights, operand * has_residual, pixels * (out_groups * per_word - last_of)])
+        # A step that stores nothing waits until the one before has stored all.
+        return found + apart * again * pixels * last_of
+
+    # Tiles of four sizes: whole ones, those of the last row, of the last column, and the corner.
+    busy = busy_of(pixels)
+    computing = (down - 1) * (across - 1) * busy + busy_of(low * narrow)
+    computing += (across - 1) * busy_of(low * tile_w) + (down - 1) * busy_of(tile_h * narrow)
+    # One that is smaller has stored before the one before it has.
+    last = low * narrow * last_of
+    computing += np.where(down > 1, (tile_h - low) * narrow * last_of, 0) - apart * last
+    pace = _largest([busy, fill, pixels * out_groups * per_word, describe])
+    steady = _largest(
+        [computing, loading, tiles * describe, h * w * out_groups * per_word, moved / memory.bytes_per_cycle]
+    )
+    # The first step waits for the rows that it reads; what the layer before still computes hides a part of that.
     wanted = np.ceil(np.clip(rows - above, 0, c["in_h"]) * h / c["in_h"])
     bands = np.minimum(np.ceil(wanted / tile_h), down)
     exposed = np.minimum(busy, fill) / segments + last + 2 * latency - (down - bands) * across * pace
-    total = np.where(fits, np.round(steady + np.maximum(exposed, 0)), np.inf)
+    total = np.where(fits, np.round(steady + np.maximum(exposed, apart * last)), np.inf)
     best = np.argmin(total, axis=1)[:, None]
 
     def chosen(values: NDArray[Any]) -> Ints:
         return np.take_along_axis(values, best, axis=1)[:, 0].astype(np.int64)
 
     some = np.take_along_axis(fits, best, axis=1)[:, 0]
-    least = np.where(some, np.min(total, axis=1), compute.min(axis=1))
+    least = np.where(some, np.min(total, axis=1), computing.min(axis=1))
     return Tiles(chosen(tile_h), chosen(tile_w), chosen(run), chosen(slots), some, least)
 
 
