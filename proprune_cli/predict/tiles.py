@@ -92,6 +92,10 @@ class Lanes:
             -(-out // isa.GROUP),
         )
 
+    def part(self, first: int, end: int) -> Lanes:
+        """Those of some of the passes."""
+        return Lanes(**{f.name: getattr(self, f.name)[first:end] for f in fields(self)})
+
     def before(self, chunk: Ints) -> Ints:
         """Taps of the chunks before ``chunk``, were no weight 0."""
         return np.where(chunk < self.count, chunk * self.full, (self.count - 1) * self.full + self.last)

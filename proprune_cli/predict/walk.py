@@ -187,7 +187,6 @@ def _waits(
     found: Operands,
 ) -> Ints:
     """Steps back to the latest one that must be complete, as the field ``depends``, int64 [steps]."""
-    count = len(starts) - 1
     height, per_band = steps.tile_height[mine], steps.per_band[mine]
     made_h = passes["out_h"] * passes["step_w"]
     need = np.zeros(len(of), dtype=np.int64)
@@ -209,5 +208,4 @@ def _waits(
         other = complete(np.array(found.residual)[of], row, made_h[of])
         need = np.maximum(need, other * (columns["emit_groups"] > 0))
     distance = np.arange(len(of)) + 1 - need
-    assert count
     return np.where((distance < isa.STEPS_IN_FLIGHT) & (distance > 0), distance, 0)
