@@ -80,6 +80,24 @@ def _together(made: list[tuple[int, int, int]], shape: tuple[int, int, int], num
     return tuple(found) if rest < channels else ()
 
 
+def same_tensor(passes: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
+    """Number of the first pass that writes to the tensor of each pass, int64 [passes].
+
+    Passes that fill every other column of their planes come one after the other until the planes are full.
+    """
+    step = passes["step_w"]
+    like = np.zeros(len(step), dtype=np.bool_)
+    like[1:] = (step[1:] > 1) & (step[1:] == step[:-1])
+    for name in ("out_channels", "in_channels", "in_h", "in_w", "twin"):
+        like[1:] &= passes[name][1:] == passes[name][:-1]
+    first = np.arange(len(step))
+    phase = 0
+    for number in np.flatnonzero(step > 1).tolist():
+        phase = phase + 1 if like[number] and phase + 1 < step[number] ** 2 else 0
+        first[number] = number - phase
+    return first
+
+
 def on_chip(
     passes: Mapping[str, NDArray[Any]], found: Operands, stored: NDArray[Any], loaded: NDArray[Any], array: Array
 ) -> NDArray[np.bool_]:
@@ -91,34 +109,31 @@ def on_chip(
     count = len(stored)
     groups = -(-passes["out_channels"] // isa.GROUP)
     words = (groups * passes["out_h"] * passes["out_w"] * passes["step_w"] ** 2).tolist()
-    channels = passes["out_channels"].tolist()
+    tensor = same_tensor(passes)
+    channels, of = passes["out_channels"].tolist(), tensor.tolist()
+    saved = np.bincount(tensor, weights=stored, minlength=count).tolist()
     last = [-1] * count
-    saved = [float(x) for x in stored]
     barred = [False] * count
     for number, makers in enumerate(found.inputs):
         total = sum(channels[m] for m in makers)
         for maker in makers:
-            last[maker] = max(last[maker], number)
-            saved[maker] += float(loaded[number]) * channels[maker] / total
+            last[of[maker]] = number
+            saved[of[maker]] += float(loaded[number]) * channels[maker] / total
     for number, maker in enumerate(found.residual):
         if maker >= 0:
-            barred[maker], last[maker] = True, max(last[maker], number)
+            barred[of[maker]] = True
     stops = np.flatnonzero(passes["host_before"]).tolist()
-    chosen = np.zeros(count, dtype=np.bool_)
-    candidates = [
-        n
-        for n in range(count)
-        if last[n] > n
-        and not barred[n]
-        and words[n] <= array.scratch_words
-        and not any(n < stop <= last[n] for stop in stops)
-    ]
+    room = array.scratch_words
+    candidates = [n for n in range(count) if last[n] > n and not barred[n] and words[n] <= room]
+    if stops:
+        candidates = [n for n in candidates if not any(n < stop <= last[n] for stop in stops)]
     placed: list[tuple[int, Lifetime]] = []
+    chosen = np.zeros(count, dtype=np.bool_)
     for n in sorted(candidates, key=lambda n: -saved[n] / (words[n] * (last[n] - n + 1))):
-        tensor = Lifetime(str(n), words[n], n, last[n])
-        live = [p for p in placed if p[1].meets(tensor)]
-        address = gap_for(tensor, live) if live else 0
-        if address + tensor.words <= array.scratch_words:
-            placed.append((address, tensor))
+        one = Lifetime(str(n), words[n], n, last[n])
+        live = [p for p in placed if p[1].first <= last[n] and n <= p[1].last]
+        address = gap_for(one, live) if live else 0
+        if address + one.words <= room:
+            placed.append((address, one))
             chosen[n] = True
-    return chosen
+    return chosen[tensor]
