@@ -21,15 +21,8 @@ _LABELS = ("cycles", "ddr_bytes", "issued_macs")
 """What is learned of each pass; energy is made of them."""
 
 
-_MOST_PASSES = 30_000
-"""Passes that trees are fitted on: more make them slow, and hardly better."""
-
-
-def _some(rows: Rows) -> Rows:
-    """``rows``, or as many of them as have `_MOST_PASSES`."""
-    order = np.random.default_rng(0).permutation(len(rows))
-    ends = np.cumsum(np.diff(rows.starts)[order])
-    return rows if ends[-1] <= _MOST_PASSES else rows.take(np.sort(order[: np.searchsorted(ends, _MOST_PASSES) + 1]))
+_MOST_PASSES = 12_000
+"""Passes that trees are fitted on, drawn from those of all rows: more make them slow, and hardly better."""
 
 
 class _Factors(Predictor):
@@ -50,10 +43,10 @@ class _Factors(Predictor):
 
     learned: tuple[str, ...] = _LABELS
     limits: tuple[float, float] = (1 / 64, 64.0)
-    trees: int = 150
+    trees: int = 120
 
     def _fit(self, rows: Rows) -> None:
-        rows = _some(self._prepared(rows))
+        rows = self._prepared(rows)
         if (rows.sums(np.nan_to_num(rows.passes["cycles"])) <= 0).any():
             raise InputError(
                 "there are rows without cycles of their passes",
@@ -62,11 +55,12 @@ class _Factors(Predictor):
             )
         inputs, grounds = self._inputs(rows), self._grounds(rows)
         self._features = inputs.shape[1]
+        drawn = np.sort(np.random.default_rng(0).permutation(len(inputs))[:_MOST_PASSES])
         for label in self.learned:
             ground = grounds[label]
             share = ground / np.maximum(rows.sums(ground)[rows.owner], 1e-9)
             factor = np.clip(rows.passes[label] / ground, *self.limits)
-            self._trees[label] = Trees.fit(inputs, factor - 1, share, trees=self.trees)
+            self._trees[label] = Trees.fit(inputs[drawn], (factor - 1)[drawn], share[drawn], trees=self.trees)
 
     def _prepared(self, rows: Rows) -> Rows:
         return rows
@@ -120,7 +114,7 @@ class Corrected(_Factors):
     name = "expert+residual"
     learned = ("cycles", "ddr_bytes")
     limits = (0.5, 2.0)
-    trees = 80
+    trees = 60
     strengths = (0.0, 0.25, 0.5, 0.75, 1.0)
 
     def __init__(self) -> None:
@@ -136,20 +130,31 @@ class Corrected(_Factors):
             found = np.zeros(len(self.strengths))
             for fold in (apart, ~apart):
                 super()._fit(rows.take(~fold))
-                found += [self._error(rows.take(fold), strength) for strength in self.strengths]
+                found += self._errors(rows.take(fold))
             self.strength = self.strengths[int(np.argmin(found))]
         super()._fit(rows)
 
-    def _error(self, rows: Rows, strength: float) -> float:
-        self.strength = strength
-        errors = [np.abs(self._values(rows, cast("Figure", figure)) / rows[figure] - 1).mean() for figure in FIGURES]
-        return float(sum(errors))
+    def _errors(self, rows: Rows) -> Floats:
+        """Mean errors of both figures with each of the `strengths`, [strengths]."""
+        grounds, learned = self._grounds(rows), super()._learned(rows, "energy_mj")
+        found = np.zeros(len(self.strengths))
+        for figure in FIGURES:
+            for place, strength in enumerate(self.strengths):
+                mended = self._mended(grounds, learned, strength)
+                values = figure_of(rows, cast("Figure", figure), *(mended[label] for label in _LABELS))
+                found[place] += np.abs(rows.sums(values) / rows[figure] - 1).mean()
+        return found
+
+    @staticmethod
+    def _mended(grounds: dict[str, Floats], learned: dict[str, Floats], strength: float) -> dict[str, Floats]:
+        return {
+            label: ground * (learned[label] / np.maximum(ground, 1e-9)) ** strength
+            for label, ground in grounds.items()
+        }
 
     def _learned(self, rows: Rows, figure: Figure) -> dict[str, Floats]:
         rows = walked(rows)
-        grounds, found = self._grounds(rows), super()._learned(rows, figure)
-        return {label: ground * (found[label] / np.maximum(ground, 1e-9)) ** self.strength
-                for label, ground in grounds.items()}  # fmt: skip
+        return self._mended(self._grounds(rows), super()._learned(rows, figure), self.strength)
 
     def _arrays(self) -> Arrays:
         return super()._arrays() | {"strength": np.array([self.strength])}

@@ -47,7 +47,7 @@ class Trees:
         from sklearn.ensemble import HistGradientBoostingRegressor
 
         model = HistGradientBoostingRegressor(
-            max_iter=trees, max_leaf_nodes=leaves, learning_rate=rate, min_samples_leaf=10, early_stopping=False,
+            max_iter=trees, max_leaf_nodes=leaves, learning_rate=rate, min_samples_leaf=10, early_stopping=False, max_bins=127, max_depth=8,
             random_state=0,
         )  # fmt: skip
         # The types of scikit-learn leave open what fitting returns and hides.
