@@ -1,7 +1,7 @@
 """Predictors of latency and energy: how wrong each is on families, arrays, methods and sizes that it was not fitted on.
 
-``python -m benchmarks.bench_predictors DATASET… --write`` fits and asks all of them and writes the tables and pictures of
-docs/predictors.md. A data set is a directory that ``proprune dataset`` made, or one that it is still making.
+``python -m benchmarks.bench_predictors DATASET… --write`` fits and asks all of them and writes the tables and pictures
+of docs/predictors.md. A data set is a directory that ``proprune dataset`` made, or one that it is still making.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,9 +40,7 @@ def tables(rows: Rows, outcomes: Sequence[Outcome], points: Points, walk: float)
 
     def of(kind: str, name: str | None = None, predictor: str = "") -> list[Outcome]:
         return [
-            o
-            for o in outcomes
-            if o.split.kind == kind and name in (None, o.split.name) and o.predictor == predictor
+            o for o in outcomes if o.split.kind == kind and name in (None, o.split.name) and o.predictor == predictor
         ]
 
     for figure, what in (("latency_ms", "Latency"), ("energy_mj", "Energy")):
@@ -161,7 +160,7 @@ def _draw_curve(points: Points) -> None:
     _keep(plt, figure, axes, "predictors-curve.svg")
 
 
-def _figure():  # noqa: ANN202  # matplotlib has no types
+def _figure() -> tuple[Any, Any, Any]:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -172,11 +171,13 @@ def _figure():  # noqa: ANN202  # matplotlib has no types
     return plt, figure, axes
 
 
-def _keep(plt, figure, axes, name: str) -> None:  # noqa: ANN001
+def _keep(plt: Any, figure: Any, axes: Any, name: str) -> None:
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     out = io.StringIO()
     figure.savefig(out, format="svg", bbox_inches="tight", metadata={"Date": None})
     plt.close(figure)
     # Spaces at the ends of lines are of no use to anybody.
-    (IMAGES / name).write_text("\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n", encoding="utf-8")
+    (IMAGES / name).write_text(
+        "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n", encoding="utf-8"
+    )

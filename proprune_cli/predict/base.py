@@ -146,7 +146,12 @@ class Predictor(ABC):
         with np.errstate(over="ignore"):
             factor = float(np.exp(width))
         return Prediction(
-            figure, value, value / factor, value * factor, coverage, f"predicted, from {' and '.join(self.sources)} rows"
+            figure,
+            value,
+            value / factor,
+            value * factor,
+            coverage,
+            f"predicted, from {' and '.join(self.sources)} rows",
         )
 
     def explain(self, rows: Rows, row: int = 0, figure: Figure = "latency_ms") -> dict[str, float]:

@@ -38,9 +38,8 @@ class Operands:
 def operands(passes: Mapping[str, NDArray[Any]]) -> Operands:
     """Guess the operands of a network's passes (columns of `schema.LAYER`)."""
     step, channels = passes["step_w"].tolist(), passes["out_channels"].tolist()
-    made = [
-        (h * s, w * s, c) for h, w, s, c in zip(passes["out_h"].tolist(), passes["out_w"].tolist(), step, channels, strict=True)
-    ]  # fmt: skip
+    size = zip(passes["out_h"].tolist(), passes["out_w"].tolist(), step, channels, strict=True)
+    made = [(h * s, w * s, c) for h, w, s, c in size]
     wanted = list(zip(passes["in_h"].tolist(), passes["in_w"].tolist(), passes["in_channels"].tolist(), strict=True))
     has_residual = passes["residual"].tolist()
     broadcast = passes["broadcast"].tolist()
@@ -119,7 +118,7 @@ def on_chip(
         for maker in makers:
             last[of[maker]] = number
             saved[of[maker]] += float(loaded[number]) * channels[maker] / total
-    for number, maker in enumerate(found.residual):
+    for maker in found.residual:
         if maker >= 0:
             barred[of[maker]] = True
     stops = np.flatnonzero(passes["host_before"]).tolist()

@@ -161,9 +161,7 @@ def attempt(
     predictions["latency_ms"] = np.stack([found.value, found.low, found.high])
     found = predictor.predict(unseen, "energy_mj", COVERAGE)
     predictions["energy_mj"] = np.stack([found.value, found.low, found.high])
-    return Outcome(
-        predictor.name, split, asked, predictions, fitted - begin, (done - fitted) / len(asked) * 1e6
-    )
+    return Outcome(predictor.name, split, asked, predictions, fitted - begin, (done - fitted) / len(asked) * 1e6)
 
 
 def pooled(outcomes: Sequence[Outcome], rows: Rows, figure: Figure, only: NDArray[np.bool_] | None = None) -> Errors:

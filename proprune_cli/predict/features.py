@@ -90,8 +90,13 @@ def network_features(rows: Rows) -> tuple[Floats, list[str]]:
     total = rows.sums(walk)
     count = np.diff(starts).astype(np.float64)
     bound = np.maximum.reduce(
-        [walk, np.exp(column["stored"]), np.exp(column["loaded"]), np.expm1(column["weights"]) / column["weight_port_words"]]
-    )  # fmt: skip
+        [
+            walk,
+            np.exp(column["stored"]),
+            np.exp(column["loaded"]),
+            np.expm1(column["weights"]) / column["weight_port_words"],
+        ]
+    )
     found: dict[str, Floats] = {
         "walk": np.log(total),
         "passes": np.log(count),

@@ -21,7 +21,7 @@ _LABELS = ("cycles", "ddr_bytes", "issued_macs")
 """What is learned of each pass; energy is made of them."""
 
 
-_MOST_PASSES = 12_000
+_MOST_PASSES = 8_000
 """Passes that trees are fitted on, drawn from those of all rows: more make them slow, and hardly better."""
 
 
@@ -43,7 +43,7 @@ class _Factors(Predictor):
 
     learned: tuple[str, ...] = _LABELS
     limits: tuple[float, float] = (1 / 64, 64.0)
-    trees: int = 120
+    trees: int = 100
 
     def _fit(self, rows: Rows) -> None:
         rows = self._prepared(rows)
@@ -114,7 +114,7 @@ class Corrected(_Factors):
     name = "expert+residual"
     learned = ("cycles", "ddr_bytes")
     limits = (0.5, 2.0)
-    trees = 60
+    trees = 50
     strengths = (0.0, 0.25, 0.5, 0.75, 1.0)
 
     def __init__(self) -> None:
@@ -148,8 +148,7 @@ class Corrected(_Factors):
     @staticmethod
     def _mended(grounds: dict[str, Floats], learned: dict[str, Floats], strength: float) -> dict[str, Floats]:
         return {
-            label: ground * (learned[label] / np.maximum(ground, 1e-9)) ** strength
-            for label, ground in grounds.items()
+            label: ground * (learned[label] / np.maximum(ground, 1e-9)) ** strength for label, ground in grounds.items()
         }
 
     def _learned(self, rows: Rows, figure: Figure) -> dict[str, Floats]:

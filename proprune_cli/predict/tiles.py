@@ -1,7 +1,7 @@
 """The tile that the compiler is likely to choose for each of many passes at once, by closed formulas.
 
-The compiler walks the steps of every tiling (`proprune_cli.compile.lower.tile`); here each of a few tilings is summed up
-in one expression, for all passes together, and the least one is taken. Taps are taken to lie evenly over chunks and
+The compiler walks the steps of every tiling (`proprune_cli.compile.lower.tile`); here each of some tilings is summed
+up in one expression, for all passes together, and the least one is taken. Taps are taken to lie evenly over chunks and
 blocks, and layers among layers of their kind.
 """
 
@@ -62,7 +62,7 @@ class Lanes:
     Attributes:
         own: the pass is diagonal or takes maxima, so that each chunk has a block of its own.
         full, last: taps of a full chunk and of the last one, were no weight 0.
-        """
+    """
 
     own: NDArray[np.bool_]
     in_groups: Ints

@@ -47,9 +47,15 @@ class Trees:
         from sklearn.ensemble import HistGradientBoostingRegressor
 
         model = HistGradientBoostingRegressor(
-            max_iter=trees, max_leaf_nodes=leaves, learning_rate=rate, min_samples_leaf=10, early_stopping=False, max_bins=127, max_depth=8,
+            max_iter=trees,
+            max_leaf_nodes=leaves,
+            learning_rate=rate,
+            min_samples_leaf=10,
+            max_bins=127,
+            max_depth=8,
+            early_stopping=False,
             random_state=0,
-        )  # fmt: skip
+        )
         # The types of scikit-learn leave open what fitting returns and hides.
         fitted = cast("Any", model.fit(features, target, sample_weight=weight))
         nodes = [tree[0].nodes for tree in fitted._predictors]

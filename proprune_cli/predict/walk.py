@@ -1,9 +1,9 @@
 """Steps of many passes at once, and the loop model's walk over them: cycles and DDR bytes of networks whose programs
 were never made.
 
-The tile of each pass comes from `tiles`, its operands from `connections`, and its taps are dealt evenly; the rest is the
-loop model itself (`proprune_cli.accel.timing`). What it can't know of a row: which taps lie in which chunk and block,
-padding that is not the same on both sides, and operands that shapes do not tell apart.
+The tile of each pass comes from `tiles`, its operands from `connections`, and its taps are dealt evenly; the rest is
+the loop model itself (`proprune_cli.accel.timing`). What it can't know of a row: which taps lie in which chunk and
+block, padding that is not the same on both sides, and operands that shapes do not tell apart.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -163,16 +164,21 @@ class Mlp(_Whole):
         # A feature that never changed says nothing of rows where it does.
         self._deviation = np.where(np.ptp(features, axis=0) > 0, np.maximum(features.std(axis=0), 1e-9), 1e9)
         model = MLPRegressor(
-            hidden_layer_sizes=self.hidden, activation="tanh", alpha=1e-3, learning_rate_init=3e-3, max_iter=300, batch_size=64,
-            n_iter_no_change=25, random_state=0,
-        )  # fmt: skip
+            hidden_layer_sizes=self.hidden,
+            activation="tanh",
+            alpha=1e-3,
+            learning_rate_init=3e-3,
+            max_iter=300,
+            batch_size=64,
+            n_iter_no_change=25,
+            random_state=0,
+        )
         with warnings.catch_warnings():
             # It ends when the epochs do.
             warnings.simplefilter("ignore", ConvergenceWarning)
             fitted = cast("Any", model.fit((features - self._mean) / self._deviation, target))
-        self._layers[figure] = [
-            np.asarray(a, dtype=np.float64) for pair in zip(fitted.coefs_, fitted.intercepts_, strict=True) for a in pair
-        ]  # fmt: skip
+        pairs = zip(fitted.coefs_, fitted.intercepts_, strict=True)
+        self._layers[figure] = [np.asarray(a, dtype=np.float64) for pair in pairs for a in pair]
 
     def _say(self, features: Floats, figure: Figure) -> Floats:
         # Where rows lie far outside of those seen, what the network says would mean nothing.
@@ -197,7 +203,7 @@ class Mlp(_Whole):
         sizes = (width, *self.hidden, 1)
         for figure in FIGURES:
             self._layers[figure] = []
-            for number, (before, after) in enumerate(zip(sizes, sizes[1:], strict=False)):
+            for number, (before, after) in enumerate(pairwise(sizes)):
                 self._layers[figure].append(_finite(arrays[f"{figure}.{2 * number}"], (before, after)))
                 self._layers[figure].append(_finite(arrays[f"{figure}.{2 * number + 1}"], (after,)))
 
