@@ -7,6 +7,7 @@ of docs/predictors.md. A data set is a directory that ``proprune dataset`` made,
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import sys
 import time
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ from proprune_cli.predict.evaluate import Outcome, Split, attempt, splits
 from proprune_cli.predict.predictors import PREDICTORS
 from proprune_cli.predict.schema import arrow
 from proprune_cli.predict.store import FILE, read_rows
+
+KINDS = ("family", "array", "way", "size", "rows")
 
 CURVE = (50, 100, 200, 400, 800, 1600, 3200, 6400)
 """Rows of the learning curve."""
@@ -49,14 +52,28 @@ def rows_of(paths: Sequence[Path]) -> Rows:
     return columns(arrow().concat_tables(tables))
 
 
-def evaluate(rows: Rows, names: Sequence[str], most: int, ask: int) -> list[Outcome]:
+_shared: list[Rows] = []
+"""The rows, in each process."""
+
+
+def _one(job: tuple[str, Split, int, int]) -> Outcome:
+    name, split, most, ask = job
+    return attempt(PREDICTORS[name], split, _shared[0], most=most, ask=ask)
+
+
+def evaluate(
+    rows: Rows, kinds: Sequence[str], names: Sequence[str], most: int, ask: int, processes: int
+) -> list[Outcome]:
+    """Every predictor in every split."""
+    jobs = [(name, split, most, ask) for split in splits(rows, kinds) for name in names]
+    _shared[:] = [rows]
     found: list[Outcome] = []
-    for split in splits(rows):
-        for name in names:
-            outcome = attempt(PREDICTORS[name], split, rows, most=most, ask=ask)
+    with multiprocessing.get_context("fork").Pool(processes) as pool:
+        for outcome in pool.imap(_one, jobs):
             found.append(outcome)
             error = np.abs(outcome.predictions["latency_ms"][0] / rows["latency_ms"][outcome.asked] - 1).mean()
-            said = f"{split.kind:7} {split.name:18} {name:16} {error:8.2%}  {outcome.fit_seconds:6.1f} s to fit"
+            kind, name = outcome.split.kind, outcome.split.name
+            said = f"{kind:7} {name:18} {outcome.predictor:16} {error:8.2%}  {outcome.fit_seconds:6.1f} s to fit"
             print(said, file=sys.stderr, flush=True)
     return found
 
@@ -84,6 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--predictor", action="append", choices=list(PREDICTORS), help="this one; else all")
     parser.add_argument("--most", type=int, default=4000, help="rows to fit on at most; %(default)s")
     parser.add_argument("--ask", type=int, default=0, help="rows of a split to ask about at most; 0: all")
+    parser.add_argument("--kind", action="append", choices=KINDS, help="what is held out; else each in turn")
+    parser.add_argument("--processes", type=int, default=1, help="%(default)s")
     parser.add_argument("--no-curve", action="store_true", help="leave the learning curve out")
     asked = parser.parse_args(arguments)
     names = asked.predictor or list(PREDICTORS)
@@ -91,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     begin = time.process_time()
     rows = walked(bare)
     walk = (time.process_time() - begin) / len(rows) * 1e6
-    outcomes = evaluate(rows, names, asked.most, asked.ask)
+    outcomes = evaluate(rows, asked.kind or KINDS, names, asked.most, asked.ask, asked.processes)
     points = {} if asked.no_curve else curve(rows, names)
     text = page.tables(rows, outcomes, points, walk)
     print(text)
