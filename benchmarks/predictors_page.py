@@ -43,7 +43,8 @@ def tables(rows: Rows, outcomes: Sequence[Outcome], points: Points, walk: float)
             o for o in outcomes if o.split.kind == kind and name in (None, o.split.name) and o.predictor == predictor
         ]
 
-    for figure, what in (("latency_ms", "Latency"), ("energy_mj", "Energy")):
+    both: tuple[tuple[Figure, str], ...] = (("latency_ms", "Latency"), ("energy_mj", "Energy"))
+    for figure, what in both:
         lines = [
             (name, pooled(found, rows, figure, on_array))
             for name in names

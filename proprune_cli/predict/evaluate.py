@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,14 +112,19 @@ def errors(rows: Rows, figure: Figure, value: Floats, low: Floats, high: Floats)
 
 
 def _ranks(rows: Rows, truth: Floats, value: Floats) -> Iterator[tuple[float, float]]:
-    from scipy.stats import kendalltau, spearmanr
+    from scipy import stats
 
+    # The types of SciPy leave open what a result has.
+    ranks = cast("Any", stats)
     names = [rows[name].astype(str) for name in ("family", "array", "board")]
     groups = np.array(["\n".join(parts) for parts in zip(*names, strict=True)])
     for group in np.unique(groups):
         at = groups == group
         if at.sum() >= _RANKED and np.ptp(truth[at]) > 0 and np.ptp(value[at]) > 0:
-            yield float(spearmanr(truth[at], value[at])[0]), float(kendalltau(truth[at], value[at])[0])
+            yield (
+                float(ranks.spearmanr(truth[at], value[at])[0]),
+                float(ranks.kendalltau(truth[at], value[at])[0]),
+            )
 
 
 @dataclass(frozen=True)

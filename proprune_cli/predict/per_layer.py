@@ -6,8 +6,6 @@ they take of their network, and networks weigh alike.
 
 from __future__ import annotations
 
-from typing import cast
-
 import numpy as np
 
 from proprune_cli.errors import InputError
@@ -141,7 +139,7 @@ class Corrected(_Factors):
         for figure in FIGURES:
             for place, strength in enumerate(self.strengths):
                 mended = self._mended(grounds, learned, strength)
-                values = figure_of(rows, cast("Figure", figure), *(mended[label] for label in _LABELS))
+                values = figure_of(rows, figure, *(mended[label] for label in _LABELS))
                 found[place] += np.abs(rows.sums(values) / rows[figure] - 1).mean()
         return found
 

@@ -169,9 +169,6 @@ def _of_widths(passes: Mapping[str, NDArray[Any]], array: Array, memory: Memory,
     tiles = down * across
     low, narrow = h - (down - 1) * tile_h, w - (across - 1) * tile_w
 
-    def beats_of(pixels: Floats) -> Floats:
-        return np.maximum(np.ceil(pixels / array.px), array.min_beats)
-
     words = blocks * array.block_words * np.where(own, 1, runs)
     words += (c["fresh_taps"] - c["binary_taps"]) * array.tap_words + c["binary_taps"] * array.binary_tap_words
     words += (taps - c["fresh_taps"]) * array.reuse_tap_words
@@ -232,10 +229,10 @@ def _of_widths(passes: Mapping[str, NDArray[Any]], array: Array, memory: Memory,
     def chosen(values: NDArray[Any]) -> Ints:
         return np.take_along_axis(values, best, axis=1)[:, 0].astype(np.int64)
 
-    some = np.take_along_axis(fits, best, axis=1)[:, 0]
+    some = chosen(fits) > 0
     least = np.where(some, np.min(total, axis=1), computing.min(axis=1))
     return Tiles(chosen(tile_h), chosen(tile_w), chosen(run), chosen(slots), some, least)
 
 
-def _largest(values: Sequence[Floats]) -> Floats:
+def _largest(values: Sequence[NDArray[Any]]) -> Floats:
     return reduce(np.maximum, values)

@@ -44,9 +44,10 @@ class Trees:
         rate: float = 0.08,
     ) -> Trees:
         """Fit the squares of errors of ``target`` [rows] from ``features`` [rows, features]."""
-        from sklearn.ensemble import HistGradientBoostingRegressor
+        from sklearn import ensemble
 
-        model = HistGradientBoostingRegressor(
+        # The types of scikit-learn take defaults for all that there is, and leave open what fitting returns and hides.
+        model = cast("Any", ensemble).HistGradientBoostingRegressor(
             max_iter=trees,
             max_leaf_nodes=leaves,
             learning_rate=rate,
@@ -56,8 +57,7 @@ class Trees:
             early_stopping=False,
             random_state=0,
         )
-        # The types of scikit-learn leave open what fitting returns and hides.
-        fitted = cast("Any", model.fit(features, target, sample_weight=weight))
+        fitted = model.fit(features, target, sample_weight=weight)
         nodes = [tree[0].nodes for tree in fitted._predictors]
         starts = np.concatenate([[0], np.cumsum([len(n) for n in nodes])]).astype(np.int64)
         joined: Any = np.concatenate(nodes)
@@ -105,10 +105,17 @@ class Trees:
         Raises:
             KeyError: a column is missing. ValueError: a node leads nowhere, or back.
         """
-        found = {f.name: arrays[f"{name}.{f.name}"] for f in fields(Trees)}
+
+        def floats(field: str) -> Floats:
+            return arrays[f"{name}.{field}"].astype(np.float64)
+
+        def ints(field: str) -> Ints:
+            return arrays[f"{name}.{field}"].astype(np.int64)
+
         trees = Trees(
-            *(found[n].astype(np.float64 if n in ("base", "threshold", "value") else np.int64) for n in found)
-        )
+            floats("base"), ints("roots"), ints("feature"), floats("threshold"), ints("left"), ints("right"),
+            floats("value"),
+        )  # fmt: skip
         count = len(trees.feature)
         inner = trees.feature >= 0
         here = np.flatnonzero(inner)

@@ -51,7 +51,7 @@ class Linear(Predictor):
         from scipy.optimize import nnls
 
         for figure in FIGURES:
-            relative = self._columns(rows, cast("Figure", figure)) / rows[figure][:, None]
+            relative = self._columns(rows, figure) / rows[figure][:, None]
             self._coefficients[figure] = np.asarray(nnls(relative, np.ones(len(rows)))[0], dtype=np.float64)
 
     def _values(self, rows: Rows, figure: Figure) -> Floats:
@@ -92,7 +92,7 @@ class _Whole(Predictor):
         features, _ = network_features(rows)
         self._centre = np.median(features, axis=0)
         for figure in FIGURES:
-            self._learn(features, np.log(rows[figure] / self._scale(rows, cast("Figure", figure), features)), figure)
+            self._learn(features, np.log(rows[figure] / self._scale(rows, figure, features)), figure)
 
     def _scale(self, rows: Rows, figure: Figure, features: Floats) -> Floats:
         ms = np.exp(features[:, 0]) / (rows["clock_mhz"] * 1e3 * rows["batch"])
@@ -157,13 +157,14 @@ class Mlp(_Whole):
     def _learn(self, features: Floats, target: Floats, figure: Figure) -> None:
         import warnings
 
+        from sklearn import neural_network
         from sklearn.exceptions import ConvergenceWarning
-        from sklearn.neural_network import MLPRegressor
 
         self._mean = features.mean(axis=0)
         # A feature that never changed says nothing of rows where it does.
         self._deviation = np.where(np.ptp(features, axis=0) > 0, np.maximum(features.std(axis=0), 1e-9), 1e9)
-        model = MLPRegressor(
+        # The types of scikit-learn take defaults for all that there is.
+        model = cast("Any", neural_network).MLPRegressor(
             hidden_layer_sizes=self.hidden,
             activation="tanh",
             alpha=1e-3,
@@ -176,7 +177,7 @@ class Mlp(_Whole):
         with warnings.catch_warnings():
             # It ends when the epochs do.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            fitted = cast("Any", model.fit((features - self._mean) / self._deviation, target))
+            fitted = model.fit((features - self._mean) / self._deviation, target)
         pairs = zip(fitted.coefs_, fitted.intercepts_, strict=True)
         self._layers[figure] = [np.asarray(a, dtype=np.float64) for pair in pairs for a in pair]
 

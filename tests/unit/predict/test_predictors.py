@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -291,12 +291,12 @@ def test_a_predictor_that_learned_nothing_says_so(rows: Rows, tmp_path: Path) ->
 
 
 def test_trees_say_what_scikit_learn_says() -> None:
-    from sklearn.ensemble import HistGradientBoostingRegressor
+    from sklearn import ensemble
 
     rng = np.random.default_rng(0)
     features, weight = rng.normal(size=(400, 5)), rng.random(400)
     target = np.sin(features[:, 0]) + features[:, 1] * features[:, 2]
-    theirs = HistGradientBoostingRegressor(
+    theirs = cast("Any", ensemble).HistGradientBoostingRegressor(
         max_iter=30, max_leaf_nodes=31, learning_rate=0.08, min_samples_leaf=10, early_stopping=False, max_bins=127,
         max_depth=8, random_state=0,
     ).fit(features, target, sample_weight=weight)  # fmt: skip
