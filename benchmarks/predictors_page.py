@@ -97,10 +97,14 @@ def _each(rows: Rows, outcomes: Sequence[Outcome], names: Sequence[str], kind: s
     what = "latency" if figure == "latency_ms" else "energy"
     lines = [f"**Mean error of {what}, {title} held out**", "", f"| held out | rows | {' | '.join(names)} |",
              "|---|---:|" + "---:|" * len(names)]  # fmt: skip
+    means: list[list[float]] = []
     for name in held:
         found = {o.predictor: o for o in outcomes if o.split.kind == kind and o.split.name == name}
         cells = [f"{pooled([found[p]], rows, figure).mape:.2%}" for p in names]
         lines.append(f"| {name} | {len(found[names[0]].asked)} | {' | '.join(cells)} |")
+        means.append([pooled([found[p]], rows, figure).mape for p in names])
+    cells = [f"{mean:.2%}" for mean in np.mean(means, axis=0).tolist()]
+    lines.append(f"| mean of these |  | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -1,13 +1,14 @@
 """Which pass reads what which others made, guessed from shapes, and which tensors then lie on chip.
 
 Rows of a data set say of each pass what it is, not where its operands come from. Its input is taken to be the latest
-tensor of its shape, or the latest ones whose channels add up to it; a residual operand the latest one of the
-output's shape. That is right of chains, of residual blocks and of most concatenations.
+tensor of its shape, or what an earlier pass of its kind read together with what came since, or the latest ones whose
+channels add up to it; a residual operand the latest one of the output's shape. That is right of chains, of residual
+and dense blocks, and of most concatenations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,9 +47,27 @@ def operands(passes: Mapping[str, NDArray[Any]]) -> Operands:
     inputs: list[tuple[int, ...]] = []
     residual: list[int] = []
     latest: dict[tuple[int, int, int], int] = {}
+    kinds = list(zip(passes["kind"].tolist(), passes["kernel_h"].tolist(), passes["kernel_w"].tolist(), strict=True))
+    readers: dict[tuple[object, ...], int] = {}
+    read: set[int] = set()
     for number, shape in enumerate(wanted):
         found = latest.get(shape)
-        inputs.append((found,) if found is not None else _together(made, shape, number))
+        if found is not None:
+            inputs.append((found,))
+        else:
+            # Where every layer reads all before it, it reads what the one of its kind did, and what came since.
+            newest = made[number - 1] if number else (0, 0, 0)
+            before = readers.get((*shape[:2], shape[2] - newest[2], kinds[number]), -1)
+            unread = [p for p in range(number - 1, max(number - _BACK, -1), -1) if p not in read]
+            fresh = _together(made, shape, unread)
+            if sum(made[p][2] for p in fresh) == shape[2]:
+                inputs.append(fresh)
+            elif before >= 0 and newest[:2] == shape[:2]:
+                inputs.append((number - 1, *inputs[before]))
+            else:
+                inputs.append(_of_batch(made, shape, number))
+        read.update(inputs[-1])
+        readers[(*shape, kinds[number])] = number
         other = -1
         if has_residual[number]:
             h, w, c = made[number]
@@ -61,22 +80,29 @@ def operands(passes: Mapping[str, NDArray[Any]]) -> Operands:
     return Operands(tuple(inputs), tuple(residual))
 
 
-def _together(made: list[tuple[int, int, int]], shape: tuple[int, int, int], number: int) -> tuple[int, ...]:
-    """The latest tensors that make an input of ``shape`` together: side by side, or below one another in a batch."""
-    height, width, channels = shape
+def _of_batch(made: list[tuple[int, int, int]], shape: tuple[int, int, int], number: int) -> tuple[int, ...]:
+    """The latest tensors that make an input of ``shape`` together, or those of the images of a batch, below one
+    another."""
+    last = made[number - 1] if number else (0, 0, 0)
+    found = _together(made, shape, range(number - 1, max(number - _BACK, -1), -1))
+    whole = sum(made[p][2] for p in found) == shape[2]
+    if not whole and last[1] == shape[1] and last[2] == shape[2] and last[0] and shape[0] % last[0] == 0:
+        return (number - 1,)
+    return found
+
+
+def _together(made: list[tuple[int, int, int]], shape: tuple[int, int, int], among: Iterable[int]) -> tuple[int, ...]:
+    """Tensors of the size of ``shape``, in the order of ``among``, as many as have room in its channels."""
+    height, width, rest = shape
     found: list[int] = []
-    rest = channels
-    for before in range(number - 1, max(number - _BACK, -1), -1):
+    for before in among:
         h, w, c = made[before]
         if (h, w) == (height, width) and c <= rest:
             found.append(before)
             rest -= c
             if not rest:
-                return tuple(found)
-    last = made[number - 1] if number else (0, 0, 0)
-    if last[1:] == (width, channels) and last[0] and height % last[0] == 0:
-        return (number - 1,)
-    return tuple(found) if rest < channels else ()
+                break
+    return tuple(found)
 
 
 def same_tensor(passes: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
