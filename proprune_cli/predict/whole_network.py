@@ -170,7 +170,7 @@ class Mlp(_Whole):
             alpha=1e-3,
             learning_rate_init=3e-3,
             max_iter=300,
-            batch_size=64,
+            batch_size=min(64, len(features)),
             n_iter_no_change=25,
             random_state=0,
         )
