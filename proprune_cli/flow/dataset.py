@@ -89,12 +89,12 @@ def make_dataset(
     if not missing and (out / FILE).is_file():
         return out / FILE
     networks = out / "networks"
-    # Networks are exported one after the other, while parts of those before are made.
-    jobs = (
-        (number, (exported(rows[0].base.spec, networks), rows))
-        for number, rows in enumerate(parts)
-        if number in missing
+    # Networks are exported one after the other, while parts of those before are made. Processes of this machine read
+    # them from their files: as an argument of each job they would lie in memory for as many.
+    files = (
+        (number, exported(rows[0].base.spec, networks), rows) for number, rows in enumerate(parts) if number in missing
     )
+    jobs = ((number, (file if dask is None else file.read_bytes(), rows)) for number, file, rows in files)
     with pool(processes, dask) as workers:
         for number, content in done(workers, jobs, make_part, "rows"):
             store.write_part(number, content)
@@ -135,8 +135,8 @@ def _parts(rows: list[RowPlan]) -> Iterator[list[RowPlan]]:
         yield part
 
 
-def exported(spec: str, folder: Path) -> bytes:
-    """A network of the zoo in ONNX, with random weights; kept in ``folder``."""
+def exported(spec: str, folder: Path) -> Path:
+    """The file in ``folder`` that holds a network of the zoo in ONNX, with random weights."""
     file = folder / f"{spec}.onnx"
     if not file.is_file():
         from proprune_cli.files.write import write_whole
@@ -145,4 +145,4 @@ def exported(spec: str, folder: Path) -> bytes:
         channels, size = IMAGE.get(spec, (3, (32, 32)))
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(file, random_network(spec, channels, size))
-    return file.read_bytes()
+    return file

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,11 +28,11 @@ KNOWN = 20_000
 _choices: dict[Target, Choices] = {}
 
 
-def make_part(network: bytes, plans: Sequence[RowPlan]) -> bytes:
+def make_part(network: bytes | Path, plans: Sequence[RowPlan]) -> bytes:
     """Rows of variants of one network as a Parquet file.
 
     Args:
-        network: in ONNX, with weights of any values.
+        network: in ONNX, with weights of any values; or a file that holds it.
 
     Raises:
         ProPruneError: the compiler does not take it.
@@ -41,8 +42,9 @@ def make_part(network: bytes, plans: Sequence[RowPlan]) -> bytes:
 
 
 @lru_cache(maxsize=4)
-def _quantised(network: bytes) -> QGraph:
-    graph = canonicalise(import_onnx(onnx.load_model_from_string(network)))
+def _quantised(network: bytes | Path) -> QGraph:
+    content = network.read_bytes() if isinstance(network, Path) else network
+    graph = canonicalise(import_onnx(onnx.load_model_from_string(content)))
     # Cycles do not depend on the calibration, so any images will do.
     images = np.random.default_rng(0).normal(size=(2, *graph.tensors[graph.input])).astype(np.float32)
     return quantise(graph, images)[0]
