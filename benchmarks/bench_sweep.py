@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -134,13 +135,12 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench_sweep", description=__doc__)
     parser.add_argument("names", nargs="*", help="parts of networks' names")
     parser.add_argument("--write", action="store_true", help="write docs/pruned-networks.md")
+    parser.add_argument("--processes", type=int, default=1)
     asked = parser.parse_args(arguments)
-    torch.set_num_threads(1)
     wanted = [n for n in names() if not asked.names or any(part in n for part in asked.names)]
     print(f"{len(wanted)} networks; more with pytorchcv and timm: {INSTALL}")
     rows: list[Row] = []
-    for name in wanted:
-        row = sweep(name)
+    for row in _swept(wanted, asked.processes):
         rows.append(row)
         print(f"{next(lines([row]))} {row.seconds:.1f} s, outputs vary by {row.lively:.0%}", flush=True)
         if asked.write:
@@ -149,6 +149,12 @@ def main(arguments: Sequence[str] = ()) -> None:
             print(f"    {refusal}", flush=True)
     counts = {kind: sum(verdict(r) == kind for r in rows) for kind in ("right", "in part", "refused")}
     print(f"{len(rows)} networks: " + ", ".join(f"{n} {kind}" for kind, n in counts.items()))
+
+
+def _swept(wanted: Sequence[str], processes: int) -> Iterator[Row]:
+    """Rows in the order of the names."""
+    with multiprocessing.get_context("spawn").Pool(processes, torch.set_num_threads, (1,)) as pool:
+        yield from pool.imap(sweep, wanted)
 
 
 def _write(rows: Sequence[Row]) -> None:
