@@ -63,9 +63,9 @@ def test_a_signal_in_mid_epoch_leaves_a_run_that_the_command_it_names_finishes(
     assert "epoch 1 of 2" in told[-1] and "Traceback" not in stopped.stderr
     assert last == f"{word}: resume with `{shlex.join(['proprune', *arguments])}`"
     run = tmp_path / "a run"
-    # Whole files only: a record of the run, and a stage at work with the checkpoint of its first epoch.
+    # Whole files only: a record of the run, and a stage at work with the checkpoint of its first epoch and its cost.
     partial = run / "stages/dense.partial"
-    assert {p.name for p in partial.iterdir()} == {"stage.json", "checkpoint.safetensors"}
+    assert {p.name for p in partial.iterdir()} == {"stage.json", "checkpoint.safetensors", "cost.json"}
     assert not [p for p in run.rglob("*") if p.suffix in (".tmp", ".part", ".onnx")]
     assert json.loads((run / "run.json").read_text())["command"] == "prune"
 

@@ -32,7 +32,7 @@ from tests.qnetworks import arrays, quantised_networks
 from tests.unit.compile.onnx_nets import model, node, random
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(quantised_networks(), arrays(), st.integers(2, 5))
 def test_a_batch_gives_what_its_images_give_alone(case: tuple[QGraph, np.ndarray], array: Array, count: int) -> None:
     graph, x = case

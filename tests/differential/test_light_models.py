@@ -22,6 +22,8 @@ NORMALISED = ("bvlc_alexnet", "inception_v1", "zfnet512")
 HEAVY = ("vgg19",)
 """Too long for a test: ``benchmarks/bench_foreign.py`` goes through it."""
 
+LONG = ("zfnet512",)
+
 AGREE = {"HLS C++": 0, "ONNX Runtime, optimised": 0, "ONNX Runtime, as written": 0}
 
 
@@ -34,7 +36,9 @@ def run(model: onnx.ModelProto, x: Images) -> Images:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in HEAVY])
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.large) if n in LONG else n for n in NAMES if n not in HEAVY]
+)
 def test_light_models_agree(name: str) -> None:
     model, images = light_model(name), noise(2)
     imported = import_onnx(model)
@@ -47,7 +51,7 @@ def test_light_models_agree(name: str) -> None:
     assert compare(model, images[:1], images[1:]).differing == AGREE
 
 
-@pytest.mark.parametrize("name", NORMALISED)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.large) if n in LONG else n for n in NORMALISED])
 def test_normalisation_runs_on_the_host_between_layers(name: str) -> None:
     graph = canonicalise(import_onnx(light_model(name)))
     assert [node.operators for node in graph.nodes if isinstance(node, Host)] == [("LRN",), ("LRN",)]

@@ -70,7 +70,7 @@ def check_waits(program: Program, array: Array) -> None:
         assert not distance or (int(step.depends) or isa.STEPS_IN_FLIGHT) <= distance
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(quantised_networks(), arrays())
 def test_three_executors_agree(network: tuple[QGraph, np.ndarray], array: Array) -> None:
     graph, x = network

@@ -95,7 +95,8 @@ def imported(model: nn.Module, example: torch.Tensor) -> tuple[int, int]:
         "lenet5",
         "resnet8",
         "unet?width=0.25",
-        *(pytest.param(n, marks=pytest.mark.slow) for n in ("shufflenetv2?width=0.5", "mobilenetv2", "densenet40")),
+        pytest.param("mobilenetv2", marks=pytest.mark.slow),
+        *(pytest.param(n, marks=pytest.mark.large) for n in ("shufflenetv2?width=0.5", "densenet40")),
     ],
 )
 def test_networks_of_the_zoo(name: str) -> None:

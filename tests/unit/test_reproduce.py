@@ -14,6 +14,7 @@ from benchmarks.reproduce.lenet import compression_at
 
 
 @pytest.mark.slow
+@pytest.mark.large
 def test_a_table_is_made_and_made_again_without_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -108,7 +108,7 @@ def random_layer(rng: random.Random) -> tuple[nn.Module, tuple[int, int, int]]:
     return zeroed(layer, rng), (channels, size + 8, size + 8)
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", [*range(24), *(pytest.param(seed, marks=pytest.mark.large) for seed in range(24, 60))])
 def test_a_random_layer_as_pruning_states_it_costs_what_it_costs_compiled(seed: int) -> None:
     model, shape = random_layer(random.Random(seed))
     works, graph = traced(model, shape), quantised(model, shape)

@@ -23,7 +23,7 @@ def marks(network: Network) -> tuple[pytest.MarkDecorator, ...]:
     """Large networks are compared by ``make bench``: compiling all of them takes longer than every other test."""
     if network.name in QUICK:
         return ()
-    return (pytest.mark.large,) if network in LARGE else (pytest.mark.slow,)
+    return (pytest.mark.large,) if network in LARGE or network.name == "densenet121-32" else (pytest.mark.slow,)
 
 
 def slower(recorded: dict[str, int], cycles: dict[str, int]) -> list[str]:
