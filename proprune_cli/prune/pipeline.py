@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -44,12 +41,12 @@ from proprune_cli.prune.phases import (
     damage_reported,
     fingerprint,
     json_bytes,
-    must,
     removal_key,
     stored,
 )
-from proprune_cli.prune.result import NETWORK_FILES, NetworkFigures, PruneResult
-from proprune_cli.prune.saved import SOURCE_ONNX, Architecture, network_files, save_network
+from proprune_cli.prune.publish import publish
+from proprune_cli.prune.result import NetworkFigures, PruneResult
+from proprune_cli.prune.saved import SOURCE_ONNX
 from proprune_cli.prune.schedules import SCHEDULES, Outcome, rehearse, schedule_of
 from proprune_cli.prune.schedules.base import Fresh
 from proprune_cli.prune.schedules.training import starts_fresh
@@ -338,7 +335,13 @@ class _Run:
         outcome = SCHEDULES[schedule_of(options)](self.phases, Fresh(dense, lambda: copied(initial)))
         shrunk, notes = outcome.shrunk, list(outcome.shrunk.notes + outcome.notes)
         thin = self._thin(outcome, notes) if options.thin and options.dense_epochs + options.tuning_epochs else None
-        files = self._publish({"pruned": outcome.tuned, "dense": dense, "thin": thin})
+        files = publish(
+            {"pruned": outcome.tuned, "dense": dense, "thin": thin},
+            self.options,
+            self.data,
+            self.out,
+            self.phases.example,
+        )
         if self._in_one_session and options.dense_epochs:
             notes.append(
                 "the dense network was not trained, its accuracy is that of random weights; --reference trains it"
@@ -374,7 +377,7 @@ class _Run:
     def dense_alone(self) -> NetworkFigures:
         """Nothing but the dense network."""
         dense = self._dense()
-        self._publish({"dense": dense})
+        publish({"dense": dense}, self.options, self.data, self.out, self.phases.example)
         table = CostTable(analyse(dense.model, self.phases.example))
         macs = sum(layer.macs for layer in table.layers(table.full))
         return replace(dense.figures, macs=macs, params=table.params(table.full))
@@ -461,48 +464,3 @@ class _Run:
             label="thin network",
             size=(narrow.macs, narrow.params),
         )
-
-    def _publish(self, networks: Mapping[str, Network | None]) -> list[str]:
-        files: list[str] = []
-        for name, onnx_name in NETWORK_FILES.items():
-            network = networks.get(name)
-            if network is None:
-                # Of before, where a run goes on with other options.
-                for old in (onnx_name, *network_files(name)):
-                    self.out.withdraw(old)
-                continue
-            normalisation = self.data.normalisation
-            stage = self.out.stage(
-                f"export-{name}", {"start": fingerprint(network.model), "normalisation": normalisation}
-            )
-            if not stage.done:
-                stage.write(onnx_name, to_onnx(network.model, self.phases.example, name, normalisation))
-                stage.commit()
-            self.out.publish(onnx_name, must(stage.read(onnx_name), onnx_name))
-            architecture = Architecture(
-                self.options.model,
-                self.data.in_channels,
-                len(self.data.classes),
-                self.data.size,
-                network.cuts,
-                normalisation,
-            )
-            files += [onnx_name, *save_network(self.out.publish, name, architecture, network.model)]
-        calibration = self.data.sample(self.options.calibration)
-        self.out.publish("calibration.npy", _npy(calibration))
-        files.append("calibration.npy")
-        if self.options.test_images:
-            count = min(self.options.test_images, len(self.data.test))
-            index = np.linspace(0, len(self.data.test) - 1, count, dtype=np.int64)
-            part = self.data.test.take(index)
-            buffer = io.BytesIO()
-            np.savez_compressed(buffer, images=part.images.astype(np.float32), labels=part.labels)
-            self.out.publish("test.npz", buffer.getvalue())
-            files.append("test.npz")
-        return files
-
-
-def _npy(array: np.ndarray[Any, np.dtype[np.float32]]) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()

@@ -179,6 +179,8 @@ def _mutate_file(path: Path, rng: random.Random, place: Place) -> None:
 
 
 def _reseal(stage: Path) -> None:
+    if not stage.is_file():
+        return
     try:
         document = json.loads(stage.read_bytes())
         for name in document["files"]:

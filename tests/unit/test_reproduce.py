@@ -19,7 +19,8 @@ def test_a_table_is_made_and_made_again_without_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Both take seconds, and no table reads what they give.
-    monkeypatch.setattr("proprune_cli.prune.pipeline.to_onnx", lambda *_: b"")
+    for place in ("pipeline", "publish"):
+        monkeypatch.setattr(f"proprune_cli.prune.{place}.to_onnx", lambda *_: b"")
     monkeypatch.setattr("proprune_cli.flow.prune.check_network", lambda _: None)
     bench = Bench(tmp_path, "smoke", None, 1, "cpu")
     knapsack.main(bench)

@@ -132,7 +132,8 @@ class Scales:
 @pytest.fixture
 def scales(monkeypatch: pytest.MonkeyPatch) -> type[Scales]:
     """Without exports, each of which takes seconds."""
-    monkeypatch.setattr("proprune_cli.prune.pipeline.to_onnx", lambda *_: b"")
+    for place in ("pipeline", "publish"):
+        monkeypatch.setattr(f"proprune_cli.prune.{place}.to_onnx", lambda *_: b"")
     monkeypatch.setattr("proprune_cli.prune.phases.to_onnx", lambda model, *_: pack(state(model)))
     monkeypatch.setattr(Scales, "lies", 1.0)
     for model in (LatencyModel, EnergyModel):

@@ -145,7 +145,8 @@ def test_training_afresh_takes_the_epochs_of_both_phases(
     method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both papers train once, from fresh weights."""
-    monkeypatch.setattr("proprune_cli.prune.pipeline.to_onnx", lambda *_: b"")
+    for place in ("pipeline", "publish"):
+        monkeypatch.setattr(f"proprune_cli.prune.{place}.to_onnx", lambda *_: b"")
     options = given(method, epochs=2, finetune_epochs=1)
     prune_into(options, tmp_path / "fresh")
     report = json.loads((tmp_path / "fresh/stages/regularised/report.json").read_text())
