@@ -24,11 +24,8 @@ from proprune_cli.compile.lower.array_macs import array_macs
 from proprune_cli.compile.lower.batch import batched
 from proprune_cli.compile.lower.dense import network_products
 from proprune_cli.compile.lower.emit import emit
-from proprune_cli.compile.lower.engine_layer import EngineLayer
 from proprune_cli.compile.lower.fuse import fuse
-from proprune_cli.compile.lower.layer_taps import build_taps
-from proprune_cli.compile.lower.tile import Choices, choose_tiling
-from proprune_cli.compile.lower.weight_stream import TiledLayer
+from proprune_cli.compile.lower.weight_stream import TiledLayer, tiled_layers
 from proprune_cli.compile.plan import make_plan
 from proprune_cli.compile.qdq.export import to_qdq
 from proprune_cli.compile.quantise.calibration import open_session, run_session
@@ -211,18 +208,9 @@ def lower(graph: QGraph, array: Array, memory: Memory, batch: int = 1) -> tuple[
         DoesNotFitError: a layer fits no tile, or a table or field is too small.
     """
     passes = batched(fuse(cluster(graph)[0]), batch, array)
-    known: Choices = {}
-    layers: list[TiledLayer] = []
-    for layer in passes.layers:
-        twin = layers[layer.twin] if layer.twin is not None else None
-        layers.append(dataclasses.replace(twin, layer=layer) if twin else _tile(layer, array, memory, known))
-    program = dataclasses.replace(emit(passes, tuple(layers), array), preprocess=graph.preprocess)
-    return program, tuple(layers)
-
-
-def _tile(layer: EngineLayer, array: Array, memory: Memory, known: Choices) -> TiledLayer:
-    taps = build_taps(layer, array)
-    return TiledLayer(layer, taps, choose_tiling(layer, taps, array, memory, known))
+    layers = tiled_layers(passes.layers, array, memory)
+    program = dataclasses.replace(emit(passes, layers, array), preprocess=graph.preprocess)
+    return program, layers
 
 
 def _check_memory(program: Program, board: Board) -> None:

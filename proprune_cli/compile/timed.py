@@ -6,7 +6,7 @@ the same; encoding weights and descriptors is left out, which most of the time g
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.timing import Memory, Timing, estimate_passes
@@ -14,13 +14,11 @@ from proprune_cli.compile.cluster.streams import cluster
 from proprune_cli.compile.lower.array_macs import array_macs
 from proprune_cli.compile.lower.batch import batched
 from proprune_cli.compile.lower.emit import lifetimes
-from proprune_cli.compile.lower.engine_layer import EngineLayer
 from proprune_cli.compile.lower.fuse import fuse
-from proprune_cli.compile.lower.layer_taps import build_taps
 from proprune_cli.compile.lower.on_chip import choose, groups_on_chip
-from proprune_cli.compile.lower.tile import Choices, choose_tiling
+from proprune_cli.compile.lower.tile import Choices
 from proprune_cli.compile.lower.waits import waits
-from proprune_cli.compile.lower.weight_stream import TiledLayer, lane_patterns
+from proprune_cli.compile.lower.weight_stream import TiledLayer, lane_patterns, tiled_layers
 from proprune_cli.ir.quantized import QGraph
 from proprune_cli.work.macs import ArrayMacs
 
@@ -52,12 +50,7 @@ def timed(graph: QGraph, array: Array, memory: Memory, batch: int = 1, known: Ch
         DoesNotFitError: a layer fits no tile.
     """
     passes = batched(fuse(cluster(graph)[0]), batch, array)
-    choices: Choices = {} if known is None else known
-    tiled: list[TiledLayer] = []
-    for layer in passes.layers:
-        twin = tiled[layer.twin] if layer.twin is not None else None
-        tiled.append(replace(twin, layer=layer) if twin else _tile(layer, array, memory, choices))
-    layers = tuple(tiled)
+    layers = tiled_layers(passes.layers, array, memory, known)
     tilings = [t.tiling for t in layers]
     # A twin has the taps of the pass before it; what is counted of them is counted once.
     counted: list[tuple[int, ArrayMacs]] = []
@@ -79,8 +72,3 @@ def timed(graph: QGraph, array: Array, memory: Memory, batch: int = 1, known: Ch
     )
     stops = tuple(step.after for step in passes.host)
     return Timed(layers, timing, tuple(macs for _, macs in counted), stops)
-
-
-def _tile(layer: EngineLayer, array: Array, memory: Memory, known: Choices) -> TiledLayer:
-    taps = build_taps(layer, array)
-    return TiledLayer(layer, taps, choose_tiling(layer, taps, array, memory, known))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,10 +11,11 @@ from numpy.typing import NDArray
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.bitfield import Words
+from proprune_cli.accel.timing import Memory
 from proprune_cli.compile.lower.engine_layer import EngineLayer
-from proprune_cli.compile.lower.layer_taps import LayerTaps, Unit
+from proprune_cli.compile.lower.layer_taps import LayerTaps, Unit, build_taps
 from proprune_cli.compile.lower.segments import Segment, segment_load
-from proprune_cli.compile.lower.tile import Tiling
+from proprune_cli.compile.lower.tile import Choices, Tiling, choose_tiling
 from proprune_cli.errors import DoesNotFitError
 from proprune_cli.work.layer import LayerWork
 
@@ -35,6 +37,25 @@ class TiledLayer:
 
 TapTable = dict[tuple[int, int], NDArray[np.int64]]
 """Base and pattern of the taps of each (row range, chunk), int64 [taps, 2]; bases as if the chunk were the first."""
+
+
+def tiled_layers(
+    layers: Iterable[EngineLayer], array: Array, memory: Memory, known: Choices | None = None
+) -> tuple[TiledLayer, ...]:
+    """Taps and tiling of each of ``layers``; a twin has those of the layer before it. ``known``: see `choose_tiling`.
+
+    Raises:
+        DoesNotFitError: a layer fits no tile.
+    """
+    choices: Choices = {} if known is None else known
+    found: list[TiledLayer] = []
+    for layer in layers:
+        if layer.twin is not None:
+            found.append(replace(found[layer.twin], layer=layer))
+            continue
+        taps = build_taps(layer, array)
+        found.append(TiledLayer(layer, taps, choose_tiling(layer, taps, array, memory, choices)))
+    return tuple(found)
 
 
 def lane_patterns(tiled: TiledLayer, array: Array) -> tuple[NDArray[np.int64], TapTable]:
