@@ -11,6 +11,7 @@ from proprune_cli.compile.passes.convert_gemm import CONVERT_GEMM
 from proprune_cli.compile.passes.drop_dead import DROP_DEAD
 from proprune_cli.compile.passes.drop_identity import DROP_IDENTITY
 from proprune_cli.compile.passes.drop_reshape import DROP_RESHAPE
+from proprune_cli.compile.passes.drop_zero import DROP_ZERO
 from proprune_cli.compile.passes.fold_affine import FOLD_AFFINE
 from proprune_cli.compile.passes.fold_copy import FOLD_COPY
 from proprune_cli.compile.passes.fold_transpose import FOLD_TRANSPOSE
@@ -38,6 +39,8 @@ CANONICAL: tuple[Pass, ...] = (
     TAKE_PREPROCESS,
     CONVERT_AFFINE,
     FOLD_COPY,
+    DROP_ZERO,
+    DROP_DEAD,
     FUSE_RELU,
     SPLIT_STRIDE,
 )
