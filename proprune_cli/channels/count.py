@@ -99,6 +99,8 @@ class CostTable:
             pixels = math.prod(full.kernel) if full.kind == "linear" else 1
             inside = groups * self.extent(record.weight, record.in_dim, full.in_channels * pixels // groups, sizes)
             inside //= pixels
+        if not out * inside:  # nothing of it is left
+            return replace(full, in_channels=0, out_channels=0, groups=1, macs=0)
         macs = record.positions * out * inside // groups
         return replace(full, in_channels=inside, out_channels=out, groups=groups, macs=macs)
 

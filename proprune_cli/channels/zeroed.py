@@ -179,7 +179,9 @@ def _branch(
         if place == first or of_first is None or bool((needed & ~np.isin(np.arange(stream.channels), of_first)).any()):
             alive |= needed[feeds]
     if not alive.any():
-        alive[0] = True
+        # One that the stream has anyway, of which it does not grow.
+        there = np.flatnonzero(~_dead_stream(channels, group.stream or 0, seen)[feeds])
+        alive[there[0] if len(there) else 0] = True
     return alive
 
 

@@ -75,19 +75,28 @@ class Frame:
         return [work for work, _ in self.attributed(layers)]
 
     def attributed(self, layers: Sequence[LayerWork]) -> list[tuple[LayerWork, int | None]]:
-        """`around`, and with each work which of ``layers`` it is; None where it is none of them."""
+        """`around`, and with each work which of ``layers`` it is; None where it is none of them.
+
+        A layer of no channels is gone: whoever added its output has the other operand alone.
+        """
         if len(layers) != len(set(self.owners) - {None}):
-            return list(zip(layers, range(len(layers)), strict=True))
+            return [(layer, place) for place, layer in enumerate(layers) if layer.out_channels]
         full = self._full()
         least = self._read(layers, full)
         widths = dict(full)
         found: list[tuple[LayerWork, int | None]] = []
         told: set[int] = set()
         passed_on: dict[str, list[tuple[str, int]]] = {}
+        gone: dict[str, str | None] = {}
+        """Output of a pass that is gone → what is left in its place."""
         for work, places, owner, orders in zip(self.passes, self.places, self.owners, self.orders, strict=True):
             if owner in told:
                 continue  # a layer becomes all its passes by itself
-            flow = _flow(work)
+            flow = _without(_flow(work), gone)
+            if not flow.reads or (owner is not None and not layers[owner].out_channels):
+                gone[flow.writes] = flow.operand[0] if flow.operand else None
+                continue
+            work = replace(work, residual=work.residual and bool(flow.operand), flow=flow)
             asked = [part for read in flow.reads for part in passed_on.get(read[0], [read])]
             reads = tuple((name, _groups(name, groups, full, widths)) for name, groups in asked)
             whole = all(groups == _stored(full[name]) for name, groups in asked)
@@ -129,6 +138,8 @@ class Frame:
             if inside is not None:
                 for name in flow.operand:
                     wanted.setdefault(name, inside)
+            if owner is not None and not layers[owner].out_channels:
+                continue
             if owner is not None:
                 inside = layers[owner].in_channels
             if inside is not None and len(flow.reads) == 1:
@@ -153,6 +164,20 @@ def frame_of(model: onnx.ModelProto, images: NDArray[np.float32], layers: Sequen
 def _flow(work: LayerWork) -> Flow:
     assert work.flow is not None, "passes say what they read"
     return work.flow
+
+
+def _without(flow: Flow, gone: Mapping[str, str | None]) -> Flow:
+    """The same where some tensors are ``gone``, and what is left in the place of others."""
+    reads = tuple((left, groups) for name, groups in flow.reads if (left := _left(name, gone)) is not None)
+    operand = tuple(left for name in flow.operand if (left := _left(name, gone)) is not None)
+    return replace(flow, reads=reads, operand=operand)
+
+
+def _left(name: str, gone: Mapping[str, str | None]) -> str | None:
+    found: str | None = name
+    while found is not None and found in gone:
+        found = gone[found]
+    return found
 
 
 def _stored(channels: int) -> int:

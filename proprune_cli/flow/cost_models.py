@@ -95,17 +95,23 @@ class _OnBoard:
 
     def _attributed(self, layers: Sequence[LayerWork]) -> tuple[Estimate, NDArray[np.int64]]:
         frame = self.frame
-        found = frame.attributed(layers) if frame is not None else list(zip(layers, range(len(layers)), strict=True))
+        found = _there(layers) if frame is None else frame.attributed(layers)
         owners = np.array([-1 if owner is None else owner for _, owner in found], dtype=np.int64)
         return self._shapes.estimate([work for work, _ in found]), owners
 
     def estimate(self, layers: Sequence[LayerWork]) -> Estimate:
-        """What one image is predicted to ask of the engine.
+        """What one image is predicted to ask of the engine; a layer of no channels is gone.
 
         Raises:
             DoesNotFitError: a layer fits no tile of the array.
         """
-        return self._shapes.estimate(layers if self.frame is None else self.frame.around(layers))
+        found = _there(layers) if self.frame is None else self.frame.attributed(layers)
+        return self._shapes.estimate([work for work, _ in found])
+
+
+def _there(layers: Sequence[LayerWork]) -> list[tuple[LayerWork, int | None]]:
+    """Layers that have channels, each with its place."""
+    return [(work, place) for place, work in enumerate(layers) if work.out_channels]
 
 
 @dataclass(frozen=True)
