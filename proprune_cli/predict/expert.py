@@ -146,10 +146,16 @@ class SoftNetwork:
         return torch.stack([longest + self._besides, issued, (words + fetch + store) * isa.WORD_BYTES])
 
     def __call__(
-        self, inputs: torch.Tensor, outputs: torch.Tensor, taps: torch.Tensor, temperature: float
+        self,
+        inputs: torch.Tensor,
+        outputs: torch.Tensor,
+        taps: torch.Tensor,
+        temperature: float,
+        present: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """See `SoftCost`."""
-        amounts = (self.parts(inputs, outputs, taps, temperature) * self._scale).sum(dim=1) + self._rest
+        layers = self.parts(inputs, outputs, taps, temperature) * self._scale
+        amounts = (layers if present is None else layers * present).sum(dim=1) + self._rest
         return amounts @ self._coefficients
 
 

@@ -30,9 +30,11 @@ class SoftOperations:
         outputs: torch.Tensor,
         taps: torch.Tensor,
         temperature: float,  # noqa: ARG002
+        present: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """See `SoftCost`; operations know no groups of channels."""
-        return (self.macs * outputs * taps * torch.where(self.once > 0, 1.0, inputs)).sum()
+        macs = self.macs * outputs * taps * torch.where(self.once > 0, 1.0, inputs)
+        return (macs if present is None else macs * present).sum()
 
 
 class OperationCost:

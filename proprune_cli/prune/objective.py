@@ -62,11 +62,17 @@ class SoftCost(Protocol):
         ...
 
     def __call__(
-        self, inputs: torch.Tensor, outputs: torch.Tensor, taps: torch.Tensor, temperature: float
+        self,
+        inputs: torch.Tensor,
+        outputs: torch.Tensor,
+        taps: torch.Tensor,
+        temperature: float,
+        present: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Figure, [], differentiable in the shares (see `SoftLayer`).
 
         Args:
+            present: share of each layer's figure that counts, float64 [layers]; None: all of it.
             temperature: 1: channels cost by the piece; towards 0: by the group, as they are stored and computed. With
                 whole groups it makes no difference.
         """

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -29,11 +28,10 @@ from proprune_cli.nets.models import build_model, fitting
 from proprune_cli.nets.onnx_import import import_onnx
 from proprune_cli.nets.zoo.layers import initialise
 from proprune_cli.prune.budget import as_share
-from proprune_cli.prune.codesign.space import Space, operations_sought
 from proprune_cli.prune.given import NOTHING, Given, code_digest
-from proprune_cli.prune.goals import Sought, read_objective
 from proprune_cli.prune.methods import method_named
-from proprune_cli.prune.objective import CompiledModel, CostModel, DifferentiableCost
+from proprune_cli.prune.objective import CompiledModel, CostModel
+from proprune_cli.prune.objectives import what_is_sought
 from proprune_cli.prune.options import PREDICTED, WHOLE, Budget, PruneOptions
 from proprune_cli.prune.phases import (
     Network,
@@ -50,8 +48,9 @@ from proprune_cli.prune.saved import SOURCE_ONNX
 from proprune_cli.prune.schedules import SCHEDULES, Outcome, rehearse, schedule_of
 from proprune_cli.prune.schedules.base import Fresh
 from proprune_cli.prune.schedules.training import starts_fresh
-from proprune_cli.prune.shrinking import prune_network, resolved
+from proprune_cli.prune.shrinking import resolved
 from proprune_cli.prune.sparsity import idle_macs
+from proprune_cli.prune.thin import as_fast, with_operations
 from proprune_cli.prune.verdict import Verdict, judge
 from proprune_cli.spec.factories import source_digest
 from proprune_cli.spec.parse import parse_spec
@@ -214,7 +213,7 @@ class _Run:
         if compiled:
             self.phases = self._limited(self.phases)
         if options.objective is not None:
-            self.phases = replace(self.phases, sought=self._sought(self.phases, options.objective, models))
+            self.phases = replace(self.phases, sought=what_is_sought(self.phases, self.dense, models))
         self.options = self.phases.options
 
     def _limited(self, phases: Phases) -> Phases:
@@ -250,47 +249,6 @@ class _Run:
             self.least = value_of(float | None, found.get("least"), "least")
         budget = Budget(options.budget.kind, share)
         return replace(phases, limit=limit, options=replace(options, budget=budget))
-
-    def _sought(self, phases: Phases, objective: str, models: Mapping[str, CompiledModel]) -> tuple[Sought, ...]:
-        """What the objective asks of this network.
-
-        Raises:
-            BudgetError: a goal is out of reach, or the dense network keeps to it.
-            InputError: no model predicts what a goal counts, or no channel can go.
-        """
-        options, goals = phases.options, read_objective(objective)
-        dense = without_zeros(self.dense)
-        found: list[Sought] = []
-        for goal in goals:
-            if goal.kind == "ops":
-                found.append(operations_sought(goal, dense, phases.example))
-                continue
-            model = models.get(goal.kind)
-            if not isinstance(model, CompiledModel) or not isinstance(model, DifferentiableCost):
-                raise InputError(
-                    f"no model predicts {goal.kind} here", where=f"--objective {goal.text}", remedy="use ops="
-                )
-            self.out.record(f"{goal.kind} model", {"name": model.name, "unit": model.unit})
-            known = phases.knowing(model, dense)
-            found.append(Sought(goal, known, 0.0, None, partial(phases.compiled_by, known)))
-        key = {**phases.base, **removal_key(options), "models": [s.model.name for s in found]}
-        stage = self.out.stage("objective", key)
-        if not stage.done:
-            channels = analyse(dense, phases.example, options.exclude, f"--model {options.model}", options.residual)
-            space = Space(dense, channels, found, options.multiple, options.min_keep)
-            full = tuple(sought.compiled(dense) for sought in found)
-            least = space.compiled([int(size) for size in space.least])
-            for sought, figure, smallest in zip(found, full, least, strict=True):
-                limit = sought.goal.limit(figure)
-                replace(sought, dense=figure, limit=limit).check(smallest, options.multiple, options.min_keep)
-            stage.write("objective.json", json_bytes({"dense": full, "least": least}))
-            stage.commit()
-        document = stored(stage.read("objective.json"), "objective")
-        with damage_reported(f"{self.out.path}/stages/objective"):
-            figures = value_of(tuple[float, ...], document["dense"], "dense")
-            return tuple(
-                replace(s, dense=figure, limit=s.goal.limit(figure)) for s, figure in zip(found, figures, strict=True)
-            )
 
     def see_that(self, compilable: Callable[[bytes], None]) -> None:
         """Ask ``compilable`` about the network before hours of training, once for each run.
@@ -437,22 +395,17 @@ class _Run:
         return method.objective and starts_fresh(self.options) and not self.options.reference
 
     def _thin(self, outcome: Outcome, notes: list[str]) -> Network | None:
-        """The same architecture, plainly narrower and from fresh weights, with no more operations than the pruned."""
+        """The same architecture, plainly narrower and from fresh weights, that costs no more than the pruned one."""
         options, shrunk = self.options, outcome.shrunk
         torch.manual_seed(derived_seed(options.seed, "thin"))
         template = self._fresh()
-        target = Budget("ops", max(1 - WHOLE, min(outcome.operations / shrunk.dense_macs, WHOLE)))
-        plan = replace(options, method="random", budget=target, scope="layer", residual="coupled")
-        if method_named(options.method)[0].finish != "cut":
-            # Without a budget, nothing says that multiples and floors leave a network as small as this.
-            plan = replace(plan, multiple=1, min_keep=0.0)
         try:
-            narrow = prune_network(template, self.data.in_channels, self.data.size, plan)
+            if any(s.goal.kind != "ops" for s in self.phases.sought):
+                narrow = as_fast(self.phases, template, outcome.tuned.model)
+            else:
+                narrow = with_operations(self.phases, template, outcome.operations / shrunk.dense_macs)
         except InputError as error:
             notes.append(f"no thin network to compare with: {error.what}")
-            return None
-        if not judge(target, narrow.achieved, narrow.least).met:
-            notes.append(f"no thin network to compare with: none of the allowed has as few operations, {narrow.macs:,}")
             return None
         torch.manual_seed(derived_seed(options.seed, "thin weights"))
         return self.phases.train(

@@ -27,7 +27,9 @@ import torch
 from proprune_cli.data.batches import derived_seed
 from proprune_cli.errors import InputError
 from proprune_cli.files.records import value_of
-from proprune_cli.prune.codesign.gates import Bank, Layout
+from proprune_cli.modules.restored import restored
+from proprune_cli.prune.codesign.blocks import OPEN
+from proprune_cli.prune.codesign.gates import Bank, Layout, position_ranks, settle_positions
 from proprune_cli.prune.codesign.space import Chosen, Space
 from proprune_cli.train.hooks import EpochEnd, HookState, Step, TrainHook, TrainRun
 
@@ -39,6 +41,8 @@ _EVERY, _ANCHOR = 2, 20
 """Steps between predictions, and between those with the loop model."""
 _STEEP = 0.25
 """Temperature of the cost's ceilings at the end."""
+_ORDER = "order of "
+"""Prefix of the names under which a checkpoint has the ranks of positions."""
 _SHARP = 60.0
 """How clearly the goal that is furthest away outweighs the others."""
 
@@ -50,10 +54,14 @@ class SearchOptions:
     Attributes:
         pace: sum of the lengths of all steps, in units of the logarithm of a width.
         noise: share of a group's channels within which gates are drawn at first; narrows to a quarter of it.
+        positions, depth: how much faster than widths the logarithms of kernels' sizes, and of the number of branches,
+            fall where the loss has no say.
     """
 
-    pace: float = 8.0
+    pace: float = 2.0
     noise: float = 0.1
+    positions: float = 2.5
+    depth: float = 1.5
 
 
 class Search(TrainHook):
@@ -63,9 +71,14 @@ class Search(TrainHook):
 
     def __init__(self, space: Space, layout: Layout, bank: Bank, options: SearchOptions) -> None:
         self._space, self._layout, self._bank, self._options = space, layout, bank, options
-        count = len(space.places)
-        self._most = torch.from_numpy(np.log(space.full / space.least))
-        self._full = torch.from_numpy(space.full)
+        count = space.scaled
+        full, least = space.full[:count], space.least[:count]
+        self._most = torch.from_numpy(np.log(full / least))
+        self._full = torch.from_numpy(full)
+        self._speed = torch.ones(count, dtype=torch.float64)
+        self._speed[len(space.places) :] = options.positions
+        self._closed: list[int] = []
+        """Branches that went, in that order."""
         self._a = torch.zeros(count, dtype=torch.float64)
         self._mean = torch.zeros(count, dtype=torch.float64)
         self._square = 0.0
@@ -80,7 +93,8 @@ class Search(TrainHook):
         self._total = self._steps = 1
         self._seed = 0
         self._device = torch.device("cpu")
-        ranks = [torch.from_numpy(r) for r in layout.ranks]
+        self._run: TrainRun
+        ranks = [torch.from_numpy(r) for r in layout.all_ranks]
         self._rank = torch.cat(ranks).float() + 0.5
         self._group = torch.cat([torch.full((len(r),), i) for i, r in enumerate(ranks)])
         least = torch.from_numpy(space.least)[self._group]
@@ -100,6 +114,7 @@ class Search(TrainHook):
         self._steps, self._total = run.steps, max(2, run.epochs * run.steps)
         self._seed = run.seed
         self._device = next(run.model.parameters()).device
+        self._run = run
         self._open(0)
 
     def after_backward(self, step: Step) -> None:
@@ -110,9 +125,11 @@ class Search(TrainHook):
     def after_step(self, step: Step) -> None:
         """Open the gates of the next step; from some step on, for good."""
         if self.chosen is None and step.number + 1 >= self.freeze_at:
+            self._order(position_ranks(self._run.model, self._layout))
             self.chosen = self._space.choose(self.widths)
             self._settle()
         elif self.chosen is None:
+            self._drop_branch(step)
             self._open(step.number + 1)
 
     def end_epoch(self, end: EpochEnd) -> None:
@@ -130,8 +147,11 @@ class Search(TrainHook):
         tensors = {"a": self._a, "mean": self._mean, "slope": self._slope, "pull": self._pull}
         note: dict[str, Any] = {
             "square": self._square, "seen": self._seen, "above": self._above, "multiplier": self._multiplier,
-            "history": self._history, "chosen": None if self.chosen is None else list(self.chosen.sizes),
+            "closed": self._closed, "history": self._history,
+            "chosen": None if self.chosen is None else list(self.chosen.sizes),
         }  # fmt: skip
+        if self.chosen is not None:
+            tensors |= {_ORDER + name: torch.from_numpy(ranks) for name, ranks in self._space.ranks.items()}
         return HookState(tensors, note)
 
     def restore(self, state: HookState) -> None:
@@ -142,9 +162,11 @@ class Search(TrainHook):
         self._square, self._above = float(note["square"]), float(note["above"])
         self._seen, self._multiplier = int(note["seen"]), float(note["multiplier"])
         self._history = value_of(list[dict[str, Any]], note["history"], "history")
+        self._closed = value_of(list[int], note.get("closed", []), "closed")
         sizes = value_of(list[int] | None, note["chosen"], "chosen")
         if sizes is not None:
             space = self._space
+            self._order({name: state.tensors[_ORDER + name].long() for name in space.ranks})
             self.chosen = Chosen(space.kept(sizes), tuple(sizes), space.compiled(sizes))
             self._settle()
         else:
@@ -155,12 +177,19 @@ class Search(TrainHook):
         space, chosen = self._space, self.chosen
         if chosen is None:
             return {"history": self._history}
-        names = [space.channels.groups[place].name for place in space.places]
+        kept = {space.channels.groups[place].name: len(chosen.kept[place]) for place in space.places}
         goals = [
             {"goal": s.goal.text, "dense": s.dense, "limit": s.limit, "compiled": figure}
             for s, figure in zip(space.sought, chosen.figures, strict=True)
         ]
-        return {"sizes": dict(zip(names, chosen.sizes, strict=True)), "goals": goals, "history": self._history}
+        kernels = [kernel.tensor.removesuffix(".weight") for kernel in space.kernels]
+        return {
+            "sizes": kept,
+            "positions": dict(zip(kernels, chosen.sizes[len(space.places) : space.scaled], strict=True)),
+            "gone": [block.name for block in space.gone(chosen.sizes)],
+            "goals": goals,
+            "history": self._history,
+        }
 
     @property
     def freeze_at(self) -> int:
@@ -169,8 +198,14 @@ class Search(TrainHook):
 
     @property
     def widths(self) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Of the learned groups, in channels: float64 [groups]."""
-        return (self._full * torch.exp(-self._a)).numpy()
+        """Of the learned groups in channels, and of kernels in positions, and of branches: float64 [sizes]."""
+        return np.concatenate([(self._full * torch.exp(-self._a)).numpy(), self._branches()])
+
+    def _branches(self, without: int | None = None) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Sizes of branches: `OPEN`, or 0 where one has gone."""
+        sizes = np.full(len(self._space.blocks), OPEN)
+        sizes[self._closed if without is None else [*self._closed, without]] = 0.0
+        return sizes
 
     # Gates.
 
@@ -178,9 +213,10 @@ class Search(TrainHook):
         """Draw the gates of step ``number``, from seeds of its own."""
         progress = number / self._total
         spread = self._options.noise * max(0.25, 1 - progress / FREEZE)
-        tau = (self._full.float() * spread).clamp(min=0.5)
+        tau = (torch.from_numpy(self._space.full).float() * spread).clamp(min=0.5)
         rng = np.random.default_rng(derived_seed(self._seed, "codesign", number))
-        noise = torch.from_numpy(rng.logistic(size=len(self._a))).float()
+        noise = torch.zeros(len(tau))  # branches are there or not
+        noise[: len(self._a)] = torch.from_numpy(rng.logistic(size=len(self._a))).float()
         self._widths = torch.from_numpy(self.widths).float().requires_grad_(True)
         drawn = self._widths.detach() + tau * noise
         chance = torch.sigmoid((self._widths[self._group] - self._rank) / tau[self._group])
@@ -189,6 +225,40 @@ class Search(TrainHook):
         settled = (self._widths.detach()[self._group] > self._rank) | self._always
         self._bank.drawn = self._layout.complete(gates).to(self._device)
         self._bank.settled = self._layout.complete(settled.float()).to(self._device)
+
+    def _order(self, ranks: dict[str, torch.Tensor]) -> None:
+        """Keep to these ranks of positions."""
+        settle_positions(self._run.model, ranks)
+        self._space.ranks = {name: order.cpu().numpy() for name, order in ranks.items()}
+
+    def _drop_branch(self, step: Step) -> None:
+        """Close the branch that costs most for what it does, as soon as the network is that much smaller.
+
+        The number of branches falls with the other sizes, as in compound scaling (Tan & Le 2019, Eq. 3: depth 1.2 for
+        width 1.1, on the way up). What a branch does is seen on the images of the step: the loss without it.
+        """
+        blocks = self._space.blocks
+        there = [place for place in range(len(blocks)) if place not in self._closed]
+        smaller = float((self._a / self._speed.clamp(min=1e-9)).mean())
+        if len(there) <= len(blocks) * math.exp(-self._options.depth * smaller) + 0.5:
+            return
+        run, worth = self._run, list[float]()
+        with restored(run.model), torch.no_grad():
+            run.model.train()
+            cost, loss = self._with_branches(step, None)
+            for place in there:
+                cheaper, worse = self._with_branches(step, place)
+                worth.append((worse - loss) / max(cost - cheaper, 1e-9))
+        self._closed.append(there[int(np.argmin(worth))])
+
+    def _with_branches(self, step: Step, without: int | None) -> tuple[float, float]:
+        """Largest predicted share of a goal, and the loss on a step's images, without another branch."""
+        widths = torch.from_numpy(np.concatenate([self.widths[: len(self._a)], self._branches(without)]))
+        settled = (widths[self._group] > self._rank) | self._always
+        self._bank.drawn = self._layout.complete(settled.float()).to(self._device)
+        outputs = self._run.model(step.images)
+        loss = self._run.task.loss(outputs, step.labels, self._run.options.label_smoothing)
+        return float(self._space.costs(widths, 0.0).max()), float(loss)
 
     def _settle(self) -> None:
         """Open the gates of what was chosen, and no others."""
@@ -203,8 +273,8 @@ class Search(TrainHook):
     def _move(self, number: int) -> None:
         if self._widths.grad is None:
             raise AssertionError("gates have gradients")
-        widths = torch.from_numpy(self.widths)
-        gradient = -widths * self._widths.grad.cpu().double()
+        count = len(self._a)
+        gradient = -torch.from_numpy(self.widths[:count]) * self._widths.grad[:count].cpu().double()
         if not bool(torch.isfinite(gradient).all()):
             return  # the loss is not a number either, which the loop says at the end of the epoch
         self._mean = _SMOOTH * self._mean + (1 - _SMOOTH) * gradient
@@ -223,9 +293,9 @@ class Search(TrainHook):
             self._multiplier = -float(mean @ within) / norm if norm > 0 else 0.0
             towards = -(mean + self._multiplier * slope) * inside
             moved = length * towards / scale
-            steep = -float(within.sum())
+            steep = -float((within * self._speed).sum())
             shift = self._above_target(number) / steep if steep > 1e-9 else 0.0
-            moved = moved + min(max(shift, -0.02), 0.1) * inside
+            moved = moved + min(max(shift, -0.02), 0.1) * inside * self._speed
         else:
             moved = -length * (mean + self._pull) / scale
         self._a = (self._a + moved).clamp(min=0.0).minimum(self._most)
@@ -253,7 +323,8 @@ class Search(TrainHook):
             space.anchor(self.widths)
         progress = min(1.0, number / (ARRIVE * self._total))
         a = self._a.clone().requires_grad_(True)
-        costs = space.costs(self._full * torch.exp(-a), 1 - (1 - _STEEP) * progress)
+        sizes = torch.cat([self._full * torch.exp(-a), torch.from_numpy(self._branches())])
+        costs = space.costs(sizes, 1 - (1 - _STEEP) * progress)
         bad = [s.goal for s, cost in zip(space.sought, costs.tolist(), strict=True) if not math.isfinite(cost)]
         if bad:
             raise InputError(

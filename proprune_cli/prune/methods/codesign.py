@@ -22,17 +22,26 @@ class CodesignOptions:
     """Options of `codesign`."""
 
     search: float = option(
-        0.5,
+        0.3,
         "share of the epochs in which sizes are learned; for the rest the smaller network is trained, and `--freeze` "
         "acts",
         low=0.05,
         high=1.0,
     )
-    pace: float = option(8.0, "how far sizes may move in all, in units of the logarithm of a width", low=0.0)
+    pace: float = option(2.0, "how far sizes may move in all, in units of the logarithm of a width", low=0.0)
+    positions: float = option(
+        2.5,
+        "how much faster than widths kernels lose positions, each input channel its own, where the objective is of an "
+        "engine that skips them; 0: none goes",
+        low=0.0,
+    )
+    depth: float = option(
+        1.5, "how much faster than widths the number of branches falls, where they are free; 0: none goes", low=0.0
+    )
     noise: float = option(0.1, "share of a group's channels within which gates are drawn at first", low=0.01, high=1.0)
 
 
-def space_of(job: Job) -> Space:
+def space_of(job: Job, options: CodesignOptions) -> Space:
     """The sizes that the network may take, and what is sought.
 
     Raises:
@@ -51,16 +60,18 @@ def space_of(job: Job) -> Space:
             if worth is not None:
                 scores[place] = worth
     orders = importance_orders(channels, scores)
-    return Space(plain, channels, sought, job.options.multiple, job.options.min_keep, orders)
+    multiple, least = job.options.multiple, job.options.min_keep
+    return Space(plain, channels, sought, multiple, least, orders, options.positions > 0, options.depth > 0)
 
 
 def _training(job: Job, options: CodesignOptions) -> Training:
-    space = space_of(job)
-    layout = Layout.of(space.channels, {place: space.orders[place] for place in space.places})
+    space = space_of(job, options)
+    orders = {place: space.orders[place] for place in space.places}
+    layout = Layout.of(space.channels, orders, space.kernels, space.blocks)
     open_ = layout.complete(torch.ones(layout.count))
     bank = Bank(open_, open_)
     gated = install(job.model, space.channels, layout, bank, job.example)
-    search = Search(space, layout, bank, SearchOptions(options.pace, options.noise))
+    search = Search(space, layout, bank, SearchOptions(options.pace, options.noise, options.positions, options.depth))
 
     def finalise() -> None:
         # Without a step of training there is nothing to learn sizes from: all groups are made thinner alike.
@@ -73,6 +84,7 @@ def _training(job: Job, options: CodesignOptions) -> Training:
                     if member.role == "out" and not alive.all():
                         index = torch.from_numpy(member.index[~alive].reshape(-1)).to(tensors[member.tensor].device)
                         tensors[member.tensor].index_fill_(member.dim, index, 0.0)
+            space.empty(tensors, chosen.sizes)
 
     return Training([search], finalise, {"schedule": "rise"} if options.search < 1 else {})
 

@@ -7,13 +7,18 @@ from dataclasses import replace
 
 from torch import nn
 
+from proprune_cli.channels.dependencies import analyse
 from proprune_cli.channels.shrunk import Shrunk, untouched
+from proprune_cli.channels.surgery import all_tensors
 from proprune_cli.channels.zeroed import remove_zeroed
+from proprune_cli.prune.codesign.kernels import kept_weights
 from proprune_cli.prune.methods import Training, method_named
 from proprune_cli.prune.options import PruneOptions
 from proprune_cli.prune.phases import Network, Phases, removal_key
 from proprune_cli.prune.schedules.base import Fresh, Outcome, freeze_key
 from proprune_cli.train.freezing import freezing_hooks
+from proprune_cli.train.hooks import TrainHook
+from proprune_cli.train.masks import Masks
 
 
 def during_training(phases: Phases, start: Fresh) -> Outcome:
@@ -73,7 +78,9 @@ def during_training(phases: Phases, start: Fresh) -> Outcome:
             peak=peak,
             label="the rest of the training",
             size=(shrunk.macs, shrunk.params),
-            shape=lambda _: Training(freezing_hooks(options.freeze), train={"schedule": "cosine"}),
+            shape=lambda network: Training(
+                [*_masks(network, phases), *freezing_hooks(options.freeze)], train={"schedule": "cosine"}
+            ),
             key=freeze_key(options),
         )
         tuned = replace(tuned, report={**trained.report, **tuned.report})
@@ -83,6 +90,14 @@ def during_training(phases: Phases, start: Fresh) -> Outcome:
         shrunk = replace(shrunk, achieved=cut.figures.nonzero_macs / shrunk.dense_macs)
     notes = () if method.finish == "cut" or method.objective else (f"{method.name} takes no budget",)
     return Outcome(shrunk, cut.figures, tuned, cut.figures.nonzero_macs if kept else shrunk.macs, notes)
+
+
+def _masks(network: nn.Module, phases: Phases) -> list[TrainHook]:
+    """What keeps the weights at zero that a search left so."""
+    options = phases.options
+    channels = analyse(network, phases.example, (), f"--model {options.model}", options.residual)
+    masks = kept_weights(channels, dict(all_tensors(network)))
+    return [Masks(masks)] if masks else []
 
 
 def rehearse_training(phases: Phases, dense: nn.Module) -> Shrunk | None:
