@@ -34,6 +34,8 @@ class Bench:
     data_dir: Path | None
     threads: int
     device: str
+    seeds: Sequence[int] | None = None
+    """Those that were asked for; None: the table's own."""
 
     def pick(self, full: T, reduced: T, smoke: T) -> T:
         """The value for this scale."""
