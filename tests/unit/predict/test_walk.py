@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import load_array
-from proprune_cli.accel.timing import Memory, layer_timing
+from proprune_cli.accel.layer_timing import layer_timing
+from proprune_cli.accel.timing import Memory
 from proprune_cli.predict.connections import on_chip, operands, same_tensor
 from proprune_cli.predict.schema import LAYER
 from proprune_cli.predict.tiles import Lanes, choose
