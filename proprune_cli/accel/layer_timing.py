@@ -41,10 +41,10 @@ def cycles_of_each(
             other. counts: of the steps of each.
     """
     total = int(counts.sum())
-    costs = StepCosts.of(layer, steps, counts, array, memory, np.zeros(total, dtype=np.int64), apart=True)
+    ends = np.cumsum(counts)
+    costs = StepCosts.of(layer, steps, counts, array, memory, np.zeros(total, dtype=np.int64), ends - 1)
     waits = _waits_for_like(layer, steps, counts).tolist()
     rows, none = costs.rows(), [0] * int(counts.max())
-    ends = np.cumsum(counts)
     moved = np.add.reduceat(costs.ddr_bytes, ends - counts).tolist()
     found: list[int] = []
     for end_step, count, ddr_bytes in zip(ends.tolist(), counts.tolist(), moved, strict=True):

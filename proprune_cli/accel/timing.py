@@ -21,7 +21,7 @@ and FIFOs; a step's tile loads while the step before computes. Assumptions, each
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -276,13 +276,12 @@ class StepCosts:
         array: Array,
         memory: Memory,
         on_chip_groups: NDArray[np.int64],
-        *,
-        apart: bool = False,
+        breaks: NDArray[np.int64] | None = None,
     ) -> StepCosts:
         """``layer`` is one row, or one row for each step; ``counts`` are the steps of each layer.
 
         Args:
-            apart: the layers do not run one after the other; each is alone.
+            breaks: steps after which another program begins.
         """
         traffic, latency = Traffic.of(layer, steps, on_chip_groups), memory.latency
         iterations, groups = np.asarray(steps.iterations), np.asarray(steps.groups)
@@ -295,8 +294,8 @@ class StepCosts:
         weights = traffic.weights / array.weight_port_words
         # While a step computes, the next one's input is fetched.
         following = np.append(traffic.ddr_fetch[1:], 0)
-        if apart:
-            following[np.cumsum(counts) - 1] = 0
+        if breaks is not None:
+            following[breaks] = 0
         shared = (traffic.ddr_bytes + (following - traffic.ddr_fetch) * isa.WORD_BYTES) / memory.bytes_per_cycle
         # The store of all blocks but the last overlaps the blocks after them.
         paces = [iterations + PIPELINE_DEPTH, weights + latency, residual + latency, shared, store - last_block]
@@ -327,6 +326,35 @@ class StepCosts:
         return list(zip(*(c.tolist() for c in columns), strict=True))
 
 
+def ends_of(
+    counts: Sequence[int],
+    rows: Sequence[StepRow],
+    waits: Sequence[int],
+    moved: Sequence[int],
+    stops: Collection[int],
+    memory: Memory,
+) -> list[float]:
+    """Cycles at which each layer of a program ends.
+
+    Args:
+        counts: steps of each. rows: what each step takes. waits: as in `chain`.
+        moved: bytes that DDR has moved when each ends. stops: as in `chain`.
+    """
+    clocks, end, begin = START, 0.0, 0
+    done: list[float] = []
+    ends: list[float] = []
+    for number, (count, ddr_bytes) in enumerate(zip(counts, moved, strict=True)):
+        if number in stops:
+            clocks = (end, end, end, end, end, end)
+        part = slice(begin, begin := begin + count)
+        clocks, end = walk(rows[part], waits[part], clocks, done, memory.latency)
+        # However the layers overlap, DDR has moved all that came so far.
+        clocks = until(clocks, end, ddr_bytes / memory.bytes_per_cycle, done)
+        end = clocks[-1]
+        ends.append(end)
+    return ends
+
+
 def chain(
     names: tuple[str, ...],
     counts: NDArray[np.int64],
@@ -341,27 +369,19 @@ def chain(
         waits: steps back to the latest one that must be complete before a step loads; 0: none.
         stops: numbers of layers before which the engine stops for the processor.
     """
-    rows, back = costs.rows(), waits.tolist()
-    ends = np.cumsum(counts).tolist()
-    moved = np.concatenate([[0], np.cumsum(costs.ddr_bytes)])
-    clocks, end = START, 0.0
-    done: list[float] = []
+    moved = np.concatenate([[0], np.cumsum(costs.ddr_bytes)])[np.cumsum(np.append(0, counts))].tolist()
+    ends = ends_of(counts.tolist(), costs.rows(), waits.tolist(), moved[1:], stops, memory)
     timings: list[LayerTiming] = []
-    for number, (name, last_step) in enumerate(zip(names, ends, strict=True)):
-        begin, started = len(done), end
-        if number in stops:
-            clocks = (end, end, end, end, end, end)
-        part = slice(begin, last_step)
-        clocks, end = walk(rows[part], back[part], clocks, done, memory.latency)
-        ddr_bytes = int(moved[last_step] - moved[begin])
+    started, begin = 0.0, 0
+    for number, (name, count, end) in enumerate(zip(names, counts.tolist(), ends, strict=True)):
+        part = slice(begin, begin := begin + count)
+        ddr_bytes = moved[number + 1] - moved[number]
         memory_cycles = ddr_bytes / memory.bytes_per_cycle
-        # However the layers overlap, DDR has moved all that came so far.
-        clocks = until(clocks, end, float(moved[last_step]) / memory.bytes_per_cycle, done)
-        end = clocks[-1]
         cycles, compute = end - started, int(costs.iterations[part].sum())
         waiting = max(memory_cycles, *(float(c[part].sum()) for c in (costs.weights, costs.fill, costs.store)))
         bound: Bound = (
             "compute" if compute >= max(waiting, cycles / 2) else "memory" if waiting >= cycles / 2 else "overhead"
         )
         timings.append(LayerTiming(name, round(end) - round(started), compute, round(memory_cycles), ddr_bytes, bound))
+        started = end
     return timings
