@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array, load_array
 from proprune_cli.accel.boards import Board, load_board
 from proprune_cli.accel.timing import Memory
@@ -238,6 +239,11 @@ def _check_reads(rows: Rows) -> None:
             _refuse(lists[name].values, f"layers.{name}", 1 if name == "input_groups" else 0)
     if (np.diff(lists["inputs"].starts) < 1).any():
         raise InputError("a pass reads nothing", where="layers.inputs", remedy=_AGAIN)
+    groups = np.add.reduceat(lists["input_groups"].values, lists["inputs"].starts[:-1])
+    if (groups != -(-rows.passes["in_slots"] // isa.GROUP)).any():
+        raise InputError(
+            "a pass reads more or fewer groups than those of its input", where="layers.input_groups", remedy=_AGAIN
+        )
     if ((np.diff(lists["operands"].starts) > 0) != rows.passes["residual"]).any():
         raise InputError("passes without an operand have some, or the reverse", where="layers.operands", remedy=_AGAIN)
     if (rows.passes["tensor"] > number).any():

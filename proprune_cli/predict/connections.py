@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from dataclasses import dataclass
 
 import numpy as np
@@ -124,8 +125,7 @@ def _placed(candidates: list[tuple[int, int, int, int]], room: int) -> NDArray[n
             end = max(end, behind)
         address = best if best >= 0 else end
         if address + words <= room:
-            placed.append((address, address + need, first, last))
-            placed.sort()
+            insort(placed, (address, address + need, first, last))
             chosen[number] = True
     return chosen
 
