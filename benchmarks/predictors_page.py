@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from proprune_cli.predict.analytic import DDR_BYTES
 from proprune_cli.predict.base import Figure
 from proprune_cli.predict.columns import Rows
 from proprune_cli.predict.evaluate import Errors, Outcome, pooled
@@ -28,15 +29,16 @@ LEARNERS = ("expert", "expert+residual")
 Points = Mapping[str, Sequence[tuple[int, float]]]
 
 
-def tables(rows: Rows, outcomes: Sequence[Outcome], points: Points, walk: float) -> str:
+def tables(rows: Rows, outcomes: Sequence[Outcome], points: Points, walk: float, most: int) -> str:
     """All tables, in Markdown.
 
     Args:
-        walk: microseconds of the expert's walk for a network.
+        rows: with what the expert's walk says of their passes.
+        walk: microseconds of the expert's walk for a network. most: rows that were fitted on at most.
     """
     names = list(dict.fromkeys(o.predictor for o in outcomes))
     on_array = rows["array"].astype(str) == ARRAY
-    parts = [_rows(rows)]
+    parts = [_rows(rows, most)]
 
     def of(kind: str, name: str | None = None, predictor: str = "") -> list[Outcome]:
         return [
@@ -61,19 +63,21 @@ def tables(rows: Rows, outcomes: Sequence[Outcome], points: Points, walk: float)
     parts.append(_each(rows, outcomes, names, "array", "latency_ms"))
     parts.append(_each(rows, outcomes, names, "array", "energy_mj"))
     parts.append(_each(rows, outcomes, names, "way", "latency_ms"))
+    parts.append(_ddr(rows))
     if points and any(points.values()):
         parts.append(_curve(points))
     parts.append(_cost(outcomes, names, walk))
     return "\n\n".join(parts)
 
 
-def _rows(rows: Rows) -> str:
+def _rows(rows: Rows, most: int) -> str:
     families = rows["family"].astype(str)
     counts = ", ".join(f"{name} {int((families == name).sum())}" for name in np.unique(families).tolist())
     sources = ", ".join(sorted(set(rows["model"].astype(str).tolist())))
     return (
-        f"{len(rows)} rows, {len(rows.owner)} passes, all *predicted* by {sources}. By family: {counts}."
-    )  # fmt: skip
+        f"{len(rows)} rows, {len(rows.owner)} passes, all *predicted* by {sources}. By family: {counts}. "
+        f"Fitted on {most} rows of a split at most."
+    )
 
 
 def _table(title: str, lines: Sequence[tuple[str, Errors]]) -> str:
@@ -105,6 +109,17 @@ def _each(rows: Rows, outcomes: Sequence[Outcome], names: Sequence[str], kind: s
         means.append([pooled([found[p]], rows, figure).mape for p in names])
     cells = [f"{mean:.2%}" for mean in np.mean(means, axis=0).tolist()]
     lines.append(f"| mean of these |  | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _ddr(rows: Rows) -> str:
+    """How far the expert's DDR bytes are off: whether it knows what lies on chip."""
+    families = rows["family"].astype(str)
+    off = np.abs(rows.sums(rows.passes[DDR_BYTES]) / rows["ddr_bytes"] - 1)
+    lines = ["**DDR bytes by the expert**", "", "| family | rows | mean error | p95 |", "|---|---:|---:|---:|"]
+    for name in [*np.unique(families).tolist(), "all"]:
+        mine = off[(families == name) | (name == "all")]
+        lines.append(f"| {name} | {len(mine)} | {mine.mean():.2%} | {np.quantile(mine, 0.95):.2%} |")
     return "\n".join(lines)
 
 
