@@ -3,11 +3,11 @@
 Learned from sweeps: run directories of ``proprune prune`` and ``proprune explore``, whose scores were measured on test
 images. A variant is what its channels say: operations and parameters that remain, the group that lost most, how
 unevenly groups lost, the method that chose, and the epochs of fine-tuning. A line through these, in logits of the score
-against those of the dense network, is fitted by ridge regression; its penalty is the one whose leave-one-out error is
-least (Allen 1974, "The Relationship Between Variable Selection and Data Augmentation and a Method for Prediction").
-Intervals are of the jackknife: the leave-one-out errors, in logits, are the width (Barber, Candès, Ramdas and
-Tibshirani 2021, "Predictive inference with the jackknife+", equation 1.2). A method that no run was made with is taken
-for the middle one.
+against those of the dense network, is fitted by ridge regression; the penalty is the one whose leave-one-out error is
+least. Intervals are as wide as the errors, in logits, on budgets that are left out in turn: the jackknife (Barber,
+Candès, Ramdas and Tibshirani 2021, "Predictive inference with the jackknife+", equation 1.2), with all runs of a budget
+in place of single ones, which are too much alike to judge one another. A method that no run was made with is taken for
+the middle one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -151,7 +151,8 @@ class _Line:
     """Coefficients of standardised features, and what is left over.
 
     Attributes:
-        centre, scale, slope: [features]. at: [1], value at the centre. errors: leave-one-out, ascending, [runs].
+        centre, scale, slope: [features]. at: [1], value at the centre.
+        errors: of each run by a line that was fitted without those of its budget, ascending, [runs].
     """
 
     centre: Floats
@@ -161,21 +162,31 @@ class _Line:
     errors: Floats
 
     @staticmethod
-    def fit(features: Floats, target: Floats) -> _Line:
+    def fit(features: Floats, target: Floats, budgets: Sequence[str]) -> _Line:
+        each = np.arange(len(target))
+        sizes = [float((_Line._left_out(features, target, each, p) ** 2).mean()) for p in PENALTIES]
+        penalty = PENALTIES[int(np.argmin(sizes))]
+        # Of one budget alone there is nothing but single runs to leave out.
+        groups = np.array(budgets) if len(set(budgets)) > 1 else each
+        errors = np.sort(np.abs(_Line._left_out(features, target, groups, penalty)))
+        return replace(_Line._ridge(features, target, penalty), errors=errors)
+
+    @staticmethod
+    def _left_out(features: Floats, target: Floats, groups: NDArray[Any], penalty: float) -> Floats:
+        """Errors on each group by a line through all others, [runs]."""
+        errors = np.zeros(len(target))
+        for group in np.unique(groups):
+            out = groups == group
+            errors[out] = target[out] - _Line._ridge(features[~out], target[~out], penalty).of(features[out])
+        return errors
+
+    @staticmethod
+    def _ridge(features: Floats, target: Floats, penalty: float) -> _Line:
         centre, scale = features.mean(axis=0), features.std(axis=0)
         scale = np.where(scale > 1e-9, scale, 1.0)
         x, at = (features - centre) / scale, target.mean()
-        best: tuple[float, Floats, Floats] | None = None
-        for penalty in PENALTIES:
-            solved = np.linalg.solve(x.T @ x + penalty * len(x) * np.eye(x.shape[1]), x.T)
-            # Each error as it would be had the run not been fitted on.
-            leverage = np.einsum("ij,ji->i", x, solved) + 1 / len(x)
-            errors = (target - at - x @ (solved @ (target - at))) / (1 - np.minimum(leverage, 0.999))
-            size = float((errors**2).mean())
-            if best is None or size < best[0]:
-                best = size, solved @ (target - at), np.sort(np.abs(errors))
-        assert best is not None, "there are penalties"
-        return _Line(centre, scale, best[1], np.array([at]), best[2])
+        slope = np.linalg.solve(x.T @ x + penalty * len(x) * np.eye(x.shape[1]), x.T @ (target - at))
+        return _Line(centre, scale, slope, np.array([at]), np.zeros(0))
 
     def of(self, features: Floats) -> Floats:
         return self.at[0] + ((features - self.centre) / self.scale) @ self.slope
@@ -220,7 +231,7 @@ class Accuracy:
         for score in SCORES:
             reached = np.array([float(getattr(v, score)) for v in variants])
             target = _logit(reached, chance) - dense
-            self._lines[score] = _Line.fit(features, target)
+            self._lines[score] = _Line.fit(features, target, [v.budget for v in variants])
         return self
 
     def predict(
