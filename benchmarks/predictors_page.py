@@ -59,10 +59,10 @@ def tables(rows: Rows, outcomes: Sequence[Outcome], points: Points, walk: float,
         if any(o.split.kind == kind for o in outcomes):
             lines = [(name, pooled(of(kind, predictor=name), rows, "latency_ms")) for name in names]
             parts.append(_table(f"Latency of {title}", lines))
-    parts.append(_each(rows, outcomes, names, "family", "latency_ms"))
-    parts.append(_each(rows, outcomes, names, "array", "latency_ms"))
-    parts.append(_each(rows, outcomes, names, "array", "energy_mj"))
-    parts.append(_each(rows, outcomes, names, "way", "latency_ms"))
+    each: tuple[tuple[str, Figure], ...] = (
+        ("family", "latency_ms"), ("array", "latency_ms"), ("array", "energy_mj"), ("way", "latency_ms"),
+    )  # fmt: skip
+    parts += [_each(rows, outcomes, names, kind, figure) for kind, figure in each if of(kind, predictor=names[0])]
     parts.append(_ddr(rows))
     if points and any(points.values()):
         parts.append(_curve(points))
