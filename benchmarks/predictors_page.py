@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from proprune_cli.predict.analytic import DDR_BYTES
+from proprune_cli.predict.analytic import CYCLES, DDR_BYTES, ISSUED, figure_of
 from proprune_cli.predict.base import Figure
-from proprune_cli.predict.columns import Rows
-from proprune_cli.predict.evaluate import Errors, Outcome, pooled
+from proprune_cli.predict.columns import FIGURES, Rows
+from proprune_cli.predict.evaluate import Errors, Outcome, errors, pooled
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "predictors.md"
@@ -63,7 +63,7 @@ def tables(rows: Rows, outcomes: Sequence[Outcome], points: Points, walk: float,
         ("family", "latency_ms"), ("array", "latency_ms"), ("array", "energy_mj"), ("way", "latency_ms"),
     )  # fmt: skip
     parts += [_each(rows, outcomes, names, kind, figure) for kind, figure in each if of(kind, predictor=names[0])]
-    parts.append(_ddr(rows))
+    parts += [_expert(rows), _ddr(rows)]
     if points and any(points.values()):
         parts.append(_curve(points))
     parts.append(_cost(outcomes, names, walk))
@@ -109,6 +109,24 @@ def _each(rows: Rows, outcomes: Sequence[Outcome], names: Sequence[str], kind: s
         means.append([pooled([found[p]], rows, figure).mape for p in names])
     cells = [f"{mean:.2%}" for mean in np.mean(means, axis=0).tolist()]
     lines.append(f"| mean of these |  | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _expert(rows: Rows) -> str:
+    """The expert's errors on all rows, array by array: it learns nothing, so that none is more unseen than another."""
+    arrays = rows["array"].astype(str)
+    lines = ["**The expert on all rows**", "",
+             "| array | rows | latency | p95 | Spearman (least) | energy | p95 | Spearman (least) |",
+             "|---|---:|---:|---:|---:|---:|---:|---:|"]  # fmt: skip
+    values = {
+        figure: rows.sums(figure_of(rows, figure, *(rows.passes[n] for n in (CYCLES, DDR_BYTES, ISSUED))))
+        for figure in FIGURES
+    }
+    for name in [*np.unique(arrays).tolist(), "all"]:
+        at = np.flatnonzero((arrays == name) | (name == "all"))
+        found = [errors(rows.take(at), figure, *[values[figure][at]] * 3) for figure in FIGURES]
+        cells = [f"{e.mape:.2%} | {e.p95:.2%} | {_rank(e.spearman)} ({_rank(e.least_spearman)})" for e in found]
+        lines.append(f"| {name} | {len(at)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
