@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     walk = (time.process_time() - begin) / len(rows) * 1e6
     outcomes = evaluate(rows, asked.kind or KINDS, names, asked.most, asked.ask, asked.processes)
     points = {} if asked.no_curve else curve(rows, names)
-    text = page.tables(rows, outcomes, points, walk)
+    text = page.tables(rows, outcomes, points, walk, asked.most)
     print(text)
     if asked.write:
         page.write(text, rows, outcomes, points)

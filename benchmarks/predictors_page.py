@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from proprune_cli.predict.analytic import CYCLES, DDR_BYTES, ISSUED, figure_of
 from proprune_cli.predict.base import Figure
-from proprune_cli.predict.columns import Rows
-from proprune_cli.predict.evaluate import Errors, Outcome, pooled
+from proprune_cli.predict.columns import FIGURES, Rows
+from proprune_cli.predict.evaluate import Errors, Outcome, errors, pooled
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "predictors.md"
@@ -28,15 +29,16 @@ LEARNERS = ("expert", "expert+residual")
 Points = Mapping[str, Sequence[tuple[int, float]]]
 
 
-def tables(rows: Rows, outcomes: Sequence[Outcome], points: Points, walk: float) -> str:
+def tables(rows: Rows, outcomes: Sequence[Outcome], points: Points, walk: float, most: int) -> str:
     """All tables, in Markdown.
 
     Args:
-        walk: microseconds of the expert's walk for a network.
+        rows: with what the expert's walk says of their passes.
+        walk: microseconds of the expert's walk for a network. most: rows that were fitted on at most.
     """
     names = list(dict.fromkeys(o.predictor for o in outcomes))
     on_array = rows["array"].astype(str) == ARRAY
-    parts = [_rows(rows)]
+    parts = [_rows(rows, most)]
 
     def of(kind: str, name: str | None = None, predictor: str = "") -> list[Outcome]:
         return [
@@ -57,23 +59,25 @@ def tables(rows: Rows, outcomes: Sequence[Outcome], points: Points, walk: float)
         if any(o.split.kind == kind for o in outcomes):
             lines = [(name, pooled(of(kind, predictor=name), rows, "latency_ms")) for name in names]
             parts.append(_table(f"Latency of {title}", lines))
-    parts.append(_each(rows, outcomes, names, "family", "latency_ms"))
-    parts.append(_each(rows, outcomes, names, "array", "latency_ms"))
-    parts.append(_each(rows, outcomes, names, "array", "energy_mj"))
-    parts.append(_each(rows, outcomes, names, "way", "latency_ms"))
+    each: tuple[tuple[str, Figure], ...] = (
+        ("family", "latency_ms"), ("array", "latency_ms"), ("array", "energy_mj"), ("way", "latency_ms"),
+    )  # fmt: skip
+    parts += [_each(rows, outcomes, names, kind, figure) for kind, figure in each if of(kind, predictor=names[0])]
+    parts += [_expert(rows), _ddr(rows)]
     if points and any(points.values()):
         parts.append(_curve(points))
     parts.append(_cost(outcomes, names, walk))
     return "\n\n".join(parts)
 
 
-def _rows(rows: Rows) -> str:
+def _rows(rows: Rows, most: int) -> str:
     families = rows["family"].astype(str)
     counts = ", ".join(f"{name} {int((families == name).sum())}" for name in np.unique(families).tolist())
     sources = ", ".join(sorted(set(rows["model"].astype(str).tolist())))
     return (
-        f"{len(rows)} rows, {len(rows.owner)} passes, all *predicted* by {sources}. By family: {counts}."
-    )  # fmt: skip
+        f"{len(rows)} rows, {len(rows.owner)} passes, all *predicted* by {sources}. By family: {counts}. "
+        f"Fitted on {most} rows of a split at most."
+    )
 
 
 def _table(title: str, lines: Sequence[tuple[str, Errors]]) -> str:
@@ -105,6 +109,35 @@ def _each(rows: Rows, outcomes: Sequence[Outcome], names: Sequence[str], kind: s
         means.append([pooled([found[p]], rows, figure).mape for p in names])
     cells = [f"{mean:.2%}" for mean in np.mean(means, axis=0).tolist()]
     lines.append(f"| mean of these |  | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _expert(rows: Rows) -> str:
+    """The expert's errors on all rows, array by array: it learns nothing, so that none is more unseen than another."""
+    arrays = rows["array"].astype(str)
+    lines = ["**The expert on all rows**", "",
+             "| array | rows | latency | p95 | Spearman (least) | energy | p95 | Spearman (least) |",
+             "|---|---:|---:|---:|---:|---:|---:|---:|"]  # fmt: skip
+    values = {
+        figure: rows.sums(figure_of(rows, figure, *(rows.passes[n] for n in (CYCLES, DDR_BYTES, ISSUED))))
+        for figure in FIGURES
+    }
+    for name in [*np.unique(arrays).tolist(), "all"]:
+        at = np.flatnonzero((arrays == name) | (name == "all"))
+        found = [errors(rows.take(at), figure, *[values[figure][at]] * 3) for figure in FIGURES]
+        cells = [f"{e.mape:.2%} | {e.p95:.2%} | {_rank(e.spearman)} ({_rank(e.least_spearman)})" for e in found]
+        lines.append(f"| {name} | {len(at)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _ddr(rows: Rows) -> str:
+    """How far the expert's DDR bytes are off: whether it knows what lies on chip."""
+    families = rows["family"].astype(str)
+    off = np.abs(rows.sums(rows.passes[DDR_BYTES]) / rows["ddr_bytes"] - 1)
+    lines = ["**DDR bytes by the expert**", "", "| family | rows | mean error | p95 |", "|---|---:|---:|---:|"]
+    for name in [*np.unique(families).tolist(), "all"]:
+        mine = off[(families == name) | (name == "all")]
+        lines.append(f"| {name} | {len(mine)} | {mine.mean():.2%} | {np.quantile(mine, 0.95):.2%} |")
     return "\n".join(lines)
 
 

@@ -21,7 +21,7 @@ and FIFOs; a step's tile loads while the step before computes. Assumptions, each
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -32,6 +32,7 @@ from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.boards import Board
 from proprune_cli.accel.program import Program
+from proprune_cli.accel.walk import START, StepRow, until, walk
 
 MODEL = "proprune loop model 3"
 """Name under which its figures are reported."""
@@ -181,34 +182,6 @@ class Traffic:
         return words * isa.WORD_BYTES + self.lone * (DDR_BURST_BYTES - isa.WORD_BYTES)
 
 
-def layer_timing(
-    name: str, layer: isa.LayerDescriptor, steps: isa.StepDescriptor, array: Array, memory: Memory
-) -> LayerTiming:
-    """Predict one layer among others: what it adds after a layer of its own kind.
-
-    Two of it run one after the other, the second one waiting for the rows of the first one's output that correspond to
-    those it reads; the second one's time is the answer. Nothing lies on chip.
-
-    Args:
-        layer: one row. steps: its columnar step descriptors; addresses are not used.
-    """
-    count = np.size(steps.iterations)
-    alone = _StepCosts.of(layer, steps, np.array([count]), array, memory, np.zeros(count, dtype=np.int64))
-    waits = np.concatenate([np.zeros(count, dtype=np.int64), _waits_for_like(layer, steps)])
-    return _chain((name, name), np.array([count, count]), alone.twice(), waits, (), memory)[1]
-
-
-def _waits_for_like(layer: isa.LayerDescriptor, steps: isa.StepDescriptor) -> NDArray[np.int64]:
-    """Steps back that each step waits for when a layer with the same steps came just before."""
-    index = np.arange(np.size(steps.iterations))
-    ends = np.asarray(steps.oy0) + np.asarray(steps.tile_height)
-    last_row = np.minimum(np.asarray(steps.y0) + np.asarray(steps.rows), layer.in_height)
-    wanted = np.ceil(np.maximum(last_row, 0) * (int(ends.max()) / int(layer.in_height)))
-    # The last step that begins above the wanted row completes it.
-    needed = np.searchsorted(np.asarray(steps.oy0), wanted, side="left")
-    return np.minimum(len(index) + index + 1 - needed, isa.STEPS_IN_FLIGHT)
-
-
 def estimate(program: Program, array: Array, memory: Memory) -> Timing:
     """Predict every layer of an encoded program, one after the other as the engine runs them."""
     layers = program.layers()
@@ -216,11 +189,11 @@ def estimate(program: Program, array: Array, memory: Memory) -> Timing:
     steps = program.all_steps(layers)
     columns = {name: np.repeat(np.asarray(getattr(layers, name)), counts) for name in layers.layout()}
     per_step = isa.LayerDescriptor(**columns)
-    costs = _StepCosts.of(per_step, steps, counts, array, memory, _on_chip_groups(program, layers, counts, steps))
+    costs = StepCosts.of(per_step, steps, counts, array, memory, _on_chip_groups(program, layers, counts, steps))
     depends = np.asarray(steps.depends)
     waits = np.where(depends > 0, depends, isa.STEPS_IN_FLIGHT)
     stops = tuple(step.after for step in program.host_steps)
-    return Timing(tuple(_chain(program.layer_names, counts, costs, waits, stops, memory)), memory.clock_mhz)
+    return Timing(tuple(chain(program.layer_names, counts, costs, waits, stops, memory)), memory.clock_mhz)
 
 
 def estimate_passes(
@@ -250,10 +223,10 @@ def estimate_passes(
     columns = isa.StepDescriptor(
         **{name: np.concatenate([np.asarray(getattr(s, name)) for s in steps]) for name in _OF_STEP}
     )
-    costs = _StepCosts.of(per_step, columns, counts, array, memory, np.concatenate(on_chip_groups))
+    costs = StepCosts.of(per_step, columns, counts, array, memory, np.concatenate(on_chip_groups))
     distance = np.concatenate(depends)
     waits = np.where(distance > 0, distance, isa.STEPS_IN_FLIGHT)
-    return Timing(tuple(_chain(names, counts, costs, waits, stops, memory)), memory.clock_mhz)
+    return Timing(tuple(chain(names, counts, costs, waits, stops, memory)), memory.clock_mhz)
 
 
 _OF_LAYER = ("in_height", "in_width", "in_pitch", "combine", "broadcast", "lookup", "out_step_x")
@@ -279,7 +252,7 @@ def _on_chip_groups(
 
 
 @dataclass(frozen=True)
-class _StepCosts:
+class StepCosts:
     """Cycles of each step's processes, [steps] of one layer or of several one after the other.
 
     ``describe`` comes before a step's wait for others, ``tables`` after it.
@@ -303,8 +276,13 @@ class _StepCosts:
         array: Array,
         memory: Memory,
         on_chip_groups: NDArray[np.int64],
-    ) -> _StepCosts:
-        """``layer`` is one row, or one row for each step; ``counts`` are the steps of each layer."""
+        breaks: NDArray[np.int64] | None = None,
+    ) -> StepCosts:
+        """``layer`` is one row, or one row for each step; ``counts`` are the steps of each layer.
+
+        Args:
+            breaks: steps after which another program begins.
+        """
         traffic, latency = Traffic.of(layer, steps, on_chip_groups), memory.latency
         iterations, groups = np.asarray(steps.iterations), np.asarray(steps.groups)
         cells = np.asarray(steps.rows) * np.asarray(steps.cols) * groups
@@ -316,6 +294,8 @@ class _StepCosts:
         weights = traffic.weights / array.weight_port_words
         # While a step computes, the next one's input is fetched.
         following = np.append(traffic.ddr_fetch[1:], 0)
+        if breaks is not None:
+            following[breaks] = 0
         shared = (traffic.ddr_bytes + (following - traffic.ddr_fetch) * isa.WORD_BYTES) / memory.bytes_per_cycle
         # The store of all blocks but the last overlaps the blocks after them.
         paces = [iterations + PIPELINE_DEPTH, weights + latency, residual + latency, shared, store - last_block]
@@ -324,7 +304,7 @@ class _StepCosts:
         lookup = np.where(np.asarray(layer.lookup) != isa.Lookup.NONE, latency + LOOKUP_WORDS, 0)
         patterns = latency + np.asarray(layer.pattern_count) * array.pattern_words
         fetch = traffic.fetch + traffic.bursts * latency + traffic.on_chip_bursts * ON_CHIP_LATENCY
-        return _StepCosts(
+        return StepCosts(
             describe=latency + isa.StepDescriptor.WORDS + first * (latency + isa.LayerDescriptor.WORDS),
             tables=latency + groups + first * (lookup + patterns),
             fill=np.maximum(cells, fetch) + np.where(traffic.ddr_fetch > 0, latency, float(ON_CHIP_LATENCY)),
@@ -336,15 +316,49 @@ class _StepCosts:
             ddr_bytes=traffic.ddr_bytes,
         )
 
-    def twice(self) -> _StepCosts:
+    def twice(self) -> StepCosts:
         """The same steps again after these."""
-        return _StepCosts(**{f.name: np.concatenate([x := getattr(self, f.name), x]) for f in fields(self)})
+        return StepCosts(**{f.name: np.concatenate([x := getattr(self, f.name), x]) for f in fields(self)})
+
+    def rows(self) -> list[StepRow]:
+        """What `walk` needs of each step."""
+        columns = (self.describe, self.tables, self.fill, self.busy, self.store, self.last_block)
+        return list(zip(*(c.tolist() for c in columns), strict=True))
 
 
-def _chain(
+def ends_of(
+    counts: Sequence[int],
+    rows: Sequence[StepRow],
+    waits: Sequence[int],
+    moved: Sequence[int],
+    stops: Collection[int],
+    memory: Memory,
+) -> list[float]:
+    """Cycles at which each layer of a program ends.
+
+    Args:
+        counts: steps of each. rows: what each step takes. waits: as in `chain`.
+        moved: bytes that DDR has moved when each ends. stops: as in `chain`.
+    """
+    clocks, end, begin = START, 0.0, 0
+    done: list[float] = []
+    ends: list[float] = []
+    for number, (count, ddr_bytes) in enumerate(zip(counts, moved, strict=True)):
+        if number in stops:
+            clocks = (end, end, end, end, end, end)
+        part = slice(begin, begin := begin + count)
+        clocks, end = walk(rows[part], waits[part], clocks, done, memory.latency)
+        # However the layers overlap, DDR has moved all that came so far.
+        clocks = until(clocks, end, ddr_bytes / memory.bytes_per_cycle, done)
+        end = clocks[-1]
+        ends.append(end)
+    return ends
+
+
+def chain(
     names: tuple[str, ...],
     counts: NDArray[np.int64],
-    costs: _StepCosts,
+    costs: StepCosts,
     waits: NDArray[np.int64],
     stops: tuple[int, ...],
     memory: Memory,
@@ -355,47 +369,19 @@ def _chain(
         waits: steps back to the latest one that must be complete before a step loads; 0: none.
         stops: numbers of layers before which the engine stops for the processor.
     """
-    latency = memory.latency
-    columns = (costs.describe, costs.tables, costs.fill, costs.busy, costs.store, costs.last_block, waits)
-    rows = list(zip(*(c.tolist() for c in columns), strict=True))
-    ends = np.cumsum(counts).tolist()
-    moved = np.concatenate([[0], np.cumsum(costs.ddr_bytes)])
-    ready = loaded = computed = before = stored = end = 0.0
-    done: list[float] = []
+    moved = np.concatenate([[0], np.cumsum(costs.ddr_bytes)])[np.cumsum(np.append(0, counts))].tolist()
+    ends = ends_of(counts.tolist(), costs.rows(), waits.tolist(), moved[1:], stops, memory)
     timings: list[LayerTiming] = []
-    for number, (name, last_step) in enumerate(zip(names, ends, strict=True)):
-        begin, started = len(done), end
-        if number in stops:
-            ready = loaded = computed = before = stored = end
-        for index in range(begin, last_step):
-            describe, tables, fill, busy, store, last, wait = rows[index]
-            go = ready + describe
-            if 0 < wait <= index:
-                go = max(go, done[index - wait])
-            ready = go + tables
-            # The bank it writes is free once the step before the last has computed.
-            loaded = max(loaded, before, go + latency) + fill
-            before = computed
-            computed = max(loaded, computed, stored - last) + busy
-            if store:
-                stored = max(stored + store, computed + last)
-            done.append(max(stored, end - latency) + latency if store else end)
-            end = done[-1]
-        end = max(end, computed)
-        part = slice(begin, last_step)
-        ddr_bytes = int(moved[last_step] - moved[begin])
+    started, begin = 0.0, 0
+    for number, (name, count, end) in enumerate(zip(names, counts.tolist(), ends, strict=True)):
+        part = slice(begin, begin := begin + count)
+        ddr_bytes = moved[number + 1] - moved[number]
         memory_cycles = ddr_bytes / memory.bytes_per_cycle
-        # However the layers overlap, DDR has moved all that came so far.
-        floor = float(moved[last_step]) / memory.bytes_per_cycle
-        if floor > end:
-            ready, loaded, computed, before, stored = (
-                t + floor - end for t in (ready, loaded, computed, before, stored)
-            )
-            end = done[-1] = floor
         cycles, compute = end - started, int(costs.iterations[part].sum())
         waiting = max(memory_cycles, *(float(c[part].sum()) for c in (costs.weights, costs.fill, costs.store)))
         bound: Bound = (
             "compute" if compute >= max(waiting, cycles / 2) else "memory" if waiting >= cycles / 2 else "overhead"
         )
         timings.append(LayerTiming(name, round(end) - round(started), compute, round(memory_cycles), ddr_bytes, bound))
+        started = end
     return timings

@@ -14,6 +14,7 @@ from proprune_cli.compile.cluster.streams import cluster
 from proprune_cli.compile.lower.array_macs import array_macs
 from proprune_cli.compile.lower.batch import batched
 from proprune_cli.compile.lower.emit import lifetimes
+from proprune_cli.compile.lower.engine_layer import EngineGraph
 from proprune_cli.compile.lower.fuse import fuse
 from proprune_cli.compile.lower.on_chip import choose, groups_on_chip
 from proprune_cli.compile.lower.tile import Choices
@@ -28,10 +29,12 @@ class Timed:
     """A network's passes with what each of them costs, of one start.
 
     Attributes:
+        graph: the passes and the tensors in memory.
         layers: taps and tiling of each pass. macs: issued and useful ones of each.
         stops: numbers of passes before which the engine stops for the processor.
     """
 
+    graph: EngineGraph
     layers: tuple[TiledLayer, ...]
     timing: Timing
     macs: tuple[ArrayMacs, ...]
@@ -71,4 +74,4 @@ def timed(graph: QGraph, array: Array, memory: Memory, batch: int = 1, known: Ch
         memory,
     )
     stops = tuple(step.after for step in passes.host)
-    return Timed(layers, timing, tuple(macs for _, macs in counted), stops)
+    return Timed(passes, layers, timing, tuple(macs for _, macs in counted), stops)

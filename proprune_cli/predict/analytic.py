@@ -38,13 +38,9 @@ def walked(rows: Rows) -> Rows:
             part = rows.take(at)
             lanes = Lanes.of(part.passes, array)
             steps = steps_of(part.passes, choose(part.passes, array, memory), lanes, array)
-            made = issued_macs(part, lanes, array)
-            for number, row in enumerate(at.tolist()):
-                first, end = part.starts[number], part.starts[number + 1]
-                mine = {name: column[first:end] for name, column in part.passes.items()}
-                found = walk(mine, steps, int(first), lanes.part(int(first), int(end)), array, memory)
-                to = slice(rows.starts[row], rows.starts[row + 1])
-                cycles[to], moved[to], issued[to] = found.cycles, found.ddr_bytes, made[first:end]
+            to = np.repeat(rows.starts[at] - part.starts[:-1], np.diff(part.starts)) + np.arange(part.starts[-1])
+            cycles[to], moved[to] = walk(part, steps, lanes, array, memory)
+            issued[to] = issued_macs(part, lanes, array)
     return replace(rows, passes={**rows.passes, CYCLES: cycles, DDR_BYTES: moved, ISSUED: issued})
 
 

@@ -42,14 +42,14 @@ Arrays = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Prediction:
-    """A predicted figure of one image, float64 [rows], in the unit that its name ends with.
+    """A predicted figure, float64 [rows]: of one image in the unit that its name ends with, or a score in percent.
 
     Attributes:
         low, high: the interval that holds ``coverage`` of networks like those that the predictor was fitted on.
         source: "predicted", and from what: the `source` of the rows.
     """
 
-    figure: Figure
+    figure: str
     value: Floats
     low: Floats
     high: Floats

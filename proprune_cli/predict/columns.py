@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array, load_array
 from proprune_cli.accel.boards import Board, load_board
 from proprune_cli.accel.timing import Memory
 from proprune_cli.errors import InputError
-from proprune_cli.predict.schema import LABELS, LAYER, NETWORK
+from proprune_cli.predict.schema import FLAT, LABELS, LAYER, LISTS, NETWORK
 
 Column = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -28,16 +29,48 @@ FIGURES = ("latency_ms", "energy_mj")
 
 
 @dataclass(frozen=True)
+class Lists:
+    """A list of whole numbers for each pass.
+
+    Attributes:
+        values: int64 [numbers of all passes]. starts: first one of each pass, and the end, int64 [passes + 1].
+    """
+
+    values: Ints
+    starts: Ints
+
+    def take(self, passes: Ints) -> Lists:
+        """Those of some passes."""
+        counts = np.diff(self.starts)[passes]
+        starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        return Lists(self.values[np.repeat(self.starts[passes] - starts[:-1], counts) + np.arange(starts[-1])], starts)
+
+    @cached_property
+    def owner(self) -> Ints:
+        """Pass of each number, int64 [numbers]."""
+        return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
+
+    @staticmethod
+    def of(found: Sequence[Sequence[int]]) -> Lists:
+        """Of one list for each pass."""
+        values = [number for one in found for number in one]
+        ends = np.cumsum([0, *(len(one) for one in found)])
+        return Lists(np.array(values, dtype=np.int64), ends.astype(np.int64))
+
+
+@dataclass(frozen=True)
 class Rows:
     """Networks on arrays.
 
     Attributes:
-        networks: columns of `schema.NETWORK`, [rows]. passes: columns of `schema.LAYER`, [passes of all rows].
+        networks: columns of `schema.NETWORK`, [rows]. passes: columns of `schema.FLAT`, [passes of all rows].
+        lists: columns of `schema.LISTS`, likewise; numbers of passes count from the first one of the row.
         starts: number of the first pass of each row, and of all passes at the end, int64 [rows + 1].
     """
 
     networks: Mapping[str, Column]
     passes: Mapping[str, Column]
+    lists: Mapping[str, Lists]
     starts: Ints
 
     def __len__(self) -> int:
@@ -95,6 +128,7 @@ class Rows:
         return Rows(
             {name: column[at] for name, column in self.networks.items()},
             {name: column[passes] for name, column in self.passes.items()},
+            {name: column.take(passes) for name, column in self.lists.items()},
             starts,
         )
 
@@ -108,11 +142,10 @@ def columns(table: Any) -> Rows:
     networks = {name: _column(table.column(name), kind, name) for name, (kind, _) in NETWORK.items()}
     lists = table.column("layers").combine_chunks()
     counts = np.asarray(lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False), dtype=np.int64)
-    passes = {
-        name: _column(values, kind, f"layers.{name}")
-        for (name, (kind, _)), values in zip(LAYER.items(), lists.flatten().flatten(), strict=True)
-    }
-    rows = Rows(networks, passes, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
+    fields = dict(zip(LAYER, lists.flatten().flatten(), strict=True))
+    passes = {name: _column(fields[name], kind, f"layers.{name}") for name, (kind, _) in FLAT.items()}
+    numbers = {name: _lists(fields[name], f"layers.{name}") for name in LISTS}
+    rows = Rows(networks, passes, numbers, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
     check(rows)
     return rows
 
@@ -133,9 +166,11 @@ def rows_of(documents: Sequence[Mapping[str, Any]]) -> Rows:
         }
 
     counts = [len(d["layers"]) for d in documents]
+    layers = [layer for d in documents for layer in d["layers"]]
     rows = Rows(
         columns_of(documents, NETWORK),
-        columns_of([layer for d in documents for layer in d["layers"]], LAYER),
+        columns_of(layers, FLAT),
+        {name: Lists.of([layer[name] for layer in layers]) for name in LISTS},
         np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
     )
     check(rows)
@@ -149,9 +184,19 @@ def _column(values: Any, kind: str, name: str) -> Column:
     return np.asarray(found, dtype=np.int64) if kind.startswith("int") else np.asarray(found)
 
 
+def _lists(values: Any, name: str) -> Lists:
+    if values.null_count:
+        raise InputError(f"{values.null_count} values are missing", where=f"column {name}", remedy=_AGAIN)
+    lengths = np.asarray(values.value_lengths().to_numpy(zero_copy_only=False), dtype=np.int64)
+    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return Lists(_column(values.flatten(), "int32", name), starts)
+
+
 _AGAIN = "make the data set again"
 _POSITIVE = ("in_channels", "in_slots", "out_channels", "kernel_h", "kernel_w", "stride_h", "stride_w", "dilation_h",
-             "dilation_w", "in_h", "in_w", "out_h", "out_w", "step_w", "blocks", "chunks")  # fmt: skip
+             "dilation_w", "in_h", "in_w", "out_h", "out_w", "step_h", "step_w", "tensor_words", "blocks",
+             "chunks")  # fmt: skip
+_SIGNED = ("pad_h", "pad_w")
 
 
 def check(rows: Rows) -> None:
@@ -165,12 +210,44 @@ def check(rows: Rows) -> None:
     for name, (kind, _) in NETWORK.items():
         if kind != "string":
             _refuse(rows.networks[name], name, 1 if name in ("batch", "clock_mhz") else 0)
-    for name, (kind, _) in LAYER.items():
+    for name, (kind, _) in FLAT.items():
         if kind not in ("string", "bool") and name not in LABELS:
-            _refuse(rows.passes[name], f"layers.{name}", 1 if name in _POSITIVE else 0)
+            least = -(1 << 15) if name in _SIGNED else 1 if name in _POSITIVE else 0
+            _refuse(rows.passes[name], f"layers.{name}", least)
+    _check_reads(rows)
     kinds = set(np.unique(rows.passes["kind"].astype(str)).tolist())
     if unknown := kinds - {"dense", "diagonal", "max"}:
         raise InputError(f"there are no passes of kind {sorted(unknown)[0]!r}", where="layers.kind", remedy=_AGAIN)
+
+
+def _check_reads(rows: Rows) -> None:
+    """Refuse passes that read what is written later, or lists that do not belong together."""
+    number = np.arange(len(rows.owner)) - rows.starts[:-1][rows.owner]
+    lists = rows.lists
+    for tensors, others in (("inputs", ("input_groups", "input_row")), ("operands", ("operand_row",))):
+        found = lists[tensors]
+        early = (found.values < -1) | (found.values >= number[found.owner])
+        if early.any():
+            at = int(np.flatnonzero(early)[0])
+            raise InputError(
+                f"a pass reads tensor {found.values[at]}, which is not written before it",
+                where=f"layers.{tensors}", remedy=_AGAIN,
+            )  # fmt: skip
+        for name in others:
+            if not np.array_equal(lists[name].starts, found.starts):
+                raise InputError(f"there are not as many as {tensors}", where=f"layers.{name}", remedy=_AGAIN)
+            _refuse(lists[name].values, f"layers.{name}", 1 if name == "input_groups" else 0)
+    if (np.diff(lists["inputs"].starts) < 1).any():
+        raise InputError("a pass reads nothing", where="layers.inputs", remedy=_AGAIN)
+    groups = np.add.reduceat(lists["input_groups"].values, lists["inputs"].starts[:-1])
+    if (groups != -(-rows.passes["in_slots"] // isa.GROUP)).any():
+        raise InputError(
+            "a pass reads more or fewer groups than those of its input", where="layers.input_groups", remedy=_AGAIN
+        )
+    if ((np.diff(lists["operands"].starts) > 0) != rows.passes["residual"]).any():
+        raise InputError("passes without an operand have some, or the reverse", where="layers.operands", remedy=_AGAIN)
+    if (rows.passes["tensor"] > number).any():
+        raise InputError("a tensor is written first by a later pass", where="layers.tensor", remedy=_AGAIN)
 
 
 def _refuse(values: Column, name: str, least: int) -> None:

@@ -1,164 +1,184 @@
-"""Which pass reads what which others made, guessed from shapes, and which tensors then lie on chip.
-
-Rows of a data set say of each pass what it is, not where its operands come from. Its input is taken to be the latest
-tensor of its shape, or what an earlier pass of its kind read together with what came since, or the latest ones whose
-channels add up to it; a residual operand the latest one of the output's shape. That is right of chains, of residual
-and dense blocks, and of most concatenations.
-"""
+"""Which tensors of networks would lie on chip, and which steps others wait for: by what passes read and write."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from bisect import insort
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
-from proprune_cli.compile.lower.allocate import Lifetime, gap_for
+from proprune_cli.predict.columns import Ints, Rows
 
-_BACK = 48
-"""Passes back that are looked at."""
+_ALIGN = 8
+"""Words that addresses are multiples of, as in `proprune_cli.compile.lower.allocate`."""
 
 
 @dataclass(frozen=True)
-class Operands:
-    """Operands of the passes of one network, by numbers of passes.
+class Reads:
+    """What passes of many networks read, one entry for a pass and a tensor that a pass wrote; passes and tensors by
+    their numbers among all.
 
     Attributes:
-        inputs: makers of the input, latest first; none where it is the network's, or unknown.
-        residual: maker of the residual operand, -1 where there is none or it is unknown.
+        reader, tensor: int64 [reads], ascending by reader.
+        row: of the tensor at which the view begins. first, end: groups of the view between which its groups lie.
     """
 
-    inputs: tuple[tuple[int, ...], ...]
-    residual: tuple[int, ...]
+    reader: Ints
+    tensor: Ints
+    row: Ints
+    first: Ints
+    end: Ints
+
+    @staticmethod
+    def of(rows: Rows, tensors: str, row: str, groups: str | None = None) -> Reads:
+        """Of the columns of those names; without ``groups`` all are of one group."""
+        found = rows.lists[tensors]
+        reader = found.owner
+        begin = rows.starts[:-1][rows.owner]
+        size = np.ones_like(reader) if groups is None else rows.lists[groups].values
+        ends = np.cumsum(size)
+        first = ends - size - np.append(0, ends)[found.starts[:-1]][reader]
+        known = np.flatnonzero(found.values >= 0)
+        tensor = found.values[known] + begin[reader[known]]
+        order = np.lexsort([tensor, reader[known]])
+        at, tensor = known[order], tensor[order]
+        new = np.ones(len(at), dtype=np.bool_)
+        new[1:] = (reader[at][1:] != reader[at][:-1]) | (tensor[1:] != tensor[:-1])
+        starts = np.flatnonzero(new)
+        if not len(starts):
+            return Reads(*(np.zeros(0, dtype=np.int64) for _ in range(5)))
+        return Reads(
+            reader[at][starts],
+            tensor[starts],
+            rows.lists[row].values[at][starts],
+            np.minimum.reduceat(first[at], starts),
+            np.maximum.reduceat((first + size)[at], starts),
+        )
 
 
-def operands(passes: Mapping[str, NDArray[Any]]) -> Operands:
-    """Guess the operands of a network's passes (columns of `schema.LAYER`)."""
-    step, channels = passes["step_w"].tolist(), passes["out_channels"].tolist()
-    size = zip(passes["out_h"].tolist(), passes["out_w"].tolist(), step, channels, strict=True)
-    made = [(h * s, w * s, c) for h, w, s, c in size]
-    wanted = list(zip(passes["in_h"].tolist(), passes["in_w"].tolist(), passes["in_channels"].tolist(), strict=True))
-    has_residual = passes["residual"].tolist()
-    broadcast = passes["broadcast"].tolist()
-    inputs: list[tuple[int, ...]] = []
-    residual: list[int] = []
-    latest: dict[tuple[int, int, int], int] = {}
-    kinds = list(zip(passes["kind"].tolist(), passes["kernel_h"].tolist(), passes["kernel_w"].tolist(), strict=True))
-    readers: dict[tuple[object, ...], int] = {}
-    read: set[int] = set()
-    for number, shape in enumerate(wanted):
-        found = latest.get(shape)
-        if found is not None:
-            inputs.append((found,))
-        else:
-            # Where every layer reads all before it, it reads what the one of its kind did, and what came since.
-            newest = made[number - 1] if number else (0, 0, 0)
-            before = readers.get((*shape[:2], shape[2] - newest[2], kinds[number]), -1)
-            unread = [p for p in range(number - 1, max(number - _BACK, -1), -1) if p not in read]
-            fresh = _together(made, shape, unread)
-            if sum(made[p][2] for p in fresh) == shape[2]:
-                inputs.append(fresh)
-            elif before >= 0 and newest[:2] == shape[:2]:
-                inputs.append((number - 1, *inputs[before]))
-            else:
-                inputs.append(_of_batch(made, shape, number))
-        read.update(inputs[-1])
-        readers[(*shape, kinds[number])] = number
-        other = -1
-        if has_residual[number]:
-            h, w, c = made[number]
-            key = (1, 1, c) if broadcast[number] else (h, w, c)
-            other = latest.get(key, -1)
-            if other >= 0 and inputs[-1] == (other,):
-                other = next((p for p in range(other - 1, max(other - _BACK, -1), -1) if made[p] == key), -1)
-        residual.append(other)
-        latest[made[number]] = number
-    return Operands(tuple(inputs), tuple(residual))
+def tensor_of(rows: Rows) -> Ints:
+    """Number, among the passes of all networks, of the first one that writes the tensor of each, int64 [passes]."""
+    return rows.passes["tensor"] + rows.starts[:-1][rows.owner]
 
 
-def _of_batch(made: list[tuple[int, int, int]], shape: tuple[int, int, int], number: int) -> tuple[int, ...]:
-    """The latest tensors that make an input of ``shape`` together, or those of the images of a batch, below one
-    another."""
-    last = made[number - 1] if number else (0, 0, 0)
-    found = _together(made, shape, range(number - 1, max(number - _BACK, -1), -1))
-    whole = sum(made[p][2] for p in found) == shape[2]
-    if not whole and last[1] == shape[1] and last[2] == shape[2] and last[0] and shape[0] % last[0] == 0:
-        return (number - 1,)
-    return found
-
-
-def _together(made: list[tuple[int, int, int]], shape: tuple[int, int, int], among: Iterable[int]) -> tuple[int, ...]:
-    """Tensors of the size of ``shape``, in the order of ``among``, as many as have room in its channels."""
-    height, width, rest = shape
-    found: list[int] = []
-    for before in among:
-        h, w, c = made[before]
-        if (h, w) == (height, width) and c <= rest:
-            found.append(before)
-            rest -= c
-            if not rest:
-                break
-    return tuple(found)
-
-
-def same_tensor(passes: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
-    """Number of the first pass that writes to the tensor of each pass, int64 [passes].
-
-    Passes that fill every other column of their planes come one after the other until the planes are full.
-    """
-    step = passes["step_w"]
-    like = np.zeros(len(step), dtype=np.bool_)
-    like[1:] = (step[1:] > 1) & (step[1:] == step[:-1])
-    for name in ("out_channels", "in_channels", "in_h", "in_w", "twin"):
-        like[1:] &= passes[name][1:] == passes[name][:-1]
-    first = np.arange(len(step))
-    phase = 0
-    for number in np.flatnonzero(step > 1).tolist():
-        phase = phase + 1 if like[number] and phase + 1 < step[number] ** 2 else 0
-        first[number] = number - phase
-    return first
-
-
-def on_chip(
-    passes: Mapping[str, NDArray[Any]], found: Operands, stored: NDArray[Any], loaded: NDArray[Any], array: Array
-) -> NDArray[np.bool_]:
-    """Which passes' tensors would be put on chip, bool [passes], by the rule of `proprune_cli.compile.lower.on_chip`.
+def on_chip(rows: Rows, stored: Ints, loaded: Ints, array: Array) -> NDArray[np.bool_]:
+    """Whether the tensor of each pass would be put on chip, bool [passes], by the rule of
+    `proprune_cli.compile.lower.on_chip`.
 
     Args:
         stored, loaded: words that each pass stores, and cells that it loads, [passes].
     """
-    count = len(stored)
-    groups = -(-passes["out_channels"] // isa.GROUP)
-    words = (groups * passes["out_h"] * passes["out_w"] * passes["step_w"] ** 2).tolist()
-    tensor = same_tensor(passes)
-    channels, of = passes["out_channels"].tolist(), tensor.tolist()
-    saved = np.bincount(tensor, weights=stored, minlength=count).tolist()
-    last = [-1] * count
-    barred = [False] * count
-    for number, makers in enumerate(found.inputs):
-        total = sum(channels[m] for m in makers)
-        for maker in makers:
-            last[of[maker]] = number
-            saved[of[maker]] += float(loaded[number]) * channels[maker] / total
-    for maker in found.residual:
-        if maker >= 0:
-            barred[of[maker]] = True
-    stops = np.flatnonzero(passes["host_before"]).tolist()
-    room = array.scratch_words
-    candidates = [n for n in range(count) if last[n] > n and not barred[n] and words[n] <= room]
-    if stops:
-        candidates = [n for n in candidates if not any(n < stop <= last[n] for stop in stops)]
-    placed: list[tuple[int, Lifetime]] = []
-    chosen = np.zeros(count, dtype=np.bool_)
-    for n in sorted(candidates, key=lambda n: -saved[n] / (words[n] * (last[n] - n + 1))):
-        one = Lifetime(str(n), words[n], n, last[n])
-        live = [p for p in placed if p[1].first <= last[n] and n <= p[1].last]
-        address = gap_for(one, live) if live else 0
-        if address + one.words <= room:
-            placed.append((address, one))
-            chosen[n] = True
-    return chosen[tensor]
+    passes, lists = rows.passes, rows.lists
+    count, tensor = len(stored), tensor_of(rows)
+    begin = rows.starts[:-1][rows.owner]
+    inputs, operands = lists["inputs"], lists["operands"]
+    groups = np.bincount(inputs.owner, lists["input_groups"].values, minlength=count)
+    share = np.round(loaded / np.maximum(groups, 1))
+    known = inputs.values >= 0
+    reader, source = inputs.owner[known], (inputs.values + begin[inputs.owner])[known]
+    saved = np.bincount(tensor, stored, minlength=count)
+    saved += np.bincount(source, share[reader] * lists["input_groups"].values[known], minlength=count)
+    barred = np.zeros(count, dtype=np.bool_)
+    barred[tensor[passes["outside"].astype(np.bool_)]] = True
+    held = operands.values >= 0
+    barred[(operands.values + begin[operands.owner])[held]] = True
+    first = np.arange(count)
+    last = first.copy()
+    np.maximum.at(last, tensor, first)
+    np.maximum.at(last, source, reader)
+    words = passes["tensor_words"]
+    stops = np.cumsum(passes["host_before"])
+    may = (tensor == first) & ~barred & (words <= array.scratch_words) & (saved > 0) & (stops[last] == stops[first])
+    candidates = np.flatnonzero(may)
+    worth = saved[candidates] / (words[candidates] * (last[candidates] - candidates + 1))
+    # The networks one after the other, of each the tensor first that saves most for the room it takes.
+    order = candidates[np.lexsort([candidates, -worth, rows.owner[candidates]])]
+    chosen = _placed(
+        list(zip(*(c[order].tolist() for c in (rows.owner, words, first, last)), strict=True)), array.scratch_words
+    )
+    there = np.zeros(count, dtype=np.bool_)
+    there[order[chosen]] = True
+    return there[tensor]
+
+
+def _placed(candidates: list[tuple[int, int, int, int]], room: int) -> NDArray[np.bool_]:
+    """Which tensors (network, words, first and last pass that it is live in) find room beside those before them.
+
+    Each goes to the smallest gap that holds it, as in `proprune_cli.compile.lower.allocate.gap_for`.
+    """
+    chosen = np.zeros(len(candidates), dtype=np.bool_)
+    network, placed = -1, list[tuple[int, int, int, int]]()
+    for number, (owner, words, first, last) in enumerate(candidates):
+        if owner != network:
+            network, placed = owner, []
+        need = -(-words // _ALIGN) * _ALIGN
+        best_gap, best, end = room + 1, -1, 0
+        for address, behind, born, dies in placed:
+            if born > last or dies < first:
+                continue
+            gap = address - end
+            if need <= gap < best_gap:
+                best_gap, best = gap, end
+            end = max(end, behind)
+        address = best if best >= 0 else end
+        if address + words <= room:
+            insort(placed, (address, address + need, first, last))
+            chosen[number] = True
+    return chosen
+
+
+@dataclass(frozen=True)
+class Completion:
+    """When passes complete rows of what they write.
+
+    Attributes:
+        starts: first step of each, and the end, int64 [passes + 1], among those of all networks.
+        per_band, height: steps and rows of a row of tiles, int64 [passes].
+    """
+
+    starts: Ints
+    per_band: Ints
+    height: Ints
+
+
+def needs(rows: Rows, reads: Reads, completion: Completion, of: Ints, row: Ints, groups: tuple[Ints, Ints]) -> Ints:
+    """How many steps, counted over all networks, must be complete before each step loads, int64 [steps].
+
+    Args:
+        of: pass of each step. row: the last one that it reads of its view; -1 where it reads none.
+        groups: the first group that it reads, and the one after the last.
+    """
+    passes, tensor = rows.passes, tensor_of(rows)
+    # Each read meets all passes that write the tensor.
+    writers = np.argsort(tensor, kind="stable")
+    many = np.bincount(tensor, minlength=len(tensor))
+    first = np.cumsum(many) - many
+    times = many[reads.tensor]
+    read = np.repeat(np.arange(len(times)), times)
+    writer = writers[first[reads.tensor][read] + np.arange(len(read)) - np.repeat(np.cumsum(times) - times, times)]
+    pairs = np.bincount(reads.reader[read], minlength=len(tensor))
+    # Steps times what their pass reads, those of a step side by side.
+    per_step = pairs[of]
+    step = np.repeat(np.arange(len(of)), per_step)
+    within = np.arange(len(step)) - np.repeat(np.cumsum(per_step) - per_step, per_step)
+    pair = (np.cumsum(pairs) - pairs)[of][step] + within
+    maker, view = writer[pair], read[pair]
+    wanted = reads.row[view] + row[step]
+    own = np.minimum((wanted - passes["first_h"][maker]) // passes["step_h"][maker], passes["out_h"][maker] - 1)
+    done = completion.starts[maker] + (own // completion.height[maker] + 1) * completion.per_band[maker]
+    done = np.minimum(done, completion.starts[maker + 1])
+    meets = (row[step] >= 0) & (own >= 0) & (groups[0][step] < reads.end[view]) & (groups[1][step] > reads.first[view])
+    found = np.zeros(len(of), dtype=np.int64)
+    some = np.flatnonzero(per_step)
+    if len(some):
+        found[some] = np.maximum.reduceat(np.where(meets, done, 0), (np.cumsum(per_step) - per_step)[some])
+    return found
+
+
+def waits(need: Ints) -> Ints:
+    """Steps back that each step waits for, given how many must be complete before it, int64 [steps]."""
+    distance = np.arange(len(need)) + 1 - need
+    return np.where((distance > 0) & (distance < isa.STEPS_IN_FLIGHT), distance, isa.STEPS_IN_FLIGHT)

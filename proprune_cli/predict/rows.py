@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 
-from proprune_cli.accel import energy, timing
+from proprune_cli.accel import energy, isa, timing
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.boards import Board
 from proprune_cli.accel.energy import Work, predict_energy
 from proprune_cli.accel.timing import LayerTiming, Memory
+from proprune_cli.compile.lower.engine_layer import View
 from proprune_cli.compile.lower.tile import Choices
 from proprune_cli.compile.lower.weight_stream import TiledLayer
 from proprune_cli.compile.timed import Timed, timed
@@ -65,14 +68,43 @@ def figures(graph: QGraph, board: Board, array: Array, batch: int = 1, known: Ch
 
 def passes(found: Timed) -> list[dict[str, Any]]:
     """Columns of each pass."""
-    stops = set(found.stops)
-    return [
-        _pass(tiled, took, macs, number in stops)
-        for number, (tiled, took, macs) in enumerate(zip(found.layers, found.timing.layers, found.macs, strict=True))
-    ]
+    stops, graph = set(found.stops), found.graph
+    outside = {output.tensor for output in graph.outputs}.union(*(step.xs for step in graph.host))
+    tensors: dict[str, int] = {}
+    columns: list[dict[str, Any]] = []
+    for number, (tiled, took, macs) in enumerate(zip(found.layers, found.timing.layers, found.macs, strict=True)):
+        layer = tiled.layer
+        written = graph.tensors[layer.y]
+        inputs, operands = _read(layer.view, tensors), _read(layer.residual and layer.residual.view, tensors)
+        # What it writes is known to the passes after it.
+        first = tensors.setdefault(layer.y, number)
+        columns.append(
+            {
+                **_pass(tiled, took, macs),
+                "host_before": number in stops,
+                "tensor": first,
+                "tensor_words": -(-written.channels // isa.GROUP) * written.height * written.width,
+                "outside": layer.y in outside,
+                "inputs": [tensor for tensor, _, _ in inputs],
+                "input_groups": [groups for _, groups, _ in inputs],
+                "input_row": [row for _, _, row in inputs],
+                "operands": [tensor for tensor, _, _ in operands],
+                "operand_row": [row for _, _, row in operands],
+            }
+        )
+    return columns
 
 
-def _pass(tiled: TiledLayer, took: LayerTiming, macs: ArrayMacs, stopped: bool) -> dict[str, Any]:
+def _read(view: View | None, tensors: Mapping[str, int]) -> list[tuple[int, int, int]]:
+    """Tensors whose groups stand side by side in ``view``: number, groups, row at which the view begins."""
+    if view is None:
+        return []
+    rows = view.rows or (0,) * len(view.groups)
+    found = groupby((tensors.get(name, -1), view.top + row) for (name, _), row in zip(view.groups, rows, strict=True))
+    return [(tensor, len(list(same)), row) for (tensor, row), same in found]
+
+
+def _pass(tiled: TiledLayer, took: LayerTiming, macs: ArrayMacs) -> dict[str, Any]:
     layer, taps, window = tiled.layer, tiled.taps, tiled.layer.window
     residual = layer.residual
     empty = 0
@@ -92,15 +124,18 @@ def _pass(tiled: TiledLayer, took: LayerTiming, macs: ArrayMacs, stopped: bool) 
         "stride_w": window.stride[1],
         "dilation_h": window.dilation[0],
         "dilation_w": window.dilation[1],
+        "pad_h": window.pads[0],
+        "pad_w": window.pads[1],
         "in_h": layer.view.height,
         "in_w": layer.view.width,
         "out_h": layer.size[0],
         "out_w": layer.size[1],
+        "first_h": layer.output.first[0],
+        "step_h": layer.output.step[0],
         "step_w": layer.output.step[1],
         "residual": residual is not None,
         "broadcast": residual is not None and residual.broadcast,
         "lookup": layer.table is not None,
-        "host_before": stopped,
         "blocks": taps.blocks,
         "chunks": taps.layout.chunks,
         "taps": int(taps.kept.sum()) + empty,

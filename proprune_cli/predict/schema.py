@@ -12,7 +12,7 @@ from typing import Any
 from proprune_cli.accel import energy, timing
 from proprune_cli.errors import UsageError
 
-VERSION = 1
+VERSION = 2
 
 NETWORK: dict[str, tuple[str, str]] = {
     "row": ("int64", "number of the row in its plan"),
@@ -58,15 +58,27 @@ LAYER: dict[str, tuple[str, str]] = {
     "stride_w": ("int16", ""),
     "dilation_h": ("int16", ""),
     "dilation_w": ("int16", ""),
+    "pad_h": ("int32", "rows of padding above the input"),
+    "pad_w": ("int32", "columns of padding left of it"),
     "in_h": ("int32", "rows of the input"),
     "in_w": ("int32", ""),
     "out_h": ("int32", "rows that it computes"),
     "out_w": ("int32", ""),
+    "first_h": ("int32", "first row of its planes that it fills"),
+    "step_h": ("int32", "every how many rows of its planes it fills"),
     "step_w": ("int16", "every how many columns of its planes it fills"),
     "residual": ("bool", "the output stage reads another operand"),
     "broadcast": ("bool", "one pixel of which serves all"),
     "lookup": ("bool", "a table is applied"),
     "host_before": ("bool", "the engine stops for the processor just before"),
+    "tensor": ("int32", "the tensor that it writes: number of the first pass that does"),
+    "tensor_words": ("int64", "of that tensor, 8 bytes each"),
+    "outside": ("bool", "the tensor is an output, or the processor reads it"),
+    "inputs": ("ints", "tensors whose channel groups it reads, in their order; -1: not written by a pass"),
+    "input_groups": ("ints", "channel groups of each"),
+    "input_row": ("ints", "row of each at which its input begins"),
+    "operands": ("ints", "tensors that the output stage reads, likewise"),
+    "operand_row": ("ints", "row of each at which they begin"),
     "blocks": ("int32", "blocks of output channels"),
     "chunks": ("int32", "chunks of input channels"),
     "taps": ("int64", "that are walked for each pixel"),
@@ -80,7 +92,10 @@ LAYER: dict[str, tuple[str, str]] = {
     "ddr_bytes": ("int64", ""),
     "steps": ("int32", "of the tiling that was chosen"),
 }
-"""The same of each pass, in the column ``layers``."""
+"""The same of each pass, in the column ``layers``; ``ints`` are lists of whole numbers."""
+
+FLAT = {name: declared for name, declared in LAYER.items() if declared[0] != "ints"}
+LISTS = tuple(name for name in LAYER if name not in FLAT)
 
 LABELS = ("cycles", "iterations", "ddr_bytes", "steps", "issued_macs", "useful_macs")
 """Columns of passes that are known once they are scheduled, and are no input of a predictor."""
@@ -104,6 +119,7 @@ def schema() -> Any:
     pa = arrow()
     types = {"string": pa.string(), "bool": pa.bool_(), "float64": pa.float64()}
     types |= {name: getattr(pa, name)() for name in ("int16", "int32", "int64")}
+    types["ints"] = pa.list_(pa.int32())
     layer = pa.struct([pa.field(name, types[kind]) for name, (kind, _) in LAYER.items()])
     fields = [pa.field(name, types[kind]) for name, (kind, _) in NETWORK.items()]
     return pa.schema([*fields, pa.field("layers", pa.list_(layer))], metadata=metadata())

@@ -31,6 +31,9 @@ SHARES = np.array([1.0, 2.0, 4.0, 8.0])
 _PASSES_AT_ONCE = 512
 """As many as keep the columns of all candidates in the processor's cache."""
 
+_LEAST_AT_ONCE = 48
+"""Passes below which those of the next size are looked at with them."""
+
 SHAPE = ("kind", "in_channels", "in_slots", "out_channels", "kernel_h", "kernel_w", "stride_h", "stride_w",
          "dilation_h", "dilation_w", "in_h", "in_w", "out_h", "out_w", "step_w", "residual", "broadcast", "lookup",
          "taps", "fresh_taps", "binary_taps")  # fmt: skip
@@ -111,15 +114,38 @@ def choose(passes: Mapping[str, NDArray[Any]], array: Array, memory: Memory) -> 
     keys = np.stack([passes[name].astype(np.int64) if name != "kind" else unit for name in SHAPE], axis=1)
     first, inverse = _distinct(keys)
     # Passes of one size side by side: they have the same candidates.
-    order = np.lexsort([passes["out_h"][first], unit[first] > 0])
+    kinds, heights = (unit[first] > 0).astype(np.int64), passes["out_h"][first]
+    order = np.lexsort([heights, kinds])
     place = np.empty(len(first), dtype=np.int64)
     place[order] = np.arange(len(first))
     parts: list[Tiles] = []
-    for begin in range(0, len(order), _PASSES_AT_ONCE):
-        part = first[order[begin : begin + _PASSES_AT_ONCE]]
-        parts.append(_choose({name: passes[name][part] for name in SHAPE}, array, memory))
+    for part in _batches(np.stack([kinds[order], heights[order]])):
+        some = first[order[part]]
+        parts.append(_choose({name: passes[name][some] for name in SHAPE}, array, memory))
     at = place[inverse]
     return Tiles(*(np.concatenate([getattr(p, f.name) for p in parts])[at] for f in fields(Tiles)))
+
+
+def _batches(keys: Ints) -> list[slice]:
+    """Ranges of columns, sorted by ``keys`` [2, columns], that are looked at together: those that are the same, or as
+    many as are worth it."""
+    count = keys.shape[1]
+    new = np.append(0, np.flatnonzero((keys[:, 1:] != keys[:, :-1]).any(axis=0)) + 1).tolist()
+    found: list[slice] = []
+    begin = 0
+    for end in [*new[1:], count]:
+        if end - begin >= _LEAST_AT_ONCE or end == count or keys[0, end] != keys[0, begin]:
+            found += [slice(at, min(at + _PASSES_AT_ONCE, end)) for at in range(begin, end, _PASSES_AT_ONCE)]
+            begin = end
+    return found
+
+
+def _downs(heights: Floats) -> Floats:
+    """Those of `DOWN` that give tiles which smaller ones do not give, for any of ``heights``."""
+    distinct = np.unique(heights)[:, None]
+    tall = np.where(distinct >= DOWN, np.ceil(distinct / DOWN), 0)
+    _, first = np.unique(tall, axis=1, return_index=True)
+    return DOWN[np.sort(first[tall[:, first].any(axis=0)])]
 
 
 def _distinct(keys: Ints) -> tuple[Ints, Ints]:
@@ -149,7 +175,7 @@ def _of_widths(passes: Mapping[str, NDArray[Any]], array: Array, memory: Memory,
     )
     h, w, taps, latency = c["out_h"], c["out_w"], c["taps"], memory.latency
     shares = SHARES[: 4 if lanes.own.any() else 2 if lanes.count.max() > 1 else 1]
-    grid = np.meshgrid(widths[widths <= w.max()], DOWN[h.max() >= DOWN], shares, indexing="ij")
+    grid = np.meshgrid(widths[widths <= w.max()], _downs(h), shares, indexing="ij")
     across, down, share = (axis.reshape(1, -1) for axis in grid)
     tile_h, tile_w = np.ceil(h / down), np.ceil(w / across)
     extent = (c["kernel_h"] - 1) * c["dilation_h"] + 1

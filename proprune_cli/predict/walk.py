@@ -1,9 +1,9 @@
 """Steps of many passes at once, and the loop model's walk over them: cycles and DDR bytes of networks whose programs
 were never made.
 
-The tile of each pass comes from `tiles`, its operands from `connections`, and its taps are dealt evenly; the rest is
-the loop model itself (`proprune_cli.accel.timing`). What it can't know of a row: which taps lie in which chunk and
-block, padding that is not the same on both sides, and operands that shapes do not tell apart.
+The tile of each pass comes from `tiles`, what lies on chip and what steps wait for from `connections`, and its taps
+are dealt evenly; the rest is the loop model itself (`proprune_cli.accel.timing`). What a row does not say: which taps
+lie in which chunk and block, how many lane patterns they make, and whether planes are wider than what a pass reads.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
-from proprune_cli.accel.timing import Memory, estimate_passes
-from proprune_cli.predict.connections import Operands, on_chip, operands
+from proprune_cli.accel.timing import Memory, StepCosts, ends_of
+from proprune_cli.predict.columns import Ints, Rows
+from proprune_cli.predict.connections import Completion, Reads, needs, on_chip, waits
 from proprune_cli.predict.tiles import Lanes, Tiles
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -29,12 +28,14 @@ class Steps:
     """Steps of passes one after the other.
 
     Attributes:
-        columns: fields of step descriptors, int64 [steps]. starts: first step of each pass, and the end, [passes + 1].
+        columns: fields of step descriptors, int64 [steps]. of: pass of each, [steps].
+        starts: first step of each pass, and the end, [passes + 1].
         per_band: steps of a row of tiles, [passes]. tile_height: [passes].
         stored, loaded: words that each pass stores and cells that it loads, [passes].
     """
 
     columns: dict[str, Ints]
+    of: Ints
     starts: Ints
     per_band: Ints
     tile_height: Ints
@@ -90,16 +91,15 @@ def steps_of(passes: Mapping[str, NDArray[Any]], tiles: Tiles, lanes: Lanes, arr
     groups = np.minimum(c1 * reach.per_chunk, reach.in_groups) - c0 * reach.per_chunk
     extent_h = (passes["kernel_h"] - 1) * passes["dilation_h"] + 1
     extent_w = (passes["kernel_w"] - 1) * passes["dilation_w"] + 1
-    above = np.maximum(-(-((h - 1) * passes["stride_h"] + extent_h - passes["in_h"]) // 2), 0)
-    beside = np.maximum(-(-((w - 1) * passes["stride_w"] + extent_w - passes["in_w"]) // 2), 0)
     columns = {
-        "y0": top * at("stride_h") - above[of],
-        "x0": left * at("stride_w") - beside[of],
+        "y0": top * at("stride_h") - at("pad_h"),
+        "x0": left * at("stride_w") - at("pad_w"),
         "rows": (tile_h - 1) * at("stride_h") + extent_h[of],
         "cols": (tile_w - 1) * at("stride_w") + extent_w[of],
         "oy0": top,
         "tile_height": tile_h,
         "tile_width": tile_w,
+        "first_group": c0 * reach.per_chunk,
         "groups": groups,
         "iterations": beats * taps,
         "emit_groups": emit_groups * emits,
@@ -107,105 +107,64 @@ def steps_of(passes: Mapping[str, NDArray[Any]], tiles: Tiles, lanes: Lanes, arr
     }
     stored = np.add.reduceat(tile_h * tile_w * columns["emit_groups"], starts[:-1])
     loaded = np.add.reduceat(columns["rows"] * columns["cols"] * groups, starts[:-1])
-    return Steps(columns, starts, across * segments, tiles.height, stored, loaded)
+    return Steps(columns, of, starts, across * segments, tiles.height, stored, loaded)
 
 
-@dataclass(frozen=True)
-class Walked:
-    """What each pass of a network takes, [passes]: cycles, and DDR bytes."""
+def walk(rows: Rows, steps: Steps, lanes: Lanes, array: Array, memory: Memory) -> tuple[Ints, Ints]:
+    """Cycles and DDR bytes of each pass of networks, int64 [passes], as the loop model walks their steps."""
+    chip = on_chip(rows, steps.stored, steps.loaded, array)
+    costs = _costs(rows, steps, lanes, chip, array, memory)
+    back = _waits(rows, steps).tolist()
+    every, counts = costs.rows(), np.diff(steps.starts)
+    moved = np.add.reduceat(costs.ddr_bytes, steps.starts[:-1])
+    stops = np.flatnonzero(rows.passes["host_before"])
+    cycles = np.zeros(len(counts), dtype=np.int64)
+    for first, end in zip(rows.starts[:-1].tolist(), rows.starts[1:].tolist(), strict=True):
+        part = slice(int(steps.starts[first]), int(steps.starts[end]))
+        so_far = np.cumsum(moved[first:end]).tolist()
+        mine = set((stops[(stops >= first) & (stops < end)] - first).tolist())
+        ends = ends_of(counts[first:end].tolist(), every[part], back[part], so_far, mine, memory)
+        cycles[first:end] = np.diff(np.round(ends), prepend=0)
+    return cycles, moved
 
-    cycles: Ints
-    ddr_bytes: Ints
 
-
-def walk(
-    passes: Mapping[str, NDArray[Any]], steps: Steps, first: int, lanes: Lanes, array: Array, memory: Memory
-) -> Walked:
-    """Walk the steps of one network.
-
-    Args:
-        passes: its columns alone. steps: of many networks. first: the number of its first pass among theirs.
-        lanes: of its passes.
-    """
-    count = len(passes["in_h"])
-    begin, end = int(steps.starts[first]), int(steps.starts[first + count])
-    starts = steps.starts[first : first + count + 1] - begin
-    columns = {name: column[begin:end] for name, column in steps.columns.items()}
-    found = operands(passes)
-    mine = slice(first, first + count)
-    chip = on_chip(passes, found, steps.stored[mine], steps.loaded[mine], array)
-    per_pass = np.diff(starts)
-    of = np.repeat(np.arange(count), per_pass)
-    share = _share_on_chip(passes, found, chip)
-    distance = _waits(passes, steps, mine, starts, of, columns, found)
-    descriptors = [
-        isa.LayerDescriptor(
-            in_height=h, in_width=w, in_pitch=w, combine=int(residual), broadcast=int(broadcast), lookup=int(lookup),
-            out_step_x=step,
-        )
-        for h, w, residual, broadcast, lookup, step in zip(
-            *(passes[n].tolist() for n in ("in_h", "in_w", "residual", "broadcast", "lookup", "step_w")), strict=True
-        )
-    ]  # fmt: skip
+def _costs(rows: Rows, steps: Steps, lanes: Lanes, chip: NDArray[np.bool_], array: Array, memory: Memory) -> StepCosts:
+    passes, of = rows.passes, steps.of
     patterns = np.where(lanes.count > 1, lanes.full + np.where(lanes.last != lanes.full, lanes.last, 0), lanes.full)
-    timing = estimate_passes(
-        tuple([""] * count),
-        descriptors,
-        [isa.StepDescriptor(**columns)],
-        np.minimum(patterns, array.max_patterns).tolist(),
-        chip.tolist(),
-        [np.round(columns["groups"] * share[of]).astype(np.int64)],
-        np.split(distance, starts[1:-1]),
-        tuple(np.flatnonzero(passes["host_before"]).tolist()),
-        array,
-        memory,
+    layer = isa.LayerDescriptor(
+        in_height=passes["in_h"][of],
+        in_width=passes["in_w"][of],
+        in_pitch=passes["in_w"][of],
+        combine=passes["residual"].astype(np.int64)[of],
+        broadcast=passes["broadcast"].astype(np.int64)[of],
+        lookup=passes["lookup"].astype(np.int64)[of],
+        out_step_x=passes["step_w"][of],
+        pattern_count=np.minimum(patterns, array.max_patterns)[of],
+        out_base=isa.ON_CHIP * chip.astype(np.int64)[of],
     )
-    return Walked(
-        np.array([layer.cycles for layer in timing.layers]), np.array([layer.ddr_bytes for layer in timing.layers])
-    )
+    inputs, groups = rows.lists["inputs"], rows.lists["input_groups"].values
+    there = (inputs.values >= 0) & chip[np.maximum(inputs.values, 0) + rows.starts[:-1][rows.owner][inputs.owner]]
+    before = np.append(0, np.cumsum(np.repeat(there, groups)))
+    first = np.append(0, np.cumsum(groups))[inputs.starts[:-1]][of] + steps.columns["first_group"]
+    on_chip_groups = before[first + steps.columns["groups"]] - before[first]
+    descriptors = isa.StepDescriptor(**steps.columns)
+    breaks = steps.starts[rows.starts[1:]] - 1
+    return StepCosts.of(layer, descriptors, np.diff(steps.starts), array, memory, on_chip_groups, breaks)
 
 
-def _share_on_chip(passes: Mapping[str, NDArray[Any]], found: Operands, chip: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Part of each pass's input that lies on chip, [passes]."""
-    channels, wanted = passes["out_channels"].tolist(), passes["in_channels"].tolist()
-    there = chip.tolist()
-    return np.array(
-        [
-            min(sum(channels[m] for m in makers if there[m]) / n, 1.0)
-            for makers, n in zip(found.inputs, wanted, strict=True)
-        ]
-    )
-
-
-def _waits(
-    passes: Mapping[str, NDArray[Any]],
-    steps: Steps,
-    mine: slice,
-    starts: Ints,
-    of: Ints,
-    columns: dict[str, Ints],
-    found: Operands,
-) -> Ints:
-    """Steps back to the latest one that must be complete, as the field ``depends``, int64 [steps]."""
-    height, per_band = steps.tile_height[mine], steps.per_band[mine]
-    made_h = passes["out_h"] * passes["step_w"]
-    need = np.zeros(len(of), dtype=np.int64)
-
-    def complete(maker: Ints, row: Ints, rows: Ints) -> Ints:
-        """Steps that complete ``row`` of ``rows`` of what ``maker`` makes; -1: nobody that is known."""
-        at = np.maximum(maker, 0)
-        row = np.clip(row - np.maximum(rows - made_h[at], 0), -1, made_h[at] - 1) // passes["step_w"][at]
-        done = np.minimum(starts[at] + (row // height[at] + 1) * per_band[at], starts[at + 1])
-        return np.where((maker >= 0) & (row >= 0), done, 0)
-
+def _waits(rows: Rows, steps: Steps) -> Ints:
+    """Steps back to the latest one that must be complete before each step, int64 [steps]."""
+    passes, columns, of = rows.passes, steps.columns, steps.of
+    completion = Completion(steps.starts, steps.per_band, steps.tile_height)
     last_row = np.minimum(columns["y0"] + columns["rows"], passes["in_h"][of]) - 1
-    for place in range(max(len(makers) for makers in found.inputs)):
-        maker = np.array([makers[place] if place < len(makers) else -1 for makers in found.inputs])
-        need = np.maximum(need, complete(maker[of], last_row, passes["in_h"][of]))
-    if max(found.residual) >= 0:
-        row = (columns["oy0"] + columns["tile_height"] - 1) * passes["step_w"][of]
-        row = np.where(passes["broadcast"][of], 0, row)
-        other = complete(np.array(found.residual)[of], row, made_h[of])
-        need = np.maximum(need, other * (columns["emit_groups"] > 0))
-    distance = np.arange(len(of)) + 1 - need
-    return np.where((distance < isa.STEPS_IN_FLIGHT) & (distance > 0), distance, 0)
+    groups = columns["first_group"], columns["first_group"] + columns["groups"]
+    inputs = Reads.of(rows, "inputs", "input_row", "input_groups")
+    need = needs(rows, inputs, completion, of, last_row, groups)
+    if len(rows.lists["operands"].values):
+        row = (columns["oy0"] + columns["tile_height"] - 1) * passes["step_h"][of]
+        row = np.where(passes["broadcast"].astype(np.bool_)[of], 0, row)
+        row = np.where(columns["emit_groups"] > 0, row, -1)
+        operands = Reads.of(rows, "operands", "operand_row")
+        every = np.zeros(len(of), dtype=np.int64), np.full(len(of), np.iinfo(np.int64).max)
+        need = np.maximum(need, needs(rows, operands, completion, of, row, every))
+    return waits(need)

@@ -20,6 +20,7 @@ from proprune_cli.errors import InputError
 from proprune_cli.flow import prune as flow_prune
 from proprune_cli.flow.explore import Axes, takes_budget
 from proprune_cli.flow.explore_point import OWN_KEYS, Point, command_line, own_keys
+from proprune_cli.predict.accuracy import variants_of
 from proprune_cli.prune.options import Budget, PruneOptions
 from proprune_cli.train.options import TrainOptions
 from tests.cli.conftest import Cli
@@ -70,6 +71,10 @@ def test_a_killed_exploration_goes_on_and_every_point_is_an_ordinary_run(cli: Cl
     assert again.document["result"]["dense"]["test_accuracy"] == networks["dense"]["accuracy"]
     bench = cli("bench", out / "points/l1-ops-0.25", "--network", "pruned", "--json").document["rows"][0]
     assert bench["latency_ms"] == point["boards"][0]["latency_ms"]
+    # Its runs are what scores of other variants are learned from.
+    learned = {variant.budget: variant for variant in variants_of([out])}
+    assert set(learned) == {"ops=0.5", "ops=0.25"} and learned["ops=0.25"].finetuned == point["accuracy"]
+    assert learned["ops=0.25"].chance == 10 and learned["ops=0.25"].operations <= 0.25
 
     more = cli("explore", "--continue", "--add", 1, "--processes", 1, "--out", out, "--json", "--plot", out / "f.svg")
     assert more.code == 0, more.err

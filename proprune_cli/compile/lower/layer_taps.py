@@ -127,21 +127,34 @@ class LayerTaps(TapCounts):
     @cached_property
     def kept(self) -> NDArray[np.int64]:
         """See `TapCounts`."""
-        return np.array([[u.keep.sum(axis=1) for u in row] for row in self.units], dtype=np.int64)
+        return _per_block([[u.keep for u in row] for row in self.units])
 
     @cached_property
     def fresh(self) -> NDArray[np.int64]:
         """See `TapCounts`."""
-        return np.array([[u.fresh.sum(axis=1) for u in row] for row in self.units], dtype=np.int64)
+        return _per_block([[u.fresh for u in row] for row in self.units])
 
     @cached_property
     def binary(self) -> NDArray[np.int64]:
         """See `TapCounts`."""
-        return np.array([[u.binary.sum(axis=1) for u in row] for row in self.units], dtype=np.int64)
+        return _per_block([[u.binary for u in row] for row in self.units])
+
+
+def _per_block(taps: list[list[NDArray[np.bool_]]]) -> NDArray[np.int64]:
+    """How many of the taps of each unit are true: int64 [row ranges, chunks, blocks]."""
+    found: list[NDArray[np.int64]] = []
+    for row in taps:
+        ends = np.cumsum([one.shape[1] for one in row])
+        starts = np.concatenate([[0], ends[:-1]])
+        found.append(np.add.reduceat(np.concatenate(row, axis=1), starts, axis=1, dtype=np.int64).T)
+    return np.stack(found)
 
 
 def _sums(table: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.pad(table.cumsum(axis=1).cumsum(axis=2), ((0, 0), (1, 0), (1, 0)))
+    ranges, chunks, blocks = table.shape
+    sums = np.zeros((ranges, chunks + 1, blocks + 1), dtype=np.int64)
+    table.cumsum(axis=1).cumsum(axis=2, out=sums[:, 1:, 1:])
+    return sums
 
 
 def kernel_row_ranges(layer: EngineLayer, array: Array) -> tuple[tuple[int, int], ...]:

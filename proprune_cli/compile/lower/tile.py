@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
-from proprune_cli.accel.timing import PIPELINE_DEPTH, LayerTiming, Memory, layer_timing
+from proprune_cli.accel.layer_timing import cycles_of_each, layer_timing
+from proprune_cli.accel.timing import PIPELINE_DEPTH, LayerTiming, Memory
 from proprune_cli.compile.lower.engine_layer import EngineLayer
 from proprune_cli.compile.lower.layer_taps import TapCounts
 from proprune_cli.compile.lower.segments import Segment, SegmentLoad, Split, loads_of, runs_worth_trying, split
+from proprune_cli.compile.lower.tile_steps import segment_table, steps_of
 from proprune_cli.errors import DoesNotFitError
 
 MAX_TILES_PER_AXIS = 56
@@ -92,27 +94,20 @@ def choose_tiling(
         again = _build(layer, taps, same.tile, same.segments, loads, array, memory)
         return replace(again, considered=same.considered, behind=same.behind)
     candidates = _ranked(layer, taps, array)
-    considered = len(candidates)
-    built: list[tuple[_Candidate, Tiling]] = []
-    least: int | None = None
-    for candidate in candidates:
-        if least is not None and candidate.floor > least:
-            break
-        tiling = _build(layer, taps, candidate.tile, candidate.plan.segments, candidate.plan.loads, array, memory)
-        built.append((candidate, tiling))
-        least = tiling.timing.cycles if least is None else min(least, tiling.timing.cycles)
-    best = _first_of_best(built, least)
-    runner_up = min((t.timing.cycles for _, t in built if t is not best), default=None)
-    if best is None:
+    if not candidates:
         view = layer.view
         raise DoesNotFitError(
             f"no tile of its {layer.in_slots}×{view.height}×{view.width} input fits {array.bank_depth} bank cells",
             where=layer.place,
             remedy="choose an array with deeper banks, or a smaller kernel, stride or input",
         )
+    timed = _timed(layer, taps, candidates, array, memory)
+    at = _first_of_best(timed)
+    chosen, least = timed[at]
+    best = _build(layer, taps, chosen.tile, chosen.plan.segments, chosen.plan.loads, array, memory)
+    runner_up = min((cycles for n, (_, cycles) in enumerate(timed) if n != at), default=None)
     # A difference holds wherever the layer stands; its cycles in a program are not those among layers of its kind.
-    behind = None if runner_up is None else runner_up - best.timing.cycles
-    best = replace(best, considered=considered, behind=behind)
+    best = replace(best, considered=len(candidates), behind=None if runner_up is None else runner_up - least)
     if known is not None:
         known[key] = best
     return best
@@ -166,16 +161,54 @@ def _ranked(layer: EngineLayer, taps: TapCounts, array: Array) -> list[_Candidat
     return sorted(found, key=lambda c: (c.floor, c.number))
 
 
-def _first_of_best(built: list[tuple[_Candidate, Tiling]], least: int | None) -> Tiling | None:
-    """Of the tilings with the ``least`` cycles the first that was found, or a later one of fewer segments.
+_AT_ONCE = (4, 12, 32)
+"""Tilings that are timed together, first, second and from then on: some in vain, but each alone would take longer."""
+
+
+def _timed(
+    layer: EngineLayer, taps: TapCounts, candidates: list[_Candidate], array: Array, memory: Memory
+) -> list[tuple[_Candidate, int]]:
+    """Those of ``candidates``, in their order, that may be the best, with their cycles."""
+    tables: dict[int, NDArray[np.int64]] = {}
+    descriptor = _descriptor(layer, taps)
+    timed: list[tuple[_Candidate, int]] = []
+    least: int | None = None
+    begin = 0
+    for wave in range(len(candidates)):
+        some = candidates[begin : begin + _AT_ONCE[min(wave, len(_AT_ONCE) - 1)]]
+        begin += len(some)
+        some = [c for c in some if least is None or c.floor <= least]
+        if not some:
+            break
+        for candidate in some:
+            plan = candidate.plan
+            if id(plan) not in tables:
+                tables[id(plan)] = segment_table(layer, taps, plan.segments, plan.loads, array)
+        tilings = [(c.tile, tables[id(c.plan)]) for c in some]
+        steps, counts = steps_of(layer, tilings, array)
+        for candidate, cycles in zip(some, cycles_of_each(descriptor, steps, counts, array, memory), strict=True):
+            if least is not None and candidate.floor > least:
+                return timed
+            timed.append((candidate, cycles))
+            least = cycles if least is None else min(least, cycles)
+    return timed
+
+
+def _first_of_best(timed: list[tuple[_Candidate, int]]) -> int:
+    """Where among tilings with their cycles the first one that was found of the fastest stands, or a later one of fewer
+    segments.
 
     One that can't be faster than those before it is no reason to leave them.
     """
-    best: Tiling | None = None
-    for candidate, tiling in sorted(built, key=lambda b: b[0].number):
-        fewer = best is not None and candidate.floor < (least or 0) and len(tiling.segments) < len(best.segments)
-        if tiling.timing.cycles == least and (best is None or fewer):
-            best = tiling
+    least = min(cycles for _, cycles in timed)
+    best: int | None = None
+    for at in sorted(range(len(timed)), key=lambda n: timed[n][0].number):
+        candidate, cycles = timed[at]
+        segments = len(candidate.plan.segments)
+        fewer = best is not None and candidate.floor < least and segments < len(timed[best][0].plan.segments)
+        if cycles == least and (best is None or fewer):
+            best = at
+    assert best is not None, "one of them is the fastest"
     return best
 
 
@@ -234,64 +267,18 @@ def _build(
     memory: Memory,
 ) -> Tiling:
     rows, cols = _extents(layer, taps, tile)
-    per_chunk = taps.layout.groups_per_chunk
-    out_groups = -(-layer.channels // isa.GROUP)
-    in_groups = taps.layout.in_groups
+    steps, _ = steps_of(layer, [(tile, segment_table(layer, taps, segments, loads, array))], array)
+    count = len(np.asarray(steps.oy0))
+    descriptor = replace(_descriptor(layer, taps), step_count=count, pitch=cols, chunk_cells=rows * cols)
+    timing = layer_timing(layer.name, descriptor, steps, array, memory)
+    return Tiling(tile, cols, rows * cols, segments, descriptor, steps, timing)
 
-    (height, width), output, window = layer.size, layer.output, layer.window
-    rows_at, cols_at = np.arange(0, height, tile[0]), np.arange(0, width, tile[1])
-    oy0, ox0 = np.repeat(rows_at, len(cols_at)), np.tile(cols_at, len(rows_at))
-    tile_h, tile_w = np.minimum(tile[0], height - oy0), np.minimum(tile[1], width - ox0)
-    beats = np.maximum(-(-(tile_h * tile_w) // array.px), array.min_beats)
 
-    seg = np.array(
-        [
-            (
-                s.chunks[0] * per_chunk,
-                min(s.chunks[1] * per_chunk, in_groups) - s.chunks[0] * per_chunk,
-                s.blocks[1] - s.blocks[0],
-                load.taps,
-                taps.row_ranges[s.row_range][0] * window.dilation[0],
-                (taps.row_ranges[s.row_range][1] - taps.row_ranges[s.row_range][0] - 1) * window.dilation[0] + 1,
-                s.emit,
-                (min(s.blocks[1] * array.oc_groups, out_groups) - s.blocks[0] * array.oc_groups) * s.emit,
-                load.words,
-            )
-            for s, load in zip(segments, loads, strict=True)
-        ],
-        dtype=np.int64,
-    )
-    first_group, groups, blocks, n_taps, row_offset, row_extent, emits, emit_groups, words = seg.T
-
-    def per_step(tile_column: NDArray[np.int64]) -> NDArray[np.int64]:
-        return np.repeat(tile_column, len(segments))
-
-    def per_segment(column: NDArray[np.int64]) -> NDArray[np.int64]:
-        return np.tile(column, len(oy0))
-
-    steps = isa.StepDescriptor(
-        y0=per_step(oy0 * window.stride[0] - window.pads[0]) + per_segment(row_offset),
-        x0=per_step(ox0 * window.stride[1] - window.pads[1]),
-        rows=per_step((tile_h - 1) * window.stride[0]) + per_segment(row_extent),
-        cols=per_step((tile_w - 1) * window.stride[1] + window.extent[1]),
-        oy0=per_step(oy0),
-        ox0=per_step(ox0),
-        tile_height=per_step(tile_h),
-        tile_width=per_step(tile_w),
-        first_group=per_segment(first_group),
-        groups=per_segment(groups),
-        beats=per_step(beats),
-        blocks=per_segment(blocks),
-        weight_words=per_segment(words),
-        taps=per_segment(n_taps),
-        iterations=per_step(beats) * per_segment(n_taps),
-        emit_blocks=per_segment(blocks * emits),
-        emit_groups=per_segment(emit_groups),
-        depends=np.ones(len(oy0) * len(segments), dtype=np.int64),
-    )
+def _descriptor(layer: EngineLayer, taps: TapCounts) -> isa.LayerDescriptor:
+    """What all tilings of a layer have in common."""
+    output, window, residual = layer.output, layer.window, layer.residual
     select = taps.layout.lane_select_words
-    residual = layer.residual
-    descriptor = isa.LayerDescriptor(
+    return isa.LayerDescriptor(
         mode=isa.Mode.MAX if layer.kind == "max" else isa.Mode.MAC,
         relu_before=int(layer.relu_before),
         combine=residual.combine if residual else isa.Combine.NONE,
@@ -305,13 +292,10 @@ def _build(
         pad_value=layer.pad_value,
         stride_y=window.stride[0],
         stride_x=window.stride[1],
-        groups_per_chunk=per_chunk,
-        step_count=len(oy0) * len(segments),
+        groups_per_chunk=taps.layout.groups_per_chunk,
         in_width=layer.view.width,
         in_height=layer.view.height,
         in_pitch=layer.view.pitch,
-        pitch=cols,
-        chunk_cells=rows * cols,
         out_plane=output.plane[0] * output.plane[1],
         out_pitch=output.plane[1],
         out_step_y=output.step[0],
@@ -319,5 +303,3 @@ def _build(
         lane_select_0=select[0],
         lane_select_1=select[1],
     )
-    timing = layer_timing(layer.name, descriptor, steps, array, memory)
-    return Tiling(tile, cols, rows * cols, segments, descriptor, steps, timing)

@@ -64,18 +64,23 @@ def lane_patterns(tiled: TiledLayer, array: Array) -> tuple[NDArray[np.int64], T
     width, (dil_y, dil_x) = layer.window.kernel[1], layer.window.dilation
     offsets: list[NDArray[np.int64]] = []
     bases: list[NDArray[np.int64]] = []
-    keys: list[tuple[int, int]] = []
+    # Chunks mostly read the same positions; which of the patterns are theirs is found out once.
+    alike: dict[tuple[int, bytes], int] = {}
+    keys: dict[tuple[int, int], int] = {}
     for r, row in enumerate(tiled.taps.units):
         first_row = tiled.taps.row_ranges[r][0]
         for unit in row:
             position = unit.served.table
+            same = (r, position.tobytes())
+            keys[r, unit.chunk] = alike.setdefault(same, len(bases))
+            if keys[r, unit.chunk] < len(bases):
+                continue
             cell = (position // width - first_row) * dil_y * tiling.pitch + position % width * dil_x
             base = np.where(position >= 0, cell, np.iinfo(np.int64).max).min(axis=1)
             # A block without weights starts from its bias by a tap that no lane may serve: it reads the first cell.
             base[(position < 0).all(axis=1)] = 0
             offsets.append(np.where(position >= 0, cell - base[:, None], 0))
             bases.append(base)
-            keys.append((r, unit.chunk))
     table, number = np.unique(np.concatenate(offsets), axis=0, return_inverse=True)
     if len(table) > array.max_patterns:
         raise DoesNotFitError(
@@ -85,7 +90,8 @@ def lane_patterns(tiled: TiledLayer, array: Array) -> tuple[NDArray[np.int64], T
         )
     splits = np.cumsum([len(b) for b in bases])[:-1]
     numbers = np.split(number.reshape(-1), splits)
-    return table, {k: np.stack([b, n], axis=1) for k, b, n in zip(keys, bases, numbers, strict=True)}
+    found = [np.stack([b, n], axis=1) for b, n in zip(bases, numbers, strict=True)]
+    return table, {key: found[place] for key, place in keys.items()}
 
 
 @dataclass(frozen=True)

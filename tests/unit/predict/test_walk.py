@@ -1,4 +1,4 @@
-"""What the expert guesses: tiles that fit and cover, steps that add up, operands that shapes tell."""
+"""What the expert guesses: tiles that fit and cover, and steps that add up."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import load_array
-from proprune_cli.accel.timing import Memory, layer_timing
-from proprune_cli.predict.connections import on_chip, operands, same_tensor
-from proprune_cli.predict.schema import LAYER
+from proprune_cli.accel.layer_timing import layer_timing
+from proprune_cli.accel.timing import Memory
+from proprune_cli.predict.schema import FLAT
 from proprune_cli.predict.tiles import Lanes, choose
 from proprune_cli.predict.walk import Steps, steps_of
 
@@ -22,10 +22,10 @@ Passes = dict[str, NDArray[Any]]
 
 def passes_of(*rows: dict[str, Any]) -> Passes:
     """Columns of passes; what a row does not name is as in a 1×1 convolution of 8 channels over 8×8 pixels."""
-    plain: dict[str, Any] = dict.fromkeys(LAYER, 1)
+    plain: dict[str, Any] = dict.fromkeys(FLAT, 1)
     plain |= {"name": "", "kind": "dense", "in_channels": 8, "out_channels": 8, "in_h": 8, "in_w": 8}
     plain |= dict.fromkeys(("twin", "residual", "broadcast", "lookup", "host_before"), False)
-    plain |= dict.fromkeys(("binary_taps",), 0)
+    plain |= dict.fromkeys(("binary_taps", "pad_h", "pad_w"), 0)
     full: list[dict[str, Any]] = []
     for row in rows:
         one = plain | row
@@ -33,7 +33,7 @@ def passes_of(*rows: dict[str, Any]) -> Passes:
         one["in_slots"] = row.get("in_slots", one["in_channels"])
         one["out_h"], one["out_w"] = row.get("out_h", one["in_h"]), row.get("out_w", one["in_w"])
         full.append(one)
-    return {name: np.array([one[name] for one in full]) for name in LAYER}
+    return {name: np.array([one[name] for one in full]) for name in FLAT}
 
 
 def drawn(count: int, seed: int, array_name: str) -> Passes:
@@ -50,6 +50,7 @@ def drawn(count: int, seed: int, array_name: str) -> Passes:
             {
                 "kind": kind, "in_channels": channels, "out_channels": out, "kernel_h": kernel, "kernel_w": kernel,
                 "stride_h": stride, "stride_w": stride, "in_h": size, "in_w": size, "out_h": made, "out_w": made,
+                "pad_h": kernel // 2, "pad_w": kernel // 2,
                 "residual": kind == "dense" and bool(rng.random() < 0.3),
             }
         )  # fmt: skip
@@ -106,57 +107,3 @@ def test_the_closed_formula_says_what_the_loop_model_says_of_its_tile(array_name
     size = np.abs(errors)
     assert np.median(size) < 0.005
     assert np.quantile(size, 0.9) < 0.15
-
-
-def test_a_chain_reads_what_was_made_last() -> None:
-    passes = passes_of({"in_channels": 3}, {}, {"out_channels": 16}, {"in_channels": 16})
-    assert operands(passes).inputs == ((), (0,), (1,), (2,))
-
-
-def test_a_residual_block_adds_what_it_began_with() -> None:
-    passes = passes_of({"in_channels": 3}, {"kernel_h": 3}, {"kernel_h": 3, "residual": True}, {})
-    found = operands(passes)
-    assert found.inputs == ((), (0,), (1,), (2,))
-    assert found.residual == (-1, -1, 0, -1)
-
-
-def test_branches_are_put_side_by_side() -> None:
-    """Squeeze, expand twice, squeeze what both made."""
-    passes = passes_of(
-        {"in_channels": 3}, {"out_channels": 32}, {"out_channels": 24, "kernel_h": 3}, {"in_channels": 56}
-    )
-    passes["in_channels"][2] = 8
-    assert operands(passes).inputs == ((), (0,), (0,), (2, 1))
-
-
-def test_dense_blocks_read_all_before_them() -> None:
-    norm: dict[str, Any] = {"kind": "diagonal"}
-    passes = passes_of(
-        {"in_channels": 3, "out_channels": 16},
-        norm | {"in_channels": 16, "out_channels": 16},
-        {"in_channels": 16, "kernel_h": 3},
-        norm | {"in_channels": 24, "out_channels": 24},
-        {"in_channels": 24, "kernel_h": 3},
-        norm | {"in_channels": 32, "out_channels": 32},
-    )
-    assert operands(passes).inputs == ((), (0,), (1,), (2, 0), (3,), (4, 2, 0))
-
-
-def test_phases_of_an_upsampling_are_one_tensor_and_lie_on_chip_together() -> None:
-    phase: dict[str, Any] = {"kind": "max", "step_w": 2}
-    passes = passes_of({"in_channels": 3}, phase, phase, phase, phase, {"in_h": 16, "in_w": 16})
-    assert same_tensor(passes).tolist() == [0, 1, 1, 1, 1, 5]
-    words = np.full(6, 64)
-    found = on_chip(passes, operands(passes), words, words, load_array("z7020-256"))
-    # The last one's tensor has no reader that is known: it is the network's output.
-    assert found.tolist() == [True, True, True, True, True, False]
-
-
-def test_residual_operands_and_large_tensors_stay_in_memory() -> None:
-    passes = passes_of({"in_channels": 3}, {"kernel_h": 3}, {"residual": True}, {})
-    words = np.full(4, 64)
-    assert on_chip(passes, operands(passes), words, words, load_array("z7020-256")).tolist() == [
-        False, True, True, False,
-    ]  # fmt: skip
-    large = passes_of(*[{"in_h": 200, "in_w": 200}] * 3)
-    assert not on_chip(large, operands(large), np.full(3, 40_000), np.full(3, 40_000), load_array("zu-1024")).any()
