@@ -26,6 +26,14 @@ def command(
             autocompletion=offer_choices(("digits", "fashion-mnist")),
         ),
     ] = "digits",
+    objective: Annotated[
+        bool,
+        typer.Option(
+            "--objective",
+            help="Learn the network's shape for 40 % of the dense one's predicted latency, in one training, and "
+            "do not prune half of its operations.",
+        ),
+    ] = False,
     data_dir: Annotated[
         Path | None, typer.Option("--data-dir", metavar="DIR", help="Where the data set's files are.")
     ] = None,
@@ -37,19 +45,21 @@ def command(
     ] = 500,
     as_json: Json = False,
 ) -> None:
-    """Train a CNN, prune half of it, compile both, run them on the emulated board, compare.
+    """Train a CNN, prune it, compile both, run them on the emulated board, compare.
 
     An interrupted demonstration resumes.
 
     \b
-    Example:
+    Examples:
+      proprune demo
+      proprune demo --objective
       proprune demo --data fashion-mnist
     """
     from proprune_cli.flow.demo import demo
 
-    directory = out / data
+    directory = out / (f"{data}-objective" if objective else data)
     with progress() as told:
-        report = demo(data, directory, told, data_dir=data_dir, images=images, on_stage=told.note)
+        report = demo(data, directory, told, objective=objective, data_dir=data_dir, images=images, on_stage=told.note)
     if as_json:
         emit_json("demo", report.to_json())
     else:

@@ -21,7 +21,7 @@ from proprune_cli.data.load import load_data
 from proprune_cli.errors import GateError, UsageError
 from proprune_cli.flow.build import CALIBRATION, build
 from proprune_cli.flow.execute import run_codes
-from proprune_cli.flow.prune import prune_into
+from proprune_cli.flow.prune import missed, prune, prune_into
 from proprune_cli.measure.predicted import predict
 from proprune_cli.measure.records import BenchRecord
 from proprune_cli.prune import Budget, PruneOptions, PruneResult, TrainOptions
@@ -95,11 +95,24 @@ class DemoReport:
         return dataclasses.asdict(self)
 
 
+GOAL = "latency=40%"
+"""What the demonstration of an objective asks for."""
+
+
+def with_objective(options: PruneOptions) -> PruneOptions:
+    """The same network and training for `GOAL` in one session; the dense network is trained beside it to compare."""
+    plain = PruneOptions(options.model, options.data)
+    return dataclasses.replace(
+        options, method="codesign", objective=GOAL, budget=plain.budget, residual="free", reference=True
+    )
+
+
 def demo(
     data: str,
     out: Path,
     progress: Progress,
     *,
+    objective: bool = False,
     data_dir: Path | None = None,
     images: int = 500,
     checked: int = 10,
@@ -108,12 +121,14 @@ def demo(
     """Run the demonstration in directory ``out``; what is already there is resumed.
 
     Args:
+        objective: learn the network's shape for `GOAL`, in place of pruning half of its operations.
         images: test images that run on the emulated board, at most.
         checked: of those, images that also run in the interpreter and without graph optimisation.
 
     Raises:
         UsageError: no preset for ``data``.
         GateError: two executors differ in a byte.
+        BudgetError: the objective was missed.
     """
     if data not in PRESETS:
         raise UsageError(
@@ -122,9 +137,17 @@ def demo(
             remedy=f"choose one of {', '.join(PRESETS)}",
         )
     options = dataclasses.replace(PRESETS[data], data_dir=data_dir)
+    if objective:
+        options = with_objective(options)
     run = out / "run"
     # Forced: a preset that changed since the directory was made keeps the stages it does not touch.
-    result = prune_into(options, run, progress, force=True)
+    if objective:
+        result, check = prune(options, run, progress, force=True)
+        over = missed(options, run, result, check)
+        if over is not None:
+            raise over
+    else:
+        result = prune_into(options, run, progress, force=True)
     test = load_data(options.data, data_dir=data_dir, validation=options.validation, seed=options.seed)
     chosen = np.linspace(0, len(test.test) - 1, min(images, len(test.test)), dtype=np.int64)
     sample = test.test.images[chosen].astype(np.float32)

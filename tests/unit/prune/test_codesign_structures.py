@@ -18,6 +18,7 @@ from proprune_cli.channels.zeroed import remove_zeroed
 from proprune_cli.compile.options import CompileOptions
 from proprune_cli.flow.build import predict_source
 from proprune_cli.flow.cost_models import LatencyModel, cost_model
+from proprune_cli.flow.demo import PRESETS, demo
 from proprune_cli.flow.prune import missed, prune
 from proprune_cli.modules.copying import without_zeros
 from proprune_cli.modules.probe import example_input
@@ -30,6 +31,7 @@ from proprune_cli.prune.codesign.kernels import kept_weights, kernels_of
 from proprune_cli.prune.codesign.space import Space
 from proprune_cli.prune.goals import Sought, read_objective
 from proprune_cli.train.masks import Masks
+from proprune_cli.train.progress import SilentProgress
 
 ASKED = PruneOptions(
     model="resnet8", data="digits", method="codesign", objective="latency=50%", residual="free", epochs=1,
@@ -166,3 +168,16 @@ def test_the_thin_network_beside_it_is_as_fast(tmp_path: Path) -> None:
     assert checked is not None and result.thin is not None
     thin = predict_source(out / "thin.onnx", CompileOptions("pynq-z2", None, str(out / "calibration.npy")))
     assert 0.9 * checked.compiled <= thin.latency_ms <= 1.005 * checked.compiled
+
+
+@pytest.mark.slow
+def test_the_demonstration_of_an_objective_compares_networks_that_are_equally_fast(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = replace(PRESETS["digits"], data="digits?size=16", epochs=1, finetune_epochs=1)
+    monkeypatch.setitem(PRESETS, "digits", small)
+    report = demo("digits", tmp_path, SilentProgress(), objective=True, images=20, checked=4)
+    dense, pruned, thin = (row.bench.latency_ms for row in report.rows)
+    assert pruned <= 0.4 * dense * 1.005 and 0.9 * pruned <= thin <= 1.005 * pruned
+    assert not any(agreement.bytes_different for agreement in report.agreements)
+    assert report.rows[0].float_accuracy > 30  # the dense network was trained too
