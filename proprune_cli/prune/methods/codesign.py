@@ -1,4 +1,4 @@
-"""Co-design: sizes and weights learn together, with the predicted cost in the loss; one training, no second one."""
+"""Co-design: shape and weights learn together, with the predicted cost in the loss; one training, no second one."""
 
 from __future__ import annotations
 
@@ -91,11 +91,13 @@ def _training(job: Job, options: CodesignOptions) -> Training:
 
 METHOD = Method(
     name="codesign",
-    title="Learns the widths of a network together with its weights, in one training, with the predicted latency, "
-    "energy or operations in the loss; `--objective` says what they come to.",
+    title="Learns the shape of a network together with its weights, in one training, with the predicted latency, "
+    "energy or operations in the loss: widths, the kernel positions of each input channel, and which branches of "
+    "residual streams there are (with `--residual free`). `--objective` says what it all comes to; docs/codesign.md compares.",
     source="the gates are nested dropout's (Rippel et al. 2014) with straight-through gradients (Bengio et al. 2013), "
     "the cost in the loss is that of ProxylessNAS (Cai et al. 2019, Eq. 6) and FBNet (Wu et al. 2019), λ is the "
-    "multiplier of gradient projection (Rosen 1960)",
+    "multiplier of gradient projection (Rosen 1960), depth goes with width as in EfficientNet (Tan & Le 2019, Eq. 3), "
+    "positions by magnitude (Zhu & Gupta 2017) in the pattern of guided pruning (Boukli Hacene et al. 2018)",
     use="When the figure on the board is what counts, and one training is all there is time for.",
     training=_training,
     start="fresh",
