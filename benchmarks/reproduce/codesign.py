@@ -21,6 +21,14 @@ from proprune_cli.prune.result import NETWORK_FILES
 
 BOARD = "pynq-z2"
 SHARES = (0.4, 0.2)
+STAGES = {
+    "thin": ("thin",),
+    "codesign": ("regularised", "finetune"),
+    "l1": ("dense", "finetune"),
+    "taylor": ("dense", "finetune"),
+    "knapsack": ("dense", "regularised"),
+}
+"""Trainings that make a network; the runs of a seed leave theirs in one directory."""
 
 
 def _compiled(run: Path) -> dict[str, Any]:
@@ -76,9 +84,9 @@ def main(bench: Bench) -> None:
     _tell(bench, f"{model} on {bench.label}", epochs + tuning, dense, ways)
 
 
-def _seconds(record: dict[str, Any], thin: bool) -> float:
+def _seconds(record: dict[str, Any], way: str) -> float:
     """CPU seconds of the trainings that made a network."""
-    return sum(t["cpu_seconds"] for t in record["trainings"] if (t["stage"] == "thin") == thin)
+    return sum(t["cpu_seconds"] for t in record["trainings"] if t["stage"] in STAGES[way])
 
 
 def _tell(
@@ -99,7 +107,7 @@ def _tell(
             network, figures = ("thin", "thin") if way == "thin" else ("pruned", "finetuned")
             scores = [r["result"][figures]["test_accuracy"] for r in records]
             over = "" if way == "thin" else spread([a - b for a, b in zip(scores, thin, strict=True)])
-            seconds = [_seconds(r, way == "thin") for r in records]
+            seconds = [_seconds(r, way) for r in records]
             rows.append(
                 (way, f"{share:.0%}", spread([r[network]["ms"] for r in records], 3),
                  spread([r[network]["mj"] for r in records]), spread(scores), over, spread(seconds, 0))
