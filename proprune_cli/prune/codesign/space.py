@@ -193,8 +193,8 @@ class Space:
         tensors = dict(all_tensors(model))
         with torch.no_grad():
             for kernel, size in zip(self.kernels, sizes[len(self.places) : self.scaled], strict=True):
-                where = torch.from_numpy(self.ranks[kernel.tensor] >= size)
-                tensors[kernel.tensor].flatten(2).masked_fill_(where, 0.0)
+                gone, weight = torch.from_numpy(self.ranks[kernel.tensor] >= size), tensors[kernel.tensor]
+                weight.masked_fill_(gone.reshape(1, *weight.shape[1:]), 0.0)
             self.empty(tensors, sizes)
         return shrink(model, cuts_for(self.channels, self.kept(sizes), tensors))
 

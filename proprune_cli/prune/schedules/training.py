@@ -20,6 +20,9 @@ from proprune_cli.train.freezing import freezing_hooks
 from proprune_cli.train.hooks import TrainHook
 from proprune_cli.train.masks import Masks
 
+_SEARCH = 2
+"""Version of how shapes are searched: a checkpoint of another says nothing to this one."""
+
 
 def during_training(phases: Phases, start: Fresh) -> Outcome:
     """Train by the method: on from the dense network for the epochs of fine-tuning, or afresh for those of both."""
@@ -51,7 +54,7 @@ def during_training(phases: Phases, start: Fresh) -> Outcome:
         label=f"{method.name} training",
         size=(0, 0),  # the channel map gives them with the next step
         shape=shape,
-        key={**removal_key(options), **freeze_key(options)},
+        key={**removal_key(options), **freeze_key(options), **({"search": _SEARCH} if method.objective else {})},
     )
     where = f"--model {options.model}"
     if method.finish == "cut":
