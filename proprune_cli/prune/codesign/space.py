@@ -191,15 +191,15 @@ class Space:
         """The network at these sizes."""
         model = copied(self._model)
         tensors = dict(all_tensors(model))
-        with torch.no_grad():
-            for kernel, size in zip(self.kernels, sizes[len(self.places) : self.scaled], strict=True):
-                gone, weight = torch.from_numpy(self.ranks[kernel.tensor] >= size), tensors[kernel.tensor]
-                weight.masked_fill_(gone.reshape(1, *weight.shape[1:]), 0.0)
-            self.empty(tensors, sizes)
+        self.clear(tensors, sizes)
         return shrink(model, cuts_for(self.channels, self.kept(sizes), tensors))
 
-    def empty(self, tensors: Mapping[str, torch.Tensor], sizes: Sequence[int]) -> None:
-        """Set what makes the channels of branches that are gone to zero, in place."""
+    @torch.no_grad()
+    def clear(self, tensors: Mapping[str, torch.Tensor], sizes: Sequence[int]) -> None:
+        """Set positions that kernels lose to zero, and what makes the channels of branches that are gone. In place."""
+        for kernel, size in zip(self.kernels, sizes[len(self.places) : self.scaled], strict=True):
+            gone, weight = torch.from_numpy(self.ranks[kernel.tensor] >= size), tensors[kernel.tensor]
+            weight.masked_fill_(gone.reshape(1, *weight.shape[1:]).to(weight.device), 0.0)
         for block in self.gone(sizes):
             for place in block.groups:
                 for member in self.channels.groups[place].members:

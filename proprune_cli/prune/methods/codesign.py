@@ -84,7 +84,7 @@ def _training(job: Job, options: CodesignOptions) -> Training:
                     if member.role == "out" and not alive.all():
                         index = torch.from_numpy(member.index[~alive].reshape(-1)).to(tensors[member.tensor].device)
                         tensors[member.tensor].index_fill_(member.dim, index, 0.0)
-            space.empty(tensors, chosen.sizes)
+            space.clear(tensors, chosen.sizes)
 
     return Training([search], finalise, {"schedule": "rise"} if options.search < 1 else {})
 

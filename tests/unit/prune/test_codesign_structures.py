@@ -114,9 +114,7 @@ def test_gates_of_positions_and_branches_close_what_is_cut(seed: int) -> None:
         torch.testing.assert_close(gated(images), smaller(images), atol=1e-5, rtol=1e-4)
     before = [gated(images) for images in given]
     remove(gated, names)
-    with torch.no_grad():
-        tensors = dict(all_tensors(gated))
-        space.empty(tensors, sizes)
+    space.clear(dict(all_tensors(gated)), sizes)
     shrunk = remove_zeroed(gated, EXAMPLE, residual="free").model
     for images, wanted in zip(given, before, strict=True):
         torch.testing.assert_close(shrunk(images), wanted, atol=1e-5, rtol=1e-4)
