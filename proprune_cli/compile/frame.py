@@ -67,17 +67,13 @@ class Frame:
         orders = tuple(layer.orders for layer in graph.layers)
         return None if waiting else cls(passes, places, tuple(owners), orders)
 
-    def around(self, layers: Sequence[LayerWork]) -> list[LayerWork]:
-        """The work of the whole network with ``layers`` of other widths; they stand in the order of `of`.
-
-        Where they are not as many as there the network is another one, and they are all that is known.
-        """
-        return [work for work, _ in self.attributed(layers)]
-
     def attributed(self, layers: Sequence[LayerWork]) -> list[tuple[LayerWork, int | None]]:
-        """`around`, and with each work which of ``layers`` it is; None where it is none of them.
+        """The work of the whole network with ``layers`` of other widths, which stand in the order of `of`.
 
-        A layer of no channels is gone: whoever added its output has the other operand alone.
+        With each work goes which of them it is; None where it is none of them.
+
+        Where they are not as many as there the network is another one, and they are all that is known. A layer of no
+        channels is gone: whoever added its output has the other operand alone.
         """
         if len(layers) != len(set(self.owners) - {None}):
             return [(layer, place) for place, layer in enumerate(layers) if layer.out_channels]

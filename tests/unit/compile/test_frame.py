@@ -69,7 +69,7 @@ def framed(model: nn.Module) -> Frame:
 def compare(frame: Frame, model: nn.Module, bound: float = BOUND) -> None:
     """Cycles, products and bytes of the program, and those that the frame says."""
     table = CostTable(analyse(model, torch.zeros(2, *SHAPE)))
-    works = frame.around(table.surviving(dict(model.named_parameters())))
+    works = [work for work, _ in frame.attributed(table.surviving(dict(model.named_parameters())))]
     found = ShapeModel(ARRAY, memory_of(ARRAY)).estimate(works)
     program, layers = lower(quantised(model, SHAPE), ARRAY, memory_of(ARRAY))
     timing = estimate(program, ARRAY, memory_of(ARRAY))

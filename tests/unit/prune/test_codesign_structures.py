@@ -30,7 +30,6 @@ from proprune_cli.prune.codesign.gates import Bank, Layout, install, position_ra
 from proprune_cli.prune.codesign.kernels import kept_weights, kernels_of
 from proprune_cli.prune.codesign.space import Space
 from proprune_cli.prune.goals import Sought, read_objective
-from proprune_cli.train.masks import Masks
 from proprune_cli.train.progress import SilentProgress
 
 ASKED = PruneOptions(
@@ -131,7 +130,6 @@ def test_gates_of_positions_and_branches_close_what_is_cut(seed: int) -> None:
     for block in space.gone(sizes):
         assert not (weights[f"{block.name}.weight"] != 0).any()
         assert not masks[block.name.replace("conv2", "bn2") + ".bias"].any()
-    assert Masks(masks).name == "masks"
 
 
 def test_the_choice_closes_branches_where_nothing_else_is_within_the_limit() -> None:
