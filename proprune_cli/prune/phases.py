@@ -113,7 +113,7 @@ class Phases:
         model: nn.Module,
         cuts: Cuts,
         *,
-        epochs: int,
+        epochs: float,
         peak: float,
         label: str,
         size: tuple[int, int],
@@ -163,7 +163,7 @@ class Phases:
         self.progress.note(f"{label}: test accuracy {figures.test_accuracy:.2f} %")
         return Network(model, cuts, figures, report)
 
-    def by_method(self, model: nn.Module, epochs: int) -> Training:
+    def by_method(self, model: nn.Module, epochs: float) -> Training:
         """How the run's method trains ``model``, which it may change.
 
         Raises:

@@ -33,7 +33,7 @@ class TrainingCost:
         device: where it trained.
     """
 
-    epochs: int = 0
+    epochs: float = 0
     cpu_seconds: float = 0.0
     wall_seconds: float = 0.0
     device: str = "cpu"
@@ -71,12 +71,12 @@ class CostMeter:
         self._cost = before if before is not None else TrainingCost(device=device)
         self._began = self._clocks()
 
-    def end_epoch(self) -> None:
-        """An epoch has ended: keep its seconds."""
+    def end_epoch(self, part: float = 1.0) -> None:
+        """An epoch, or this part of one, has ended: keep its seconds."""
         now = self._clocks()
         cost = self._cost
         self._cost = TrainingCost(
-            cost.epochs + 1,
+            cost.epochs + part,
             cost.cpu_seconds + now[0] - self._began[0],
             cost.wall_seconds + now[1] - self._began[1],
             cost.device,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,10 +21,21 @@ class TrainRun:
     task: Task
     options: TrainOptions
     optimiser: torch.optim.Optimizer
-    epochs: int
+    epochs: float
+    """Passes over the training images in all; the last one may be a part of one."""
     steps: int
-    """Optimiser steps per epoch."""
+    """Optimiser steps per whole epoch."""
     seed: int
+
+    @property
+    def total(self) -> int:
+        """Optimiser steps in all."""
+        return max(1, round(self.epochs * self.steps))
+
+    @property
+    def passes(self) -> int:
+        """Epochs that are begun."""
+        return math.ceil(self.total / self.steps)
 
 
 @dataclass

@@ -99,7 +99,7 @@ def train(
     task: Task,
     options: TrainOptions,
     *,
-    epochs: int,
+    epochs: float,
     peak: float,
     seed: int,
     label: str,
@@ -113,7 +113,7 @@ def train(
     takes the same course as one that was never stopped.
 
     Args:
-        epochs: passes over the training images in all.
+        epochs: passes over the training images in all; of the last one, a part where it is no whole number.
         peak: highest learning rate.
         hooks: called in this order; the first that is finished ends the training.
 
@@ -126,14 +126,13 @@ def train(
     optimiser = _optimiser(model, options, peak)
     batches = Batches(task.data, task.data.train, options.batch, options.augment, device_of(model))
     run = TrainRun(model, task, options, optimiser, epochs, len(batches), seed)
-    total = epochs * len(batches)
     try:
         for hook in hooks:
             hook.attach(run)
         records, first = _resume(model, optimiser, stage, label, hooks)
-        progress.start(label, total, first * len(batches))
+        progress.start(label, run.total, first * len(batches))
         meter = CostMeter(stage, device_of(model).type, label)
-        for epoch in range(first, epochs):
+        for epoch in range(first, run.passes):
             if any(hook.finished for hook in hooks):
                 break
             loss = _epoch(run, batches, epoch, peak, derived_seed(seed, label, epoch), progress, hooks)
@@ -148,9 +147,9 @@ def train(
             for hook in hooks:
                 hook.end_epoch(EpochEnd(epoch, loss, score.loss, score.accuracy))
             # Before the checkpoint: an epoch that is trained twice has cost twice.
-            meter.end_epoch()
+            meter.end_epoch(min(1.0, run.total / run.steps - epoch))
             _checkpoint(model, optimiser, stage, label, records, hooks)
-            progress.advance(0, f"epoch {epoch + 1} of {epochs}: loss {loss:.3f}, validation {score.accuracy:.1f} %")
+            progress.advance(0, f"epoch {epoch + 1} of {run.passes}: loss {loss:.3f}, validation {score.accuracy:.1f} %")
         progress.finish()
     finally:
         for hook in hooks:
@@ -171,14 +170,13 @@ def _epoch(
     model, options = run.model, run.options
     model.train()
     torch.manual_seed(seed)  # dropout and whatever else the network draws
-    number = epoch * run.steps
+    first = epoch * run.steps
+    last = min(first + run.steps, run.total)
     losses = torch.zeros((), device=device_of(model))
-    for images, labels in batches.shuffled(seed):
-        rate = rate_at(number, run.epochs * run.steps, peak, options.schedule)
-        losses += train_step(run, images, labels, number, rate, hooks)
-        number += 1
+    for number, (images, labels) in zip(range(first, last), batches.shuffled(seed), strict=False):
+        losses += train_step(run, images, labels, number, rate_at(number, run.total, peak, options.schedule), hooks)
         progress.advance()
-    return float(losses) / len(batches)
+    return float(losses) / (last - first)
 
 
 def train_step(

@@ -111,7 +111,7 @@ class Search(TrainHook):
 
     def attach(self, run: TrainRun) -> None:
         """Open the gates of the first step."""
-        self._steps, self._total = run.steps, max(2, run.epochs * run.steps)
+        self._steps, self._total = run.steps, max(2, run.total)
         self._seed = run.seed
         self._device = next(run.model.parameters()).device
         self._run = run

@@ -47,7 +47,7 @@ class SelectiveDecay(TrainHook):
     def attach(self, run: TrainRun) -> None:
         """See `TrainHook`."""
         self._parameters = dict(run.model.named_parameters())
-        self._steps, self._total = run.steps, run.epochs * run.steps
+        self._steps, self._total = run.steps, run.total
 
     def after_step(self, step: Step) -> None:
         """Select where due, then decay."""

@@ -43,7 +43,7 @@ def during_training(phases: Phases, start: Fresh) -> Outcome:
 
     total = options.tuning_epochs + (options.dense_epochs if fresh else 0)
     share = 1.0 if method.share is None else method.share(own)
-    epochs = total if share >= 1 or total < 2 else min(total - 1, max(1, round(share * total)))
+    epochs = total * min(share, 1.0)
     peak = phases.peak if fresh else phases.tuning_peak
     trained = phases.train(
         "regularised",

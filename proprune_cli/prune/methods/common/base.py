@@ -60,7 +60,7 @@ class Job:
     example: torch.Tensor
     """float32 [2, C, H, W]."""
     options: PruneOptions
-    epochs: int
+    epochs: float
     would_go: Callable[[], Slices]
     """Slices of the parameters that the budget and the method's importance would remove from ``model`` now."""
     cost_model: CostModel | None = None

@@ -70,7 +70,7 @@ class PlateauThreshold(TrainHook):
             self._best = {name: t.detach().clone() for name, t in run.model.state_dict().items()}
         else:
             self._waited += 1
-        if self._waited >= self._pwe or end.epoch + 1 == run.epochs:
+        if self._waited >= self._pwe or end.epoch + 1 == run.passes:
             self._prune(run, end.epoch)
 
     def _prune(self, run: TrainRun, epoch: int) -> None:
