@@ -14,7 +14,7 @@ from benchmarks.reproduce.common import Bench, spread
 from proprune_cli.accel.boards import board_with_array
 from proprune_cli.compile.options import CompileOptions
 from proprune_cli.flow.build import CALIBRATION, predict_source
-from proprune_cli.flow.explore_point import trainings
+from proprune_cli.flow.training_costs import trainings
 from proprune_cli.prune import PruneOptions, TrainOptions
 from proprune_cli.prune.options import Budget
 from proprune_cli.prune.result import NETWORK_FILES

@@ -137,6 +137,8 @@ def command(
 
 
 def _show(explored: Explored) -> None:
+    from proprune_cli.flow.training_costs import cost_lines
+
     document = explored.document
     for target in dict.fromkeys(f.target for f in explored.fronts):
         fronts = [f for f in explored.fronts if f.target == target]
@@ -155,12 +157,8 @@ def _show(explored: Explored) -> None:
         say(f"accuracy is 100 times the mean of {document['metric']} on the test images")
     for model in document["models"]:
         say(f"predicted by {model}")
-    cost = document["cost"]
-    energy = cost["estimated_joules"]
-    said = "" if energy is None else f", {energy:.4g} J estimated at {cost['watts_per_core']:g} W per busy core"
-    say(f"{cost['trainings']} trainings took {cost['cpu_seconds']:.1f} CPU seconds{said}")
-    if energy is not None:
-        say(f"  {cost['watts_source']}")
+    for line in cost_lines(document["cost"]):
+        say(line)
 
 
 def _by_latency(networks: list[dict[str, Any]], front: Front) -> list[dict[str, Any]]:

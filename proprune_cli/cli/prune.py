@@ -46,6 +46,7 @@ def command(
     """
     from proprune_cli.config import prune_options
     from proprune_cli.flow.prune import missed, prune
+    from proprune_cli.flow.training_costs import cost_lines, in_all, trainings
     from proprune_cli.prune import check
 
     options = prune_options(config, given)
@@ -53,12 +54,15 @@ def command(
     with progress() as told:
         result, checked = prune(options, out, told, force=force)
     error = missed(options, out, result, checked)
+    rows = trainings(out)
     if as_json:
         predicted = None if checked is None else {**asdict(checked), "met": error is None}
         body = {"run": str(out), "options": options.to_json(), "result": result.to_json(), "predicted": predicted}
-        emit_json("prune", body)
+        emit_json("prune", body | {"trainings": rows, "cost": in_all(rows)})
     else:
         _show(out, result)
+        for line in cost_lines(in_all(rows)) if rows else ():
+            say(line)
         if checked is not None:
             say(str(checked))
     if error is not None:

@@ -35,12 +35,12 @@ from proprune_cli.files.write import write_whole
 from proprune_cli.flow.build import CALIBRATION, build
 from proprune_cli.flow.execute import run_codes
 from proprune_cli.flow.prune import missed, prune
+from proprune_cli.flow.training_costs import trainings
 from proprune_cli.measure.predicted import predict
 from proprune_cli.prune.options import Budget, PruneOptions
 from proprune_cli.prune.result import NETWORK_FILES, NetworkFigures
 from proprune_cli.rundir import content_key
 from proprune_cli.spec.declare import declared
-from proprune_cli.train.cost import COST, cost_of
 from proprune_cli.train.options import TrainOptions
 
 RECORD_VERSION = 1
@@ -218,20 +218,6 @@ def sealed(record: dict[str, Any]) -> bytes:
     """A record as it is kept."""
     plain = json.loads(json.dumps(record))
     return (json.dumps({**plain, "seal": content_key(plain)}, indent=1) + "\n").encode()
-
-
-def trainings(run: Path) -> list[dict[str, Any]]:
-    """What each training of a run cost; energy is estimated (`proprune_cli.train.cost`).
-
-    Raises:
-        InputError: a record of a stage is damaged.
-    """
-    found: list[dict[str, Any]] = []
-    for file in sorted((run / "stages").glob(f"*/{COST}")):
-        cost = cost_of(read_file(file, JSON_BYTES), str(file))
-        if cost is not None:
-            found.append({"stage": file.parent.name, **asdict(cost), "estimated_joules": cost.joules})
-    return found
 
 
 def _figures(

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from proprune_cli.errors import InputError
 from proprune_cli.flow.explore_point import DENSE, Point, Target, record_of_point
 from proprune_cli.flow.front import Mark, front, knee
-from proprune_cli.train.cost import WATTS, WATTS_SOURCE
+from proprune_cli.flow.training_costs import in_all
 
 RESULT_VERSION = 1
 Cost = Literal["latency_ms", "energy_mj"]
@@ -157,12 +157,4 @@ def _front(networks: Sequence[dict[str, Any]], target: Target, cost: Cost) -> Fr
 def _cost(dense: dict[str, Any], records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """What all trainings took; the dense one, which every point has a copy of, counts once."""
     rows = [*dense["trainings"], *(t for r in records for t in r["trainings"] if t["stage"] != DENSE)]
-    joules = [t["estimated_joules"] for t in rows]
-    return {
-        "trainings": len(rows),
-        "cpu_seconds": sum(t["cpu_seconds"] for t in rows),
-        "shared_cpu_seconds": sum(t["cpu_seconds"] for t in dense["trainings"]),
-        "estimated_joules": None if any(j is None for j in joules) else sum(joules),
-        "watts_per_core": WATTS,
-        "watts_source": WATTS_SOURCE,
-    }
+    return in_all(rows) | {"shared_cpu_seconds": in_all(dense["trainings"])["cpu_seconds"]}

@@ -149,7 +149,9 @@ def train(
             # Before the checkpoint: an epoch that is trained twice has cost twice.
             meter.end_epoch(min(1.0, run.total / run.steps - epoch))
             _checkpoint(model, optimiser, stage, label, records, hooks)
-            progress.advance(0, f"epoch {epoch + 1} of {run.passes}: loss {loss:.3f}, validation {score.accuracy:.1f} %")
+            progress.advance(
+                0, f"epoch {epoch + 1} of {run.passes}: loss {loss:.3f}, validation {score.accuracy:.1f} %"
+            )
         progress.finish()
     finally:
         for hook in hooks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
@@ -24,6 +25,7 @@ from proprune_cli.predict.accuracy import variants_of
 from proprune_cli.prune.options import Budget, PruneOptions
 from proprune_cli.train.options import TrainOptions
 from tests.cli.conftest import Cli
+from tests.dask_cluster import dask_cluster
 
 ASKED = ["--model", "lenet5", "--data", "digits?size=16", "--epochs", "2", "--finetune-epochs", "1", "--threads", "1",
          "--processes", "1", "--test-images", "50", "--multiple", "1"]  # fmt: skip
@@ -67,6 +69,7 @@ def test_a_killed_exploration_goes_on_and_every_point_is_an_ordinary_run(cli: Cl
     again = cli(*shlex.split(point["command"])[1:], "--json")
     assert again.code == 0 and again.err.count("done before") == 3, again.err
     assert again.document["result"]["finetuned"]["test_accuracy"] == point["accuracy"]
+    assert again.document["trainings"] == point["trainings"] and again.document["cost"]["trainings"] == 3
     assert again.document["result"]["dense"]["params"] == networks["dense"]["params"]
     assert again.document["result"]["dense"]["test_accuracy"] == networks["dense"]["accuracy"]
     bench = cli("bench", out / "points/l1-ops-0.25", "--network", "pruned", "--json").document["rows"][0]
@@ -83,6 +86,34 @@ def test_a_killed_exploration_goes_on_and_every_point_is_an_ordinary_run(cli: Cl
     assert "<svg" in (out / "f.svg").read_text()
     assert new["name"] in (out / "front.html").read_text()
     assert cli("explore", "--continue", "--model", "lenet5", "--data", "digits", "--out", out).code == 1
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_loses_no_point(cli: Cli, tmp_path: Path) -> None:
+    """Two workers of a real scheduler share the points; one is killed in the middle of a training."""
+    pytest.importorskip("distributed")
+    command = ["explore", *ASKED, "--no-thin", *(a for share in (50, 40, 30) for a in ("--budget", f"ops={share}%"))]
+    here, there = tmp_path / "here", tmp_path / "there"
+    assert cli(*command, "--out", here, "--json").code == 0
+    with dask_cluster(tmp_path) as cluster:
+        line = [*command, "--dask", cluster.address, "--out", there]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "proprune_cli", *map(str, line)], stderr=subprocess.PIPE, start_new_session=True
+        )
+        _wait_for(lambda: any(there.glob("points/*/stages/finetune.partial")), process)
+        cluster.kill()
+        _, told = process.communicate(timeout=240)
+    assert process.returncode == 0, told.decode()
+    fronts = [json.loads((out / "front.json").read_text()) for out in (here, there)]
+    assert not fronts[1]["failed"]
+    found = [
+        {
+            n["name"]: (n["accuracy"], *(n["boards"][0][figure] for figure in ("latency_ms", "energy_mj")))
+            for n in networks
+        }
+        for networks in (front["networks"] for front in fronts)
+    ]
+    assert len(found[0]) == 4 and found[0] == found[1]
 
 
 def _see_that_fronts_hold(document: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from proprune_cli.flow.dataset import BASES, DatasetOptions, make_dataset
 from proprune_cli.predict.sampling import METHODS, plan, targets
 from proprune_cli.predict.schema import LABELS, LAYER, NETWORK
 from proprune_cli.predict.store import FILE, read_rows
+from tests.dask_cluster import dask_cluster
 
 pytest.importorskip("pyarrow")
 
@@ -143,32 +144,15 @@ def test_a_worker_that_is_killed_loses_no_row(tmp_path: Path) -> None:
     pytest.importorskip("distributed")
     options = DatasetOptions(rows=240, seed=2, models=("lenet5",))
     make_dataset(options, tmp_path / "here", processes=1)
-    file = tmp_path / "scheduler.json"
-    dask = [sys.executable, "-m", "distributed.cli"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path, "start_new_session": True}
-    scheduler = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard"]
-    worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--no-dashboard", "--nthreads", "1", "--no-nanny"]
-    del dask
-    processes = [subprocess.Popen([*scheduler, "--scheduler-file", str(file)], **quiet)]  # type: ignore[call-overload]
-    try:
-        _wait_for(file.exists)
-        processes += [
-            subprocess.Popen([*worker, "--scheduler-file", str(file)], **quiet)  # type: ignore[call-overload]
-            for _ in range(2)
-        ]
-        address = json.loads(file.read_text())["address"]
-        killed: list[int] = []
+    killed: list[int] = []
+    with dask_cluster(tmp_path) as cluster:
 
         def kill(done: int, _: int) -> None:
             if done and not killed:
                 killed.append(done)
-                os.killpg(processes[1].pid, signal.SIGKILL)
+                cluster.kill()
 
-        make_dataset(options, tmp_path / "there", dask=address, on_rows=kill)
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
+        make_dataset(options, tmp_path / "there", dask=cluster.address, on_rows=kill)
     assert killed and digest(tmp_path / "here") == digest(tmp_path / "there")
 
 
