@@ -58,10 +58,10 @@ class SearchOptions:
             fall where the loss has no say.
     """
 
-    pace: float = 2.0
-    noise: float = 0.1
-    positions: float = 2.5
-    depth: float = 1.5
+    pace: float
+    noise: float
+    positions: float
+    depth: float
 
 
 class Search(TrainHook):

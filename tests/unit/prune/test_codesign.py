@@ -173,7 +173,7 @@ def test_the_gradient_of_a_width_is_that_of_the_expected_loss() -> None:
     space = _space(model)
     layout = _layout(space)
     bank = Bank(torch.ones(1), torch.ones(1))
-    search = Search(space, layout, bank, SearchOptions(noise=0.2))
+    search = Search(space, layout, bank, SearchOptions(pace=2.0, noise=0.2, positions=2.5, depth=1.5))
     search._a = torch.full_like(search._a, math.log(1.7))  # pyright: ignore[reportPrivateUsage]
     worth = torch.rand(layout.count, generator=torch.Generator().manual_seed(0))
     search._total = 10**9  # pyright: ignore[reportPrivateUsage]
