@@ -14,10 +14,11 @@ from benchmarks.reproduce.common import Bench, spread
 from proprune_cli.accel.boards import board_with_array
 from proprune_cli.compile.options import CompileOptions
 from proprune_cli.flow.build import CALIBRATION, predict_source
-from proprune_cli.flow.training_costs import trainings
+from proprune_cli.flow.training_costs import in_all, trainings
 from proprune_cli.prune import PruneOptions, TrainOptions
 from proprune_cli.prune.options import Budget
 from proprune_cli.prune.result import NETWORK_FILES
+from proprune_cli.train.cost import WATTS_SOURCE
 
 BOARD = "pynq-z2"
 SHARES = (0.4, 0.2)
@@ -84,9 +85,9 @@ def main(bench: Bench) -> None:
     _tell(bench, f"{model} on {bench.label}", epochs + tuning, dense, ways)
 
 
-def _seconds(record: dict[str, Any], way: str) -> float:
-    """CPU seconds of the trainings that made a network."""
-    return sum(t["cpu_seconds"] for t in record["trainings"] if t["stage"] in STAGES[way])
+def _spent(record: dict[str, Any], way: str) -> dict[str, Any]:
+    """What the trainings that made a network cost."""
+    return in_all([t for t in record["trainings"] if t["stage"] in STAGES[way]])
 
 
 def _tell(
@@ -98,7 +99,7 @@ def _tell(
 ) -> None:
     full = [r["result"]["dense"]["test_accuracy"] for r in dense]
     rows: list[tuple[object, ...]] = [
-        ("dense", "", f"{dense[0]['dense']['ms']:.3f}", f"{dense[0]['dense']['mj']:.2f}", spread(full), "", "")
+        ("dense", "", f"{dense[0]['dense']['ms']:.3f}", f"{dense[0]['dense']['mj']:.2f}", spread(full), "", "", "")
     ]
     for share in SHARES:
         thin = [r["result"]["thin"]["test_accuracy"] for r in ways["codesign"][share]]
@@ -107,17 +108,30 @@ def _tell(
             network, figures = ("thin", "thin") if way == "thin" else ("pruned", "finetuned")
             scores = [r["result"][figures]["test_accuracy"] for r in records]
             over = "" if way == "thin" else spread([a - b for a, b in zip(scores, thin, strict=True)])
-            seconds = [_seconds(r, way) for r in records]
+            spent = [_spent(r, way) for r in records]
+            joules = [cost["estimated_joules"] for cost in spent]
             rows.append(
                 (way, f"{share:.0%}", spread([r[network]["ms"] for r in records], 3),
-                 spread([r[network]["mj"] for r in records]), spread(scores), over, spread(seconds, 0))
+                 spread([r[network]["mj"] for r in records]), spread(scores), over,
+                 spread([cost["cpu_seconds"] for cost in spent], 0),
+                 "" if any(j is None for j in joules) else spread([j / 1000 for j in joules]))
             )  # fmt: skip
     bench.table(
         f"Co-design and its rivals at equal latency on {BOARD}: {what}",
-        ("network", "latency asked", "ms, predicted", "mJ, predicted", "test %", "over thin", "CPU s of training"),
+        (
+            "network",
+            "latency asked",
+            "ms, predicted",
+            "mJ, predicted",
+            "test %",
+            "over thin",
+            "CPU s of training",
+            "kJ of training, estimated",
+        ),
         rows,
         [
             f"{epochs} epochs for every network, {len(dense)} seeds, mean ± standard deviation over them.",
             "Of prune-then-fine-tune and the knapsack, the seconds hold the dense training.",
+            f"Energy of training: {WATTS_SOURCE}.",
         ],
     )

@@ -119,14 +119,19 @@ class Phases:
         size: tuple[int, int],
         shape: Shape | None = None,
         key: dict[str, Any] | None = None,
+        before: float = 0.0,
+        after: float = 0.0,
     ) -> Network:
         """Train ``model`` in the stage ``name``, which is keyed by the weights it starts from and by ``key``.
 
         Args:
             size: its multiply-accumulates and parameters.
             shape: how it is trained, where not plainly; called with a copy of ``model`` that it may change.
+            before, after: epochs of the trainings with which it shares one course of the learning rate.
         """
         inputs = {**self.base, "start": fingerprint(model), "epochs": epochs, "peak": peak, **(key or {})}
+        if before or after:
+            inputs["course"] = [before, after]
         stage = self.out.stage(name, inputs)
         if stage.done:
             kept = self._reload(stage, name, model, cuts)
@@ -148,6 +153,8 @@ class Phases:
                     stage=stage,
                     progress=self.progress,
                     hooks=training.hooks,
+                    before=before,
+                    after=after,
                 )
         if trained is not model:
             training.finalise()

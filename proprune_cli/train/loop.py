@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,17 +53,12 @@ def default_rate(model: nn.Module, options: TrainOptions) -> float:
 
 
 def rate_at(step: int, total: int, peak: float, schedule: str) -> float:
-    """Learning rate of a step: constant; cosine from the peak to 0; or a linear rise and then one of them.
-
-    A rise and then a fall in another training are one warm-up, stable, decay schedule (Hu et al. 2024, MiniCPM).
-    """
+    """Learning rate of a step: constant; or cosine from the peak to 0, with a linear rise before it or without."""
     if schedule == "constant":
         return peak
-    warm = round(_WARM_UP * total) if schedule in ("onecycle", "rise") else 0
+    warm = round(_WARM_UP * total) if schedule == "onecycle" else 0
     if step < warm:
         return peak * (step + 1) / (warm + 1)
-    if schedule == "rise":
-        return peak
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
 
 
@@ -106,6 +101,8 @@ def train(
     stage: Stage,
     progress: Progress,
     hooks: Sequence[TrainHook] = (),
+    before: float = 0.0,
+    after: float = 0.0,
 ) -> list[EpochRecord]:
     """Train ``model`` in place on its device, from the stage's checkpoint where there is one.
 
@@ -115,6 +112,7 @@ def train(
     Args:
         epochs: passes over the training images in all; of the last one, a part where it is no whole number.
         peak: highest learning rate.
+        before, after: epochs of trainings before and after this one, with which it shares one course of the rate.
         hooks: called in this order; the first that is finished ends the training.
 
     Raises:
@@ -126,6 +124,11 @@ def train(
     optimiser = _optimiser(model, options, peak)
     batches = Batches(task.data, task.data.train, options.batch, options.augment, device_of(model))
     run = TrainRun(model, task, options, optimiser, epochs, len(batches), seed)
+    lead, follow = (round(part * run.steps) for part in (before, after))
+
+    def rate(step: int) -> float:
+        return rate_at(lead + step, lead + run.total + follow, peak, options.schedule)
+
     try:
         for hook in hooks:
             hook.attach(run)
@@ -135,7 +138,7 @@ def train(
         for epoch in range(first, run.passes):
             if any(hook.finished for hook in hooks):
                 break
-            loss = _epoch(run, batches, epoch, peak, derived_seed(seed, label, epoch), progress, hooks)
+            loss = _epoch(run, batches, epoch, rate, derived_seed(seed, label, epoch), progress, hooks)
             if not math.isfinite(loss):
                 raise InputError(
                     f"training diverged: the loss of epoch {epoch + 1} is {loss}",
@@ -164,19 +167,18 @@ def _epoch(
     run: TrainRun,
     batches: Batches,
     epoch: int,
-    peak: float,
+    rate: Callable[[int], float],
     seed: int,
     progress: Progress,
     hooks: Sequence[TrainHook],
 ) -> float:
-    model, options = run.model, run.options
-    model.train()
+    run.model.train()
     torch.manual_seed(seed)  # dropout and whatever else the network draws
     first = epoch * run.steps
     last = min(first + run.steps, run.total)
-    losses = torch.zeros((), device=device_of(model))
+    losses = torch.zeros((), device=device_of(run.model))
     for number, (images, labels) in zip(range(first, last), batches.shuffled(seed), strict=False):
-        losses += train_step(run, images, labels, number, rate_at(number, run.total, peak, options.schedule), hooks)
+        losses += train_step(run, images, labels, number, rate(number), hooks)
         progress.advance()
     return float(losses) / (last - first)
 

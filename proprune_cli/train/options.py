@@ -12,7 +12,7 @@ from proprune_cli.spec.checks import require, require_choice
 from proprune_cli.spec.declare import given, key
 
 Optimiser = Literal["sgd", "adamw"]
-Schedule = Literal["onecycle", "cosine", "constant", "rise"]
+Schedule = Literal["onecycle", "cosine", "constant"]
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,7 @@ class TrainOptions:
     momentum: float = key("Of sgd.", 0.9)
     weight_decay: float = key("Of weights; norms and biases are not decayed.", 5e-4)
     schedule: Schedule = key(
-        "Course of the learning rate: onecycle (a linear rise, then a cosine to 0), cosine, constant, or rise (a "
-        "linear rise, then constant).",
+        "Course of the learning rate: onecycle (a linear rise, then a cosine to 0), cosine, constant.",
         "onecycle",
     )
     label_smoothing: float = key("Of cross-entropy.", 0.0)

@@ -86,7 +86,7 @@ def _training(job: Job, options: CodesignOptions) -> Training:
                         tensors[member.tensor].index_fill_(member.dim, index, 0.0)
             space.clear(tensors, chosen.sizes)
 
-    return Training([search], finalise, {"schedule": "rise"} if options.search < 1 else {})
+    return Training([search], finalise)
 
 
 METHOD = Method(

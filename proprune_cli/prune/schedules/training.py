@@ -20,7 +20,7 @@ from proprune_cli.train.freezing import freezing_hooks
 from proprune_cli.train.hooks import TrainHook
 from proprune_cli.train.masks import Masks
 
-_SEARCH = 2
+_SEARCH = 3
 """Version of how shapes are searched: a checkpoint of another says nothing to this one."""
 
 
@@ -55,6 +55,7 @@ def during_training(phases: Phases, start: Fresh) -> Outcome:
         size=(0, 0),  # the channel map gives them with the next step
         shape=shape,
         key={**removal_key(options), **freeze_key(options), **({"search": _SEARCH} if method.objective else {})},
+        after=total - epochs,
     )
     where = f"--model {options.model}"
     if method.finish == "cut":
@@ -81,10 +82,9 @@ def during_training(phases: Phases, start: Fresh) -> Outcome:
             peak=peak,
             label="the rest of the training",
             size=(shrunk.macs, shrunk.params),
-            shape=lambda network: Training(
-                [*_masks(network, phases), *freezing_hooks(options.freeze)], train={"schedule": "cosine"}
-            ),
+            shape=lambda network: Training([*_masks(network, phases), *freezing_hooks(options.freeze)]),
             key=freeze_key(options),
+            before=epochs,
         )
         tuned = replace(tuned, report={**trained.report, **tuned.report})
     kept = method.finish == "keep"

@@ -50,16 +50,18 @@ def _task(images: int) -> Task:
     return Task(Dataset("noise", part(images), part(6), part(6), ("a", "b", "c"), (0.5,), (0.25,), "noise"))
 
 
-def _trained(path: Path, epochs: float, hook: _Seen, images: int = 40) -> tuple[nn.Module, list[EpochRecord]]:
+def _trained(
+    path: Path, epochs: float, hook: _Seen, before: float = 0.0, after: float = 0.0
+) -> tuple[nn.Module, list[EpochRecord]]:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
     with RunDir(path, "prune", {}) as run:
         records = train(
-            model, _task(images), TrainOptions(batch=4, threads=1), epochs=epochs, peak=0.1, seed=0, label="a task",
-            stage=run.stage("dense", {}), progress=SilentProgress(), hooks=[hook],
+            model, _task(40), TrainOptions(batch=4, threads=1), epochs=epochs, peak=0.1, seed=0, label="a task",
+            stage=run.stage("dense", {}), progress=SilentProgress(), hooks=[hook], before=before, after=after,
         )  # fmt: skip
         cost = cost_of(run.stage("dense", {}).read(COST), "here")
-    assert cost is not None and cost.epochs == pytest.approx(len(hook.rates) / (images // 4))
+    assert cost is not None and cost.epochs == pytest.approx(len(hook.rates) / 10)
     return model, records
 
 
@@ -73,6 +75,16 @@ def test_steps_and_rates_of_parts_of_epochs(tmp_path: Path, epochs: float, steps
     assert max(hook.rates) <= 0.1
     if steps > 2:
         assert hook.rates[-1] <= 0.05  # the cosine has come down, however many steps there are
+
+
+@pytest.mark.parametrize("first", [0.3, 0.7, 1.0, 2.2])
+def test_parts_of_one_training_share_a_course_of_the_rate(tmp_path: Path, first: float) -> None:
+    whole, parts = _Seen(), [_Seen(), _Seen()]
+    _trained(tmp_path / "whole", 3, whole)
+    _trained(tmp_path / "first", first, parts[0], after=3 - first)
+    _trained(tmp_path / "second", 3 - first, parts[1], before=first)
+    assert len(whole.rates) == 30
+    assert [*parts[0].rates, *parts[1].rates] == pytest.approx(whole.rates)
 
 
 def test_a_part_of_an_epoch_after_a_kill_is_the_same(tmp_path: Path) -> None:
