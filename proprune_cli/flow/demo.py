@@ -102,9 +102,7 @@ GOAL = "latency=40%"
 def with_objective(options: PruneOptions) -> PruneOptions:
     """The same network and training for `GOAL` in one session; the dense network is trained beside it to compare."""
     plain = PruneOptions(options.model, options.data)
-    return dataclasses.replace(
-        options, method="codesign", objective=GOAL, budget=plain.budget, residual="free", reference=True
-    )
+    return dataclasses.replace(options, method="codesign", objective=GOAL, budget=plain.budget, reference=True)
 
 
 def demo(

@@ -46,7 +46,7 @@ def what_is_sought(phases: Phases, model: nn.Module, models: Mapping[str, Compil
     stage = phases.out.stage("objective", key)
     if not stage.done:
         _, own = method_named(options.method)
-        channels = analyse(dense, phases.example, options.exclude, f"--model {options.model}", options.residual)
+        channels = analyse(dense, phases.example, options.exclude, f"--model {options.model}", options.streams)
         own = own if isinstance(own, CodesignOptions) else CodesignOptions()
         space = Space(
             dense, channels, found, options.multiple, options.min_keep, positions=own.positions > 0, depth=own.depth > 0

@@ -188,10 +188,11 @@ class PruneOptions:
         "layer",
         metavar="NAME",
     )
-    residual: Residual = given(
+    residual: Residual | None = given(
         "coupled: channels that meet in an addition go together; free: every branch drops its own.",
-        "coupled",
+        None,
         metavar="NAME",
+        shown="coupled; free with an objective",
     )
     multiple: int = given("Keep multiples of N channels.", 8, metavar="N")
     min_keep: float = given("No group keeps less than this share of its channels.", 0.1, metavar="SHARE")
@@ -216,7 +217,8 @@ class PruneOptions:
         if self.start is not None:
             require_choice(self.start, Start, "--start")
         require(self.rounds is None or self.rounds >= 1, f"{self.rounds} rounds", "--rounds", "give 1 or more")
-        require_choice(self.residual, Residual, "--residual")
+        if self.residual is not None:
+            require_choice(self.residual, Residual, "--residual")
         require(bool(self.model), "no model is named", "--model", "give a zoo name, package.module:factory or net.onnx")
         require(bool(self.data), "no data set is named", "--data", "give a data set's name or a path")
         require(self.multiple >= 1, f"a multiple of {self.multiple} channels", "--multiple", "give 1 or more")
@@ -232,6 +234,11 @@ class PruneOptions:
         require(1 <= self.calibration <= 500, "calibration images", "--calibration", "give 1 to 500")
         require(self.test_images >= 0, "a negative number of test images", "--test-images", "give 0 or more")
         require(0 <= self.seed < 2**31, f"seed {self.seed} is out of range", "--seed", "give 0 to 2147483647")
+
+    @property
+    def streams(self) -> Residual:
+        """How channels that meet in an addition are pruned: an objective may take whole branches away."""
+        return self.residual or ("coupled" if self.objective is None else "free")
 
     @property
     def dense_epochs(self) -> int:
@@ -251,6 +258,7 @@ class PruneOptions:
         document = dataclasses.asdict(self)
         document["budget"] = str(self.budget)
         document["exclude"] = list(self.exclude)
+        document["residual"] = self.streams
         for name in ("objective", "reference"):
             if not document[name]:
                 del document[name]  # as in runs of before there were objectives

@@ -103,7 +103,7 @@ def _prune(
     held: dict[str, str] = {}
     """Modules whose channels stay because code does not run with fewer → why."""
     while True:
-        channels = map_channels(model, traced, options.exclude, options.residual, choices, held)
+        channels = map_channels(model, traced, options.exclude, options.streams, choices, held)
         fixed = tuple(name for name, choice in choices.items() if choice == "fixed")
         notes = [f"channels before a reshape or split with fixed sizes were left alone ({name})" for name in fixed]
         notes += [f"the channels of {name} were left alone: {why}" for name, why in held.items()]

@@ -50,7 +50,7 @@ def space_of(job: Job, options: CodesignOptions) -> Space:
     """
     where = f"--model {job.options.model}"
     plain = without_zeros(copied(job.model)).cpu().eval()
-    channels = analyse(plain, job.example, job.options.exclude, where, job.options.residual)
+    channels = analyse(plain, job.example, job.options.exclude, where, job.options.streams)
     sought = job.sought or (operations_sought(read_objective(DEFAULT)[0], plain, job.example),)
     tensors = dict(all_tensors(job.model))
     scores: dict[int, Floats] = {}
@@ -93,7 +93,7 @@ METHOD = Method(
     name="codesign",
     title="Learns the shape of a network together with its weights, in one training, with the predicted latency, "
     "energy or operations in the loss: widths, the kernel positions of each input channel, and which branches of "
-    "residual streams there are (with `--residual free`). `--objective` says what it all comes to; docs/codesign.md "
+    "residual streams there are (unless `--residual coupled`). `--objective` says what it all comes to; docs/codesign.md "
     "compares.",
     source="the gates are nested dropout's (Rippel et al. 2014) with straight-through gradients (Bengio et al. 2013), "
     "the cost in the loss is that of ProxylessNAS (Cai et al. 2019, Eq. 6) and FBNet (Wu et al. 2019), λ is the "

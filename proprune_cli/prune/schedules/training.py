@@ -64,8 +64,8 @@ def during_training(phases: Phases, start: Fresh) -> Outcome:
         cut = phases.reduce(
             "prune",
             trained.model,
-            {"finish": "zeroed", "residual": options.residual},
-            lambda: remove_zeroed(trained.model, phases.example, where, options.residual),
+            {"finish": "zeroed", "residual": options.streams},
+            lambda: remove_zeroed(trained.model, phases.example, where, options.streams),
         )
     else:
         cut = phases.reduce(
@@ -98,7 +98,7 @@ def during_training(phases: Phases, start: Fresh) -> Outcome:
 def _masks(network: nn.Module, phases: Phases) -> list[TrainHook]:
     """What keeps the weights at zero that a search left so."""
     options = phases.options
-    channels = analyse(network, phases.example, (), f"--model {options.model}", options.residual)
+    channels = analyse(network, phases.example, (), f"--model {options.model}", options.streams)
     masks = kept_weights(channels, dict(all_tensors(network)))
     return [Masks(masks)] if masks else []
 

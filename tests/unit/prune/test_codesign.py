@@ -60,6 +60,18 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+def test_an_objective_may_take_branches_where_nobody_says_otherwise() -> None:
+    plain = PruneOptions("resnet8", "digits")
+    asked = dataclasses.replace(plain, method="codesign", objective="latency=40%")
+    assert (plain.streams, asked.streams, dataclasses.replace(asked, residual="coupled").streams) == (
+        "coupled",
+        "free",
+        "coupled",
+    )
+    # What a run directory records is what it comes to, as before there was a choice by itself.
+    assert [o.to_json()["residual"] for o in (plain, asked)] == ["coupled", "free"]
+
+
 def test_one_training_lands_within_two_percent_of_the_compiled_objective(run: Path) -> None:
     found = json.loads((run / "predicted.json").read_text())
     (goal,) = found["goals"]
