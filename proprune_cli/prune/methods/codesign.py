@@ -22,21 +22,25 @@ class CodesignOptions:
     """Options of `codesign`."""
 
     search: float = option(
-        0.3,
+        0.1,
         "share of the epochs in which sizes are learned; for the rest the smaller network is trained, and `--freeze` "
         "acts",
         low=0.05,
         high=1.0,
     )
-    pace: float = option(2.0, "how far sizes may move in all, in units of the logarithm of a width", low=0.0)
+    pace: float = option(
+        0.3,
+        "how far the loss may move sizes in all, in units of the logarithm of a width; 0: all fall alike",
+        low=0.0,
+    )
     positions: float = option(
-        2.5,
+        0.0,
         "how much faster than widths kernels lose positions, each input channel its own, where the objective is of an "
         "engine that skips them; 0: none goes",
         low=0.0,
     )
     depth: float = option(
-        1.5, "how much faster than widths the number of branches falls, where they are free; 0: none goes", low=0.0
+        1.0, "how much faster than widths the number of branches falls, where they are free; 0: none goes", low=0.0
     )
     noise: float = option(0.1, "share of a group's channels within which gates are drawn at first", low=0.01, high=1.0)
 

@@ -266,7 +266,8 @@ def test_an_objective_out_of_reach_ends_before_training_with_the_least_that_can_
     least = float(str(refused.value).split(" is ")[1].split(" ms")[0])
     result, checked = prune(given(f"latency={1.001 * least}ms", epochs=0, finetune_epochs=0), tmp_path / "least")
     assert checked is not None and checked.compiled == pytest.approx(least, rel=1e-3)
-    assert all(g.kept == min(8, g.channels) for g in result.groups if g.prunable)
+    # Of a branch that is gone, one channel of each group stays in the module.
+    assert all(g.kept in (1, min(8, g.channels)) for g in result.groups if g.prunable)
     with pytest.raises(InputError, match="keeps to it"):
         prune(given("latency=9ms"), tmp_path / "met")
 

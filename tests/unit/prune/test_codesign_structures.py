@@ -146,7 +146,8 @@ def test_the_choice_closes_branches_where_nothing_else_is_within_the_limit() -> 
 
 @pytest.mark.slow
 def test_one_training_takes_positions_and_branches_and_the_cut_changes_nothing(tmp_path: Path) -> None:
-    options = replace(ASKED, model="resnet20?width=0.5", objective="latency=60%", thin=False)
+    method = "codesign?search=0.3&positions=2.5&depth=1.5"
+    options = replace(ASKED, method=method, model="resnet20?width=0.5", objective="latency=60%", thin=False)
     out = tmp_path / "run"
     result, checked = prune(options, out)
     assert checked is not None and missed(options, out, result, checked) is None
