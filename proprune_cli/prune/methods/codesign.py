@@ -97,8 +97,8 @@ METHOD = Method(
     name="codesign",
     title="Learns the shape of a network together with its weights, in one training, with the predicted latency, "
     "energy or operations in the loss: widths, the kernel positions of each input channel, and which branches of "
-    "residual streams there are (unless `--residual coupled`). `--objective` says what it all comes to; docs/codesign.md "
-    "compares.",
+    "residual streams there are (unless `--residual coupled`). `--objective` says what it all comes to; "
+    "docs/codesign.md compares.",
     source="the gates are nested dropout's (Rippel et al. 2014) with straight-through gradients (Bengio et al. 2013), "
     "the cost in the loss is that of ProxylessNAS (Cai et al. 2019, Eq. 6) and FBNet (Wu et al. 2019), λ is the "
     "multiplier of gradient projection (Rosen 1960), depth goes with width as in EfficientNet (Tan & Le 2019, Eq. 3), "
