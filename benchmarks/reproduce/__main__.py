@@ -22,9 +22,20 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1")
     parser.add_argument("--seed", type=int, action="append", help="codesign: these seeds alone; several make the table")
+    parser.add_argument("--epochs", type=int, help="codesign: of every network in all, an even number")
+    parser.add_argument("--share", type=float, action="append", help="codesign: of the dense latency, for example 0.2")
     given = parser.parse_args()
     scale = "full" if given.full else "smoke" if given.smoke else "reduced"
-    bench = Bench(given.out / f"{given.table}-{scale}", scale, given.data_dir, given.threads, given.device, given.seed)
+    bench = Bench(
+        given.out / f"{given.table}-{scale}",
+        scale,
+        given.data_dir,
+        given.threads,
+        given.device,
+        given.seed,
+        given.epochs,
+        given.share,
+    )
     importlib.import_module(f"benchmarks.reproduce.{given.table}").main(bench)
 
 

@@ -49,6 +49,9 @@ def main(bench: Bench) -> None:
     model = bench.pick("resnet20", "resnet20", "resnet8?width=2")
     data = bench.fashion(24000)
     epochs, tuning = bench.pick((100, 60), (2, 2), (1, 1))
+    if bench.epochs is not None:
+        epochs = tuning = bench.epochs // 2
+    shares = bench.shares or SHARES
     seeds = bench.seeds or bench.pick((0, 1, 2), (0, 1, 2), (0,))
     ways: dict[str, dict[float, list[dict[str, Any]]]] = {}
     dense: list[dict[str, Any]] = []
@@ -68,7 +71,7 @@ def main(bench: Bench) -> None:
         # As many epochs as every pruned network has in all.
         whole = replace(plain, epochs=epochs + tuning, finetune_epochs=0, budget=Budget("ops", 0.9))
         dense.append(bench.run(f"dense-{seed}", whole, f"whole-{seed}", _compiled))
-        for share in SHARES:
+        for share in shares:
             percent = f"{100 * share:g}%"
             asked = {
                 "codesign": replace(
@@ -101,7 +104,7 @@ def _tell(
     rows: list[tuple[object, ...]] = [
         ("dense", "", f"{dense[0]['dense']['ms']:.3f}", f"{dense[0]['dense']['mj']:.2f}", spread(full), "", "", "")
     ]
-    for share in SHARES:
+    for share in next(iter(ways.values())):
         thin = [r["result"]["thin"]["test_accuracy"] for r in ways["codesign"][share]]
         for way in ("thin", *ways):
             records = ways["codesign" if way == "thin" else way][share]

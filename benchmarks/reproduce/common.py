@@ -35,7 +35,9 @@ class Bench:
     threads: int
     device: str
     seeds: Sequence[int] | None = None
-    """Those that were asked for; None: the table's own."""
+    epochs: int | None = None
+    shares: Sequence[float] | None = None
+    """What was asked for; None: the table's own."""
 
     def pick(self, full: T, reduced: T, smoke: T) -> T:
         """The value for this scale."""
