@@ -63,11 +63,9 @@ def check(options: PruneOptions) -> None:
         InputError: a method's options are not written as ``key=value``.
         UsageError: they do not, or one is unknown or out of range.
     """
-    from proprune_cli.prune.schedules import schedule_of
-    from proprune_cli.train.freezing import freezing_hooks
+    from proprune_cli.prune.pipeline import see_that_options_fit
 
-    schedule_of(options)
-    freezing_hooks(options.freeze)
+    see_that_options_fit(options)
 
 
 def load_run(run: Path, network: str = "pruned", *, trust: bool = False, model: nn.Module | None = None) -> nn.Module:

@@ -163,6 +163,11 @@ class PruneOptions:
         "none",
         metavar="NAME[?KEY=VALUE&…]",
     )
+    distil: str = given(
+        "dense: every network but the dense one learns from its outputs too, the thin one also.",
+        "none",
+        metavar="NAME[?KEY=VALUE&…]",
+    )
     budget: Budget = given(
         "ops=50% or params=50% that remain, ratio=50% of the channels removed; predicted for --board: "
         "ms=3.5 or ms=40%, mj=6 or mj=40%.",
@@ -245,8 +250,12 @@ class PruneOptions:
         """Epochs of dense training that will run."""
         if self.epochs is not None:
             return self.epochs
-        trained = self.model.partition("?")[0].endswith(".onnx") or is_module(self.model)
-        return 0 if self.weights is not None or trained else 10
+        return 0 if self.comes_trained else 10
+
+    @property
+    def comes_trained(self) -> bool:
+        """Weights are given, or a model that has some."""
+        return self.weights is not None or self.model.partition("?")[0].endswith(".onnx") or is_module(self.model)
 
     @property
     def tuning_epochs(self) -> int:
@@ -262,6 +271,8 @@ class PruneOptions:
         for name in ("objective", "reference"):
             if not document[name]:
                 del document[name]  # as in runs of before there were objectives
+        if document["distil"] == "none":
+            del document["distil"]
         for name in ("data_dir", "weights"):
             path: Path | None = getattr(self, name)
             document[name] = None if path is None else str(path)

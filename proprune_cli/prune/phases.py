@@ -34,6 +34,8 @@ from proprune_cli.prune.saliency import saliency
 from proprune_cli.prune.shrinking import Floors, choose, prune_network
 from proprune_cli.prune.sparsity import idle_macs, nonzero_params
 from proprune_cli.train.device import on_device
+from proprune_cli.train.distillation import Distillation, DistillationOptions
+from proprune_cli.train.hooks import TrainHook
 from proprune_cli.train.loop import CHECKPOINT, evaluate, train
 from proprune_cli.train.progress import Progress
 from proprune_cli.train.task import Task
@@ -91,6 +93,8 @@ class Phases:
     """The network that was exported last, whose weights nobody changes."""
     limit: float | None = None
     """What the compiled network may cost, where the budget counts predicted milliseconds or millijoules."""
+    teacher: tuple[nn.Module, DistillationOptions] | None = None
+    """The network from whose outputs those that are trained learn, and how."""
 
     @property
     def data(self) -> Dataset:
@@ -132,6 +136,10 @@ class Phases:
         inputs = {**self.base, "start": fingerprint(model), "epochs": epochs, "peak": peak, **(key or {})}
         if before or after:
             inputs["course"] = [before, after]
+        lessons: list[TrainHook] = []
+        if self.teacher is not None:
+            lessons = [Distillation(*self.teacher)]
+            inputs["distil"] = [asdict(self.teacher[1]), fingerprint(self.teacher[0])]
         stage = self.out.stage(name, inputs)
         if stage.done:
             kept = self._reload(stage, name, model, cuts)
@@ -152,7 +160,7 @@ class Phases:
                     label=label,
                     stage=stage,
                     progress=self.progress,
-                    hooks=training.hooks,
+                    hooks=[*lessons, *training.hooks],
                     before=before,
                     after=after,
                 )
@@ -345,7 +353,7 @@ class Phases:
 
 _ELSEWHERE = frozenset(
     {"model", "data", "data_dir", "weights", "train", "seed", "validation", "schedule", "rounds", "start", "freeze",
-     "epochs", "finetune_epochs", "thin", "calibration", "test_images", "engine"}
+     "distil", "epochs", "finetune_epochs", "thin", "calibration", "test_images", "engine"}
 )  # fmt: skip
 """Options that do not decide what is removed from given weights, or are in the key of every stage."""
 

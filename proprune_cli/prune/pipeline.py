@@ -17,7 +17,7 @@ from proprune_cli.channels.trace import trace
 from proprune_cli.data.batches import derived_seed
 from proprune_cli.data.dataset import Dataset
 from proprune_cli.data.load import finished, load_data
-from proprune_cli.errors import InputError
+from proprune_cli.errors import InputError, UsageError
 from proprune_cli.files.limits import MODEL_BYTES
 from proprune_cli.files.read import read_file
 from proprune_cli.files.records import value_of
@@ -55,6 +55,7 @@ from proprune_cli.prune.verdict import Verdict, judge
 from proprune_cli.spec.factories import source_digest
 from proprune_cli.spec.parse import parse_spec
 from proprune_cli.train.device import reproducible, require_device
+from proprune_cli.train.distillation import distillation_options
 from proprune_cli.train.freezing import freezing_hooks
 from proprune_cli.train.loop import default_rate
 from proprune_cli.train.progress import Progress, SilentProgress
@@ -105,6 +106,28 @@ def train_dense(
         return run.dense_alone(), run.task.metric
 
 
+def see_that_options_fit(options: PruneOptions) -> None:
+    """See that method, schedule, freezing, teacher and their options go together.
+
+    Raises:
+        InputError: a method's options are not written as ``key=value``.
+        UsageError: they do not, or one is unknown or out of range.
+    """
+    schedule_of(options)
+    freezing_hooks(options.freeze)
+    if distillation_options(options.distil) is None:
+        return
+    if options.train.loss is not None:
+        raise UsageError(
+            "a teacher's logits say nothing to a loss of your own",
+            where="--distil",
+            remedy="leave one of both out, or ask the teacher within your loss",
+        )
+    if options.dense_epochs == 0 and not options.comes_trained:
+        raise UsageError("the dense network would teach what it never learned", where="--distil",
+                         remedy="give it --epochs, or trained --weights")  # fmt: skip
+
+
 @contextmanager
 def _ready(
     options: PruneOptions,
@@ -116,8 +139,7 @@ def _ready(
     models: Mapping[str, CompiledModel] | None,
 ) -> Generator[_Run, None, None]:
     """A run, before anything of it is trained."""
-    schedule_of(options)
-    freezing_hooks(options.freeze)
+    see_that_options_fit(options)
     device = require_device(options.train.device)
     threads = torch.get_num_threads()
     torch.set_num_threads(options.train.threads)
@@ -290,6 +312,9 @@ class _Run:
         initial = copied(self.dense)
         self._rehearse()
         dense = self._dense()
+        lessons = distillation_options(options.distil)
+        if lessons is not None:
+            self.phases = replace(self.phases, teacher=(copied(dense.model), lessons))
         outcome = SCHEDULES[schedule_of(options)](self.phases, Fresh(dense, lambda: copied(initial)))
         shrunk, notes = outcome.shrunk, list(outcome.shrunk.notes + outcome.notes)
         thin = self._thin(outcome, notes) if options.thin and options.dense_epochs + options.tuning_epochs else None
@@ -392,7 +417,8 @@ class _Run:
     def _in_one_session(self) -> bool:
         """Nothing is made of the trained dense network, and nobody asked for it."""
         method, _ = method_named(self.options.method)
-        return method.objective and starts_fresh(self.options) and not self.options.reference
+        wanted = self.options.reference or distillation_options(self.options.distil) is not None
+        return method.objective and starts_fresh(self.options) and not wanted
 
     def _thin(self, outcome: Outcome, notes: list[str]) -> Network | None:
         """The same architecture, plainly narrower and from fresh weights, that costs no more than the pruned one."""

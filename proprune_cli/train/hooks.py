@@ -95,7 +95,7 @@ class TrainHook:
         """Training is over; leave no handle on the network behind."""
 
     def before_backward(self, step: Step) -> None:
-        """The loss is known and gradients are cleared."""
+        """The loss is known, and may be replaced; gradients are cleared."""
 
     def after_backward(self, step: Step) -> None:
         """Gradients are in ``parameter.grad``."""

@@ -186,7 +186,7 @@ def _epoch(
 def train_step(
     run: TrainRun, images: torch.Tensor, labels: torch.Tensor, number: int, rate: float, hooks: Sequence[TrainHook]
 ) -> torch.Tensor:
-    """One step of the optimiser, with its hooks; the loss before it, float32 []."""
+    """One step of the optimiser, with its hooks; the loss before it, with what hooks put into it, float32 []."""
     for group in run.optimiser.param_groups:
         group["lr"] = rate
     outputs = run.model(images)
@@ -195,14 +195,14 @@ def train_step(
     step = Step(number, rate, images, labels, outputs, loss)
     for hook in hooks:
         hook.before_backward(step)
-    if loss.requires_grad:  # else every neuron is frozen, and there is nothing to learn in this epoch
-        loss.backward()
+    if step.loss.requires_grad:  # else every neuron is frozen, and there is nothing to learn in this epoch
+        step.loss.backward()
     for hook in hooks:
         hook.after_backward(step)
     run.optimiser.step()
     for hook in hooks:
         hook.after_step(step)
-    return loss.detach()
+    return step.loss.detach()
 
 
 def _optimiser(model: nn.Module, options: TrainOptions, peak: float) -> torch.optim.Optimizer:
