@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 
 from proprune_cli import pages
-from proprune_cli.accel import headers, hls_subset, resources_tally
+from proprune_cli.accel import headers, hls_subset, resources_tally, rtl_packages
 from proprune_cli.errors import ProPruneError
 
 
@@ -17,11 +17,15 @@ def _headers() -> dict[str, str]:
     return {f"hls/generated/{name}": text for name, text in headers.headers().items()}
 
 
+def _packages() -> dict[str, str]:
+    return {f"rtl/generated/{name}": text for name, text in rtl_packages.packages().items()}
+
+
 def _resources() -> dict[str, str]:
     return {"docs/resources.md": resources_tally.page()}
 
 
-GENERATORS: list[Callable[[], dict[str, str]]] = [_headers, _resources]
+GENERATORS: list[Callable[[], dict[str, str]]] = [_headers, _packages, _resources]
 """Each returns path below the repository's root → text."""
 
 
