@@ -10,8 +10,13 @@ from proprune_cli.accel.array import Array, array_names, load_array
 from proprune_cli.accel.bitfield import WORD_BITS, Record, check_layout
 from proprune_cli.accel.headers import BANNER, ENUMERATIONS, array_macros, identifier
 
-_NAMES = {isa.LayerDescriptor: "layer", isa.StepDescriptor: "step", isa.BlockHeader: "block", isa.TapHeader: "tap",
-          isa.LayerCounters: "counters"}  # fmt: skip
+_NAMES: dict[type[Record], str] = {
+    isa.LayerDescriptor: "layer",
+    isa.StepDescriptor: "step",
+    isa.BlockHeader: "block",
+    isa.TapHeader: "tap",
+    isa.LayerCounters: "counters",
+}
 """What a record is called in SystemVerilog, without the ending of its type."""
 
 
@@ -53,7 +58,8 @@ def _enumeration(values: type[IntEnum]) -> str:
 def isa_package() -> str:
     """Text of ``isa_pkg.sv``: records, enumerations and register offsets."""
     registers = "\n".join(
-        f"    localparam logic [7:0] REGISTER_{r.name.upper()} = 8'h{r.offset:02x}; // {r.width} bits, {r.access}: {r.doc}"
+        f"    // {r.width} bits, {r.access}: {r.doc}\n"
+        f"    localparam logic [7:0] REGISTER_{r.name.upper()} = 8'h{r.offset:02x};"
         for r in isa.REGISTERS
     )
     enumerations = "\n".join(_enumeration(e) for e in ENUMERATIONS)

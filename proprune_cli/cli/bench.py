@@ -26,7 +26,7 @@ def command(
         typer.Option(
             "--board",
             metavar="BOARD",
-            help="emulated:NAME (predicted), or cpu (measured here); repeat it to compare boards.  "
+            help="emulated:NAME (predicted), rtl:NAME (simulated), or cpu (measured here); repeat it to compare.  "
             "[default: emulated:pynq-z2]",
             show_default=False,
             autocompletion=offer("places"),
@@ -49,15 +49,16 @@ def command(
 ) -> None:
     """Latency, throughput, cycles, MAC utilisation and energy of compiled networks, side by side.
 
-    Figures for an emulated board are predicted by named models; those for the cpu are measured. With several boards,
-    every artifact is shown on each that carries its array. Networks of a run are compiled for each board, as
-    `proprune compile RUN` does without other options, and nothing is written. docs/timing-model.md says what every
-    figure means.
+    Figures for an emulated board are predicted by named models; those of rtl:NAME are counted in a simulation of the
+    engine's RTL, at some 100,000 cycles a second; those for the cpu are measured. With several boards, every artifact
+    is shown on each that carries its array. Networks of a run are compiled for each board, as `proprune compile RUN`
+    does without other options, and nothing is written. docs/timing-model.md says what every figure means.
 
     \b
     Examples:
       proprune bench runs/digits --board emulated:zcu104
       proprune bench dense.ppr pruned.ppr --board emulated:pynq-z2
+      proprune bench net.ppr --board emulated:pynq-z2 --board rtl:pynq-z2
       proprune bench z7020.ppr zu.ppr --board emulated:pynq-z2 --board emulated:zcu104
       proprune bench net.ppr --board cpu --json
     """

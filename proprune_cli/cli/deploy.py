@@ -17,7 +17,10 @@ def command(
     board: Annotated[
         str,
         typer.Option(
-            "--board", metavar="BOARD", help="emulated:NAME, or a real board's name.", autocompletion=offer("places")
+            "--board",
+            metavar="BOARD",
+            help="emulated:NAME, rtl:NAME, or a real board's name.",
+            autocompletion=offer("places"),
         ),
     ],
     as_json: Json = False,

@@ -36,7 +36,7 @@ def command(
         typer.Option(
             "--board",
             metavar="BOARD",
-            help="emulated:NAME, interpreter, or cpu (ONNX Runtime).",
+            help="emulated:NAME, rtl:NAME, interpreter, or cpu (ONNX Runtime).",
             autocompletion=offer("places"),
         ),
     ] = "emulated:pynq-z2",

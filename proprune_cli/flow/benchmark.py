@@ -1,4 +1,4 @@
-"""Figures of artifacts, and of a run's networks: predicted for an emulated board, measured on this host."""
+"""Figures of artifacts, and of a run's networks: predicted for an emulated board, simulated, measured on this host."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _compiled(run: Path, network: str, board: str, on_stage: Callable[[str], Non
     place = place_of(board)
     target = place.board(board)
     options = CompileOptions(network=network) if target is None else CompileOptions(target.name, network=network)
-    if place.whole is None and place.figures != "predicted":
+    if place.whole is None and place.figures not in ("predicted", "simulated"):
         raise _refusal(board, target_of(options)[1])  # before anything is compiled
     on_stage(f"compiling the {network} network of {run} for {options.board}")
     try:
@@ -114,6 +114,11 @@ def _figures(artifact: Artifact, label: str, board: str) -> BenchRecord:
 
         require_array(target, array, label)
         return predict(artifact, label, target, array)
+    if place.figures == "simulated" and target is not None:
+        from proprune_cli.measure.simulated import simulate
+
+        require_array(target, array, label)
+        return simulate(artifact, label, target, array)
     raise _refusal(board, array)
 
 
@@ -123,5 +128,5 @@ def _refusal(board: str, array: Array) -> UsageError:
     return UsageError(
         f"{board} has no clock whose figures would mean anything",
         where=f"--board {board}",
-        remedy="choose emulated:pynq-z2 for predicted figures, or cpu for measured ones",
+        remedy="choose emulated:pynq-z2 for predicted figures, rtl:pynq-z2 for simulated or cpu for measured ones",
     )

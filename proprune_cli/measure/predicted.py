@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 from proprune_cli.accel.array import Array
@@ -69,12 +70,15 @@ def predict_program(program: Program, issued: int, board: Board, array: Array) -
     return Prediction(timing, energy, program.batch)
 
 
-def predict(artifact: Artifact, label: str, board: Board, array: Array) -> BenchRecord:
+def predict(
+    artifact: Artifact, label: str, board: Board, array: Array, counted: Callable[[Timing], Timing] | None = None
+) -> BenchRecord:
     """Predicted figures of one image; in a batch, its share of one start. Nothing is run.
 
     Args:
         label: the artifact's file name.
         board: whose memory, power and processor are assumed; it need not be the one the artifact was planned for.
+        counted: of a simulation: the predicted timing → the one whose cycles it counted.
 
     Raises:
         InputError: the artifact's plan does not belong to its program.
@@ -90,6 +94,8 @@ def predict(artifact: Artifact, label: str, board: Board, array: Array) -> Bench
         raise InputError(
             f"the artifact's program does not hold together: {error}", where=label, remedy="compile the network again"
         ) from error
+    if counted is not None:
+        timing = counted(timing)
     together = f"{batch} images per start" if batch > 1 else "one image at a time"
     notes = [f"engine clock {timing.clock_mhz:g} MHz; {together}; the host's share is not included"]
     if issued is None:
@@ -123,7 +129,7 @@ def predict(artifact: Artifact, label: str, board: Board, array: Array) -> Bench
         network=artifact.name,
         board=board.name,
         array=array.name,
-        source="predicted",
+        source="predicted" if counted is None else "simulated",
         model=predicted.model if host is None else f"{predicted.model}, {host.model}",
         latency_ms=predicted.latency_ms,
         throughput_per_s=1e3 / predicted.latency_ms,

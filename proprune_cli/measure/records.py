@@ -1,11 +1,11 @@
-"""A measurement: a number with its source, *measured* on which host or board, or *predicted* by which model."""
+"""A figure with its source: *measured* on which host or board, *simulated* in what, or *predicted* by which model."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Origin = Literal["predicted", "measured"]
+Origin = Literal["predicted", "simulated", "measured"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ class BenchRecord:
         artifact: file name; of a run that was compiled for this, its directory and which network.
         network: the network's name.
         board, array: where it ran, or for what it is predicted; array None off the engine.
-        source: whether the figures are predicted or measured. model: by which model or meter.
+        source: whether the figures are predicted, simulated or measured. model: by which model, simulation or meter;
+            energy of what was simulated is predicted from its cycles.
         batch: images per start. start_ms: from one start to its end; latency_ms: of one image, a share of that.
         latency_low_ms, latency_high_ms: 10th and 90th percentile of repetitions.
         repetitions: timed runs; 0 where predicted.

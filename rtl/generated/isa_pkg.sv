@@ -7,17 +7,28 @@ package isa_pkg;
     // A step never starts to load before all but this many of the steps before it are complete.
     localparam int STEPS_IN_FLIGHT = 8;
 
-    localparam logic [7:0] REGISTER_CONTROL = 8'h00; // 32 bits, rw: bit 0 start, bit 1 done (clears on read), bit 2 idle, bit 3 ready
-    localparam logic [7:0] REGISTER_FEATURES = 8'h10; // 64 bits, rw: byte address of the buffer, as read for input tiles
-    localparam logic [7:0] REGISTER_WEIGHTS = 8'h1c; // 64 bits, rw: the same address, as read for the weight stream
-    localparam logic [7:0] REGISTER_RESIDUAL = 8'h28; // 64 bits, rw: the same address, as read for residual operands
-    localparam logic [7:0] REGISTER_DESCRIPTORS = 8'h34; // 64 bits, rw: the same address, as read for descriptors
-    localparam logic [7:0] REGISTER_RESULTS = 8'h40; // 64 bits, rw: the same address, as written for outputs and counters
-    localparam logic [7:0] REGISTER_LAYER_TABLE = 8'h4c; // 32 bits, rw: address of the LayerDescriptors
-    localparam logic [7:0] REGISTER_STEP_COUNT = 8'h54; // 32 bits, rw: steps to run, those of whole layers; 0 reports the digest and returns
-    localparam logic [7:0] REGISTER_COUNTERS = 8'h5c; // 32 bits, rw: address of the LayerCounters
-    localparam logic [7:0] REGISTER_DIGEST = 8'h64; // 32 bits, r: first 32 bits of the contract digest
-    localparam logic [7:0] REGISTER_COMPLETED = 8'h74; // 32 bits, r: steps completed
+    // 32 bits, rw: bit 0 start, bit 1 done (clears on read), bit 2 idle, bit 3 ready
+    localparam logic [7:0] REGISTER_CONTROL = 8'h00;
+    // 64 bits, rw: byte address of the buffer, as read for input tiles
+    localparam logic [7:0] REGISTER_FEATURES = 8'h10;
+    // 64 bits, rw: the same address, as read for the weight stream
+    localparam logic [7:0] REGISTER_WEIGHTS = 8'h1c;
+    // 64 bits, rw: the same address, as read for residual operands
+    localparam logic [7:0] REGISTER_RESIDUAL = 8'h28;
+    // 64 bits, rw: the same address, as read for descriptors
+    localparam logic [7:0] REGISTER_DESCRIPTORS = 8'h34;
+    // 64 bits, rw: the same address, as written for outputs and counters
+    localparam logic [7:0] REGISTER_RESULTS = 8'h40;
+    // 32 bits, rw: address of the LayerDescriptors
+    localparam logic [7:0] REGISTER_LAYER_TABLE = 8'h4c;
+    // 32 bits, rw: steps to run, those of whole layers; 0 reports the digest and returns
+    localparam logic [7:0] REGISTER_STEP_COUNT = 8'h54;
+    // 32 bits, rw: address of the LayerCounters
+    localparam logic [7:0] REGISTER_COUNTERS = 8'h5c;
+    // 32 bits, r: first 32 bits of the contract digest
+    localparam logic [7:0] REGISTER_DIGEST = 8'h64;
+    // 32 bits, r: steps completed
+    localparam logic [7:0] REGISTER_COMPLETED = 8'h74;
 
     localparam logic [1:0] MODE_MAC = 2'd0;
     localparam logic [1:0] MODE_MAX = 2'd1;

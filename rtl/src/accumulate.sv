@@ -104,15 +104,22 @@ module accumulate (
         logic stores;
         logic [ENTRY_BITS-1:0] entry;
     } beat_t;
-    beat_t at[SUMS+2];
+    beat_t begun;
+    beat_t at[SUMS+2]; // from 1 on
     logic new_block;
-    assign at[0] = '{valid: begins, load: begins && load && beat == 0, bias: begins && new_block && beat == 0,
-                     fresh: fresh, max: now.max, stores: begins && stores, entry: entry + beat[ENTRY_BITS-1:0]};
+    always_comb begin
+        begun.valid  = begins;
+        begun.load   = begins && load && beat == 0;
+        begun.bias   = begins && new_block && beat == 0;
+        begun.fresh  = fresh;
+        begun.max    = now.max;
+        begun.stores = begins && stores;
+        begun.entry  = entry + beat[ENTRY_BITS-1:0];
+    end
     always_ff @(posedge clk) begin
-        for (int i = 1; i < SUMS + 2; i++) begin
-            at[i] <= at[i-1];
-            if (rst) at[i] <= '0;
-        end
+        at[1] <= begun;
+        for (int i = 2; i < SUMS + 2; i++) at[i] <= at[i-1];
+        if (rst) for (int i = 1; i < SUMS + 2; i++) at[i] <= '0;
     end
 
     // Cycle 1: addresses.

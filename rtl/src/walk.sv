@@ -13,40 +13,43 @@ module walk #(
     output logic [BITS-1:0] start_0,
     output logic [BITS-1:0] start_1
 );
-    typedef struct packed {
-        logic [15:0] column;
-        logic [BITS-1:0] row_start;
-        logic [BITS-1:0] start;
-    } place_t;
-    place_t first, second, third, origin;
+    // Of the beat's first pixel, of its second, and of the next beat's first.
+    logic [15:0] column[3];
+    logic [BITS-1:0] row_start[3], start[3];
+    logic [15:0] column_held;
+    logic [BITS-1:0] row_held, start_held;
     logic [31:0] left; // pixels from the first one on
 
-    function automatic place_t following(input place_t place, input logic [15:0] width, input logic [7:0] stride,
-                                         input logic [BITS-1:0] row);
-        following.column    = place.column + 1'b1;
-        following.row_start = place.row_start;
-        following.start     = place.start + BITS'(stride);
-        if (place.column + 1'b1 == width) begin
-            following.column    = '0;
-            following.row_start = place.row_start + row;
-            following.start     = place.row_start + row;
+    always_comb begin
+        column[0]    = column_held;
+        row_start[0] = row_held;
+        start[0]     = start_held;
+        for (int i = 1; i < 3; i++) begin
+            column[i]    = column[i-1] + 1'b1;
+            row_start[i] = row_start[i-1];
+            start[i]     = start[i-1] + BITS'(stride_x);
+            if (column[i] == tile_width) begin
+                column[i]    = '0;
+                row_start[i] = row_start[i-1] + row_step;
+                start[i]     = row_start[i-1] + row_step;
+            end
         end
-    endfunction
-
-    assign origin  = '0;
-    assign second  = following(first, tile_width, stride_x, row_step);
-    assign third   = following(second, tile_width, stride_x, row_step);
-    assign start_0 = left == 0 ? '0 : first.start;
-    assign start_1 = left <= 32'd1 ? '0 : second.start;
+    end
+    assign start_0 = left == 0 ? '0 : start[0];
+    assign start_1 = left <= 32'd1 ? '0 : start[1];
 
     always_ff @(posedge clk) begin
         if (advance) begin
-            first <= third;
-            left  <= left <= 32'd2 ? 32'd0 : left - 32'd2;
+            column_held <= column[2];
+            row_held    <= row_start[2];
+            start_held  <= start[2];
+            left        <= left <= 32'd2 ? 32'd0 : left - 32'd2;
         end
         if (restart) begin
-            first <= origin;
-            left  <= pixels;
+            column_held <= '0;
+            row_held    <= '0;
+            start_held  <= '0;
+            left        <= pixels;
         end
     end
 endmodule
