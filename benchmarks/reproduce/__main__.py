@@ -24,6 +24,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, action="append", help="codesign: these seeds alone; several make the table")
     parser.add_argument("--epochs", type=int, help="codesign: of every network in all, an even number")
     parser.add_argument("--share", type=float, action="append", help="codesign: of the dense latency, for example 0.2")
+    parser.add_argument("--way", action="append", help="codesign: of the rivals these alone; it and thin are there")
     given = parser.parse_args()
     scale = "full" if given.full else "smoke" if given.smoke else "reduced"
     bench = Bench(
@@ -35,6 +36,7 @@ def main() -> None:
         given.seed,
         given.epochs,
         given.share,
+        given.way,
     )
     importlib.import_module(f"benchmarks.reproduce.{given.table}").main(bench)
 

@@ -82,6 +82,8 @@ def main(bench: Bench) -> None:
                 "knapsack": replace(plain, method=f"knapsack?cycles={share}"),
             }
             for way, options in asked.items():
+                if bench.ways is not None and way not in ("codesign", *bench.ways):
+                    continue
                 shared = f"codesign-{seed}" if way == "codesign" else f"run-{seed}"
                 record = bench.run(f"{way}-{round(100 * share)}-{seed}", options, shared, _compiled)
                 ways.setdefault(way, {}).setdefault(share, []).append(record)

@@ -37,6 +37,7 @@ class Bench:
     seeds: Sequence[int] | None = None
     epochs: int | None = None
     shares: Sequence[float] | None = None
+    ways: Sequence[str] | None = None
     """What was asked for; None: the table's own."""
 
     def pick(self, full: T, reduced: T, smoke: T) -> T:
