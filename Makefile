@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
 	$$p -c 'import sys; sys.exit(not (3,10) <= sys.version_info[:2] <= (3,12))' 2>/dev/null && { echo $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint peers bench generate clean
+.PHONY: help setup demo test lint peers bench synth generate clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -56,5 +56,10 @@ bench: $(STAMP) ## benchmarks, ratios measured side by side
 	PYTHONPATH=$(PEERS) $(BIN)/python -m benchmarks
 	PYTHONPATH=$(PEERS) $(BIN)/python -m pytest -q -m large
 
+synth: $(STAMP) ## synthesise the RTL with Yosys; reports in rtl/reports and docs/resources.md
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[synth]'
+	$(BIN)/python -m benchmarks synthesis --write
+	$(BIN)/python -m proprune_cli.accel.generate
+
 clean: ## remove the environment and every build product
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist rtl/build .pytest_cache .ruff_cache

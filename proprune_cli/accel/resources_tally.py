@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from proprune_cli.accel import isa
+from proprune_cli.accel import isa, rtl_reports
 from proprune_cli.accel.array import Array, array_names, load_array
 from proprune_cli.accel.headers import STREAM_FIFO, array_macros
 from proprune_cli.errors import DoesNotFitError, InputError
@@ -181,5 +181,6 @@ def page() -> str:
             "|---|---|---:|",
             *(f"| {m.name} | {m.what} | {m.dsp} |" for m in t.multipliers),
             f"| **total** | of {t.dsp_available} ({t.dsp / t.dsp_available:.0%}) | **{t.dsp}** |",
+            *rtl_reports.section(t.array),
         ]
     return "\n".join(lines) + "\n"
