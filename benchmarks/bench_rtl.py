@@ -3,7 +3,7 @@
     python -m benchmarks rtl [--write] [--network resnet20-32] [--array z7020-256] [--layers]
     python -m benchmarks rtl --random 200
 
-`--random` runs that many random networks instead, behind random memories, and compares their bytes with the C++ engine's.
+`--random` runs random networks instead, behind random memories, and compares their bytes with the C++ engine's.
 """
 
 from __future__ import annotations
