@@ -68,7 +68,7 @@ def synthesise(array: Array, command: Sequence[str]) -> Report:
 def _modules(document: dict[str, dict[str, dict[str, object]]]) -> dict[str, Cells]:
     """Each module of ours with all that is in it; several of one name by their largest."""
     cells: dict[str, dict[str, int]] = {
-        name: module["num_cells_by_type"]  # pyright: ignore[reportAssignmentType]
+        name.lstrip("\\"): module["num_cells_by_type"]  # pyright: ignore[reportAssignmentType]
         for name, module in document["modules"].items()
     }
     known: dict[str, Cells] = {}
@@ -90,7 +90,7 @@ def _modules(document: dict[str, dict[str, dict[str, object]]]) -> dict[str, Cel
 
     found: dict[str, Cells] = {}
     for name in cells:
-        plain = re.sub(r"^\$paramod(\$[0-9a-f]+)?\\", "", name.lstrip("\\")).split("\\")[0]
+        plain = re.sub(r"^\$paramod(\$[0-9a-f]+)?\\", "", name).split("\\")[0]
         if plain not in SMALL and (plain not in found or total(name).lut > found[plain].lut):
             found[plain] = total(name)
     return found

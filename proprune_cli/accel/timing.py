@@ -4,19 +4,23 @@ It walks the same steps as the hardware. Each step has four processes that run s
 and FIFOs; a step's tile loads while the step before computes. Assumptions, each a named constant or a field of
 :class:`Memory`:
 
-- the accumulate loop has an initiation interval of 1 and ``PIPELINE_DEPTH`` cycles of fill for each step;
+- the accumulate loop has an initiation interval of 1, and ``STEP_RESTART`` cycles pass between two steps; the last
+  output word leaves ``walk.DRAIN`` cycles after the last beat;
 - the bank fill writes one cell of one channel group per cycle, padding included; the fetch before it moves one word
-  per cycle and pays one read latency for each burst (one per group when the tile spans whole rows that follow one
-  another in DDR, else one per row);
-- the weight reader moves one port beat per cycle and runs at most a few taps ahead, so a step cannot end before its
-  weights have streamed;
+  per cycle, and asks ahead for up to ``BURSTS_UNDER_WAY`` bursts (one per group when the tile spans whole rows that
+  follow one another in DDR, else one per row): a tile pays a read latency where it waited for others, and short rows
+  one for each so many;
+- the weight reader and that of residual operands move one beat per cycle and run ahead, so that a step cannot end
+  before what it reads has streamed;
 - stores move one word per cycle, or one in ``STRIDED_STORE_CYCLES`` where pixels are not neighbours in DDR; the FIFO
   before them holds one block, so a later block waits for an earlier one;
 - a word that is not read or written together with its neighbour costs DDR a burst of ``DDR_BURST_BYTES``;
 - planes of the engine's own memory cost no DDR traffic, and ``ON_CHIP_LATENCY`` instead of a read latency;
-- descriptors and tables of a step are read while the steps before it are at work; it loads once the step it depends on
-  has been stored, one latency for the write's response included;
+- descriptors, tables and planes' addresses of a step are read while the steps before it are at work; it loads once the
+  step it depends on has been stored, one latency for the write's response included;
 - all ports share the planned DDR bandwidth.
+
+docs/timing-model.md has what it predicts beside cycles that were counted in a simulation of the RTL.
 """
 
 from __future__ import annotations
@@ -34,14 +38,17 @@ from proprune_cli.accel.boards import Board
 from proprune_cli.accel.program import Program
 from proprune_cli.accel.walk import START, StepRow, until, walk
 
-MODEL = "proprune loop model 3"
+MODEL = "proprune loop model 4"
 """Name under which its figures are reported."""
 
-PIPELINE_DEPTH = 24
-"""Cycles from the first read of a bank to the write-back of an accumulator, and the loop's restart, per step."""
+STEP_RESTART = 6
+"""Cycles between the last beat of a step and the first of the next: banks change hands, the first tap is taken."""
 
 ON_CHIP_LATENCY = 4
 """Cycles from the start of a burst of the engine's own memory to its first word."""
+
+BURSTS_UNDER_WAY = 8
+"""Reads that a port has asked for and not got, at most; a latency is paid for each so many short rows."""
 
 LOOKUP_WORDS = 256 // isa.WORD_BYTES
 """Words of a lookup table, read before the first step of a layer that has one."""
@@ -260,6 +267,7 @@ class StepCosts:
 
     describe: NDArray[np.float64]
     tables: NDArray[np.float64]
+    lead: NDArray[np.float64]
     fill: NDArray[np.float64]
     busy: NDArray[np.float64]
     store: NDArray[np.int64]
@@ -298,16 +306,17 @@ class StepCosts:
             following[breaks] = 0
         shared = (traffic.ddr_bytes + (following - traffic.ddr_fetch) * isa.WORD_BYTES) / memory.bytes_per_cycle
         # The store of all blocks but the last overlaps the blocks after them.
-        paces = [iterations + PIPELINE_DEPTH, weights + latency, residual + latency, shared, store - last_block]
+        paces = [iterations + STEP_RESTART, weights, residual, shared, store - last_block]
         first = np.zeros(len(iterations))
         first[np.cumsum(counts) - counts] = 1.0
         lookup = np.where(np.asarray(layer.lookup) != isa.Lookup.NONE, latency + LOOKUP_WORDS, 0)
         patterns = latency + np.asarray(layer.pattern_count) * array.pattern_words
-        fetch = traffic.fetch + traffic.bursts * latency + traffic.on_chip_bursts * ON_CHIP_LATENCY
+        fetch = np.maximum(traffic.fetch, traffic.bursts * latency / BURSTS_UNDER_WAY)
         return StepCosts(
             describe=latency + isa.StepDescriptor.WORDS + first * (latency + isa.LayerDescriptor.WORDS),
             tables=latency + groups + first * (lookup + patterns),
-            fill=np.maximum(cells, fetch) + np.where(traffic.ddr_fetch > 0, latency, float(ON_CHIP_LATENCY)),
+            lead=np.where(traffic.ddr_fetch > 0, latency, float(ON_CHIP_LATENCY)),
+            fill=np.maximum(cells, fetch),
             busy=np.maximum.reduce(paces),
             store=store,
             last_block=last_block,
@@ -322,7 +331,7 @@ class StepCosts:
 
     def rows(self) -> list[StepRow]:
         """What `walk` needs of each step."""
-        columns = (self.describe, self.tables, self.fill, self.busy, self.store, self.last_block)
+        columns = (self.describe, self.tables, self.lead, self.fill, self.busy, self.store, self.last_block)
         return list(zip(*(c.tolist() for c in columns), strict=True))
 
 

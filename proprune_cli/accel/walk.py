@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-StepRow = tuple[float, float, float, float, int, int]
-"""Of one step: describe, tables, fill, busy, store, last block; see `StepCosts`."""
+StepRow = tuple[float, float, float, float, float, int, int]
+"""Of one step: describe, tables, lead, fill, busy, store, last block; see `StepCosts`."""
 
 Clocks = tuple[float, float, float, float, float, float]
 """Cycles at which, after some steps: the next descriptor can be read; the last tile is loaded; it, and the one before
 it, is computed; its stores have left; it is complete."""
+
+DRAIN = 35
+"""Cycles from the last beat of a step to its last output word: array, requantiser, combiner, and the queues between."""
 
 START: Clocks = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
@@ -28,16 +31,16 @@ def walk(
     """
     ready, loaded, computed, before, stored, end = clocks
     index = len(done)
-    for (describe, tables, fill, busy, store, last), wait in zip(rows, waits, strict=True):
-        go = ready + describe
+    for (describe, tables, lead, fill, busy, store, last), wait in zip(rows, waits, strict=True):
+        # The planes' addresses are read ahead too: what waits for others are the loads alone.
+        go = ready + describe + latency
+        ready += describe + tables
         if 0 < wait <= index and done[index - wait] > go:
             go = done[index - wait]
         index += 1
-        ready = go + tables
-        # The bank it writes is free once the step before the last has computed.
-        go += latency
-        if go > loaded:
-            loaded = go
+        # Words of one tile follow those of another; the bank is free once the step before the last has computed.
+        if go + lead > loaded:
+            loaded = go + lead
         if before > loaded:
             loaded = before
         loaded += fill
@@ -50,8 +53,8 @@ def walk(
         computed += busy
         if store:
             stored += store
-            if computed + last > stored:
-                stored = computed + last
+            if computed + last + DRAIN > stored:
+                stored = computed + last + DRAIN
             begun = end - latency
             end = (stored if stored > begun else begun) + latency
         done.append(end)

@@ -26,7 +26,7 @@ from proprune_cli.compile.lower.waits import waits
 from proprune_cli.compile.shapes import ShapedPass, shaped_passes
 from proprune_cli.work.layer import Flow, LayerWork, square
 
-MODEL = "proprune shape model 3"
+MODEL = "proprune shape model 4"
 """Name under which its figures are reported."""
 
 Ints = NDArray[np.int64]

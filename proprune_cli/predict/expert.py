@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
-from proprune_cli.accel.timing import PIPELINE_DEPTH, Memory
+from proprune_cli.accel.timing import STEP_RESTART, Memory
 from proprune_cli.compile.estimate import Estimate
 from proprune_cli.work.layer import LayerWork
 
@@ -93,7 +93,7 @@ class SoftNetwork:
             [g - r + (parts / (parts // r) if r else 0) for g, r in zip(range(most), last, strict=True)]
         )
         step = isa.StepDescriptor.WORDS + isa.LayerDescriptor.WORDS
-        self._besides = PIPELINE_DEPTH + 4 * memory.latency + step
+        self._besides = STEP_RESTART + 4 * memory.latency + step
         self._scale = torch.zeros((3, len(works)), dtype=torch.float64)
         self._rest = torch.zeros(3, dtype=torch.float64)
         self._coefficients = column([weights.cycle, weights.product, weights.byte])

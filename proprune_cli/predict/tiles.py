@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
-from proprune_cli.accel.timing import PIPELINE_DEPTH, STRIDED_STORE_CYCLES, Memory
+from proprune_cli.accel.timing import BURSTS_UNDER_WAY, STEP_RESTART, STRIDED_STORE_CYCLES, Memory
+from proprune_cli.accel.walk import DRAIN
 from proprune_cli.work.taps import UNITS, chunks
 
 Ints = NDArray[np.int64]
@@ -198,7 +199,7 @@ def _of_widths(passes: Mapping[str, NDArray[Any]], array: Array, memory: Memory,
     words = blocks * array.block_words * np.where(own, 1, runs)
     words += (c["fresh_taps"] - c["binary_taps"]) * array.tap_words + c["binary_taps"] * array.binary_tap_words
     words += (taps - c["fresh_taps"]) * array.reuse_tap_words
-    weights = words / array.weight_port_words + segments * latency
+    weights = words / array.weight_port_words
     groups = in_groups * again
     reach = (h - 1) * c["stride_h"] + extent
     above = np.maximum(np.ceil((reach - c["in_h"]) / 2), 0)
@@ -208,7 +209,7 @@ def _of_widths(passes: Mapping[str, NDArray[Any]], array: Array, memory: Memory,
     def fill_of(rows: Floats, inside: Floats) -> Floats:
         """Cycles to load a tile of ``rows``, some of which lie ``inside`` the input."""
         bursts = np.where(whole, 1, inside) * groups
-        return np.maximum(rows * cols * groups, inside * inside_w * groups + bursts * latency) + segments * latency
+        return _largest([rows * cols * groups, inside * inside_w * groups, bursts * latency / BURSTS_UNDER_WAY])
 
     inside_h = np.minimum(rows, c["in_h"])
     fetch = inside_h * inside_w * groups
@@ -228,8 +229,8 @@ def _of_widths(passes: Mapping[str, NDArray[Any]], array: Array, memory: Memory,
     def busy_of(pixels: Floats) -> Floats:
         """Cycles of a tile of ``pixels``."""
         beats = np.maximum(np.ceil(pixels / array.px), array.min_beats)
-        walk = beats * taps + PIPELINE_DEPTH * segments
-        operand = np.where(c["broadcast"] > 0, 1, pixels) * out_groups * per_word + latency
+        walk = beats * taps + STEP_RESTART * segments
+        operand = np.where(c["broadcast"] > 0, 1, pixels) * out_groups * per_word
         found = _largest([walk, weights, operand * has_residual, pixels * (out_groups * per_word - last_of)])
         # A step that stores nothing waits until the one before has stored all.
         return found + apart * again * pixels * last_of
@@ -248,7 +249,7 @@ def _of_widths(passes: Mapping[str, NDArray[Any]], array: Array, memory: Memory,
     # The first step waits for the rows that it reads; what the layer before still computes hides a part of that.
     wanted = np.ceil(np.clip(rows - above, 0, c["in_h"]) * h / c["in_h"])
     bands = np.minimum(np.ceil(wanted / tile_h), down)
-    exposed = np.minimum(busy, fill) / segments + last + 2 * latency - (down - bands) * across * pace
+    exposed = np.minimum(busy, fill) / segments + last + DRAIN + 2 * latency - (down - bands) * across * pace
     total = np.where(fits, np.round(steady + np.maximum(exposed, apart * last)), np.inf)
     best = np.argmin(total, axis=1)[:, None]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.layer_timing import cycles_of_each, layer_timing
-from proprune_cli.accel.timing import PIPELINE_DEPTH, LayerTiming, Memory
+from proprune_cli.accel.timing import STEP_RESTART, LayerTiming, Memory
 from proprune_cli.compile.lower.engine_layer import EngineLayer
 from proprune_cli.compile.lower.layer_taps import TapCounts
 from proprune_cli.compile.lower.segments import Segment, SegmentLoad, Split, loads_of, runs_worth_trying, split
@@ -248,7 +248,7 @@ def _floor(layer: EngineLayer, tile: tuple[int, int], plan: Split, array: Array)
     # Tiles of four sizes: whole ones, the last row, the last column, the corner.
     beats = (down - 1) * (across - 1) * _beats(tile[0] * tile[1], array) + _beats(low * narrow, array)
     beats += (across - 1) * _beats(low * tile[1], array) + (down - 1) * _beats(tile[0] * narrow, array)
-    compute = beats * plan.taps + PIPELINE_DEPTH * steps
+    compute = beats * plan.taps + STEP_RESTART * steps
     store = height * width * -(-layer.channels // isa.GROUP)
     rows = (height - down) * window.stride[0] + down
     cols = (width - across) * window.stride[1] + across * window.extent[1]
