@@ -103,6 +103,13 @@ module read_step (
         right  <= clipped(18'(step.x0) + signed'({2'b00, step.cols}), left, signed'({2'b00, layer.in_width}));
     end
 
+    // A sum, for a product with 6 words of a pattern would be one more DSP.
+    logic [31:0] pattern_length;
+    always_comb begin
+        pattern_length = '0;
+        for (int i = 0; i < array_pkg::PATTERN_WORDS; i++) pattern_length = pattern_length + 32'(layer.pattern_count);
+    end
+
     logic looks_before, looks_after, broadcast, whole_in, whole_out;
     assign looks_before    = layer.lookup == isa_pkg::LOOKUP_BEFORE;
     assign looks_after     = layer.lookup == isa_pkg::LOOKUP_AFTER;
@@ -212,7 +219,7 @@ module read_step (
             end
             ASK_PATTERNS: begin
                 request.address = layer.pattern_table;
-                request.length  = 32'(layer.pattern_count) * array_pkg::PATTERN_WORDS;
+                request.length  = pattern_length;
             end
             ASK_TABLE: begin
                 request.address = layer.lookup_table;
@@ -309,7 +316,7 @@ module read_step (
                 if ((jobs_valid & ~jobs_ready) == 0) state <= PLANES;
             end
             PLANES: if (words_left == 0) begin
-                words_left <= 32'(layer.pattern_count) * array_pkg::PATTERN_WORDS;
+                words_left <= pattern_length;
                 state      <= PATTERNS;
                 if (!first) words_left <= '0;
             end
