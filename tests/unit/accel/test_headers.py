@@ -119,7 +119,7 @@ def test_register_offsets_follow_the_argument_order() -> None:
 
 
 def test_check_names_a_file_that_was_edited(tmp_path: Path) -> None:
-    for part in ("hls", "docs"):
+    for part in ("hls", "rtl", "docs"):
         shutil.copytree(HLS.parent / part, tmp_path / part, ignore=shutil.ignore_patterns("build"))
     files = generate.outputs()
     assert pages.stale(files, tmp_path) == []
@@ -132,7 +132,7 @@ def test_check_names_a_file_that_was_edited(tmp_path: Path) -> None:
 def test_check_refuses_a_source_outside_the_subset(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for part in ("hls", "docs"):
+    for part in ("hls", "rtl", "docs"):
         shutil.copytree(HLS.parent / part, tmp_path / part, ignore=shutil.ignore_patterns("build"))
     monkeypatch.setattr(pages, "ROOT", tmp_path)
     assert generate.main(["--check"]) == 0
