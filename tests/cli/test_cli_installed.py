@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from proprune_cli.resources import resource_dir
 
 ROOT = Path(__file__).resolve().parents[2]
-DATA = ("configs", "hls", "bitstreams")
+DATA = ("configs", "hls", "rtl", "bitstreams")
 
 
 @pytest.fixture(scope="module")
