@@ -27,6 +27,9 @@ OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9]*(?:-[a-z0-9]+)*(?![\w-])")
 OF_MODULES = {"--check", "--write"}
 """Options of the modules that write generated files: ``python -m proprune_cli.…``."""
 
+OF_TOOLS = {"--cc", "--getenv", "--top-module", "--x-initial"}
+"""Options of Verilator, each a word of its command line by itself."""
+
 
 def strings(tree: ast.Module) -> Iterator[tuple[int, str]]:
     """Line and text of every string but docstrings; an f-string's parts stand for themselves."""
@@ -53,7 +56,8 @@ def options_of_commands() -> set[str]:
 
 def unknown_options(text: str, known: set[str]) -> list[str]:
     modules = OF_MODULES if text.strip() in OF_MODULES or "python -m" in text else set[str]()
-    return [name for name in OPTION.findall(text) if name not in known | modules]
+    tools = OF_TOOLS if text.strip() in OF_TOOLS else set[str]()
+    return [name for name in OPTION.findall(text) if name not in known | modules | tools]
 
 
 def test_every_option_that_a_message_names_is_one_of_some_command() -> None:

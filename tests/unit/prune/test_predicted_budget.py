@@ -77,7 +77,7 @@ def test_predicting_takes_about_a_millisecond() -> None:
         start = time.perf_counter()
         predicted.cost(layers)
         taken.append(time.perf_counter() - start)
-    assert min(taken) < 2e-3
+    assert min(taken) < 4e-3  # twice that of a quiet core: tests share it
 
 
 def test_an_operation_budget_stays_one_whatever_model_is_there() -> None:
