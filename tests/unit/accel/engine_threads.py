@@ -53,10 +53,23 @@ def threaded(source: str) -> str:
     return source[:start] + "\n".join(lines) + "\n}\n"
 
 
-def build(array: Array, folder: Path) -> Path:
-    """The testbench with the processes as threads, under the compiler's check for data races."""
+VENDOR_FILES = ("ap_int.h", "hls_stream.h")
+"""What the vendor publishes of the headers that the source includes."""
+
+
+def build(array: Array, folder: Path, vendor: Path | None = None) -> Path:
+    """The testbench with the processes as threads, under the compiler's check for data races.
+
+    Args:
+        vendor: a folder with the vendor's own ``VENDOR_FILES``, to take the place of ours. Its queues never fill.
+    """
     shutil.copytree(HLS / "src", folder / "src")
+    shutil.copytree(HLS / "tb" / "threads", folder / "threads_headers")
     text = threaded((HLS / "src" / "steps.hpp").read_text())
+    if vendor:
+        text = re.sub(r".*set_depth.*\n|.*SHORTER_QUEUES.*\n", "", text)
+        for name in VENDOR_FILES:
+            (folder / "threads_headers" / name).unlink()
     (folder / "src" / "steps.hpp").write_text(INCLUDES + text)
     store = folder / "src" / "output" / "store.hpp"
     job = "    const StoreJob job = jobs.read();\n"
@@ -64,8 +77,10 @@ def build(array: Array, folder: Path) -> Path:
     store.write_text(INCLUDES + store.read_text().replace(job, job + SLOW))
     binary = folder / "threads"
     command = [*compiler(), "-std=c++14", "-O1", "-g", "-fsanitize=thread", "-pthread", "-Wno-unknown-pragmas"]
-    command += ["-D__SYNTHESIS__", f"-DPROPRUNE_ARRAY_{identifier(array.name)}"]
-    command += [f"-I{p}" for p in (folder / "src", HLS / "tb" / "threads", HLS / "host", HLS / "generated", HLS / "tb")]
+    # Not __SYNTHESIS__: the vendor's headers take that for their own compiler's.
+    command += ["-DHLS_TARGET=1", "-DHLS_STREAM_THREAD_SAFE", f"-DPROPRUNE_ARRAY_{identifier(array.name)}"]
+    folders = (folder / "src", folder / "threads_headers", HLS / "host", HLS / "generated", HLS / "tb")
+    command += [f"-I{p}" for p in folders] + ([f"-isystem{vendor}"] if vendor else [])
     command += [str(folder / "src" / "engine.cpp"), *map(str, sorted((HLS / "tb").glob("*.cpp")))]
     subprocess.run([*command, "-o", str(binary)], check=True)
     return binary
