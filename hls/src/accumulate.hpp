@@ -27,11 +27,11 @@ pixels:
 
 // One step. What it is given besides channels lives on from one block and one step to the next.
 template <typename A, typename Dot>
-bool accumulate_step(stream<AccumulateJob>& jobs, stream<Block<A>>& blocks, stream<Tap>& taps,
-                     stream<Weights<A>>& weights, block_stream<Bank<A>>& banks, stream<Pixels<A>>& walk,
-                     stream<uint64_t>& pattern_words, volatile const uint32_t* clock, stream<Sums<A>>& sums,
-                     stream<AccumulateCount>& counts, int32_t acc[A::ACC_DEPTH][A::PX][A::OC],
-                     uint16_t patterns[A::MAX_PATTERNS][A::IC], uint16_t cells[A::ACC_DEPTH][A::PX]) {
+HLS_STEP bool accumulate_step(stream<AccumulateJob>& jobs, stream<Block<A>>& blocks, stream<Tap>& taps,
+                              stream<Weights<A>>& weights, block_stream<Bank<A>>& banks, stream<Pixels<A>>& walk,
+                              stream<uint64_t>& pattern_words, volatile const uint32_t* clock, stream<Sums<A>>& sums,
+                              stream<AccumulateCount>& counts, int32_t acc[A::ACC_DEPTH][A::PX][A::OC],
+                              uint16_t patterns[A::MAX_PATTERNS][A::IC], uint16_t cells[A::ACC_DEPTH][A::PX]) {
     HLS_INLINE
     const AccumulateJob job = jobs.read();
     // A layer's patterns come with its first step.
@@ -156,7 +156,7 @@ void accumulate(stream<AccumulateJob>& jobs, stream<Block<A>>& blocks, stream<Ta
 steps:
     for (bool more = true; more;) {
         HLS_TRIPCOUNT(1, 65535, 1024)
-        more = accumulate_step<A, Dot>(jobs, blocks, taps, weights, banks, walk, pattern_words, clock, sums, counts, acc,
-                                       patterns, cells);
+        more = accumulate_step<A, Dot>(jobs, blocks, taps, weights, banks, walk, pattern_words, clock, sums, counts,
+                                       acc, patterns, cells);
     }
 }

@@ -5,9 +5,9 @@
 
 // One step.
 template <typename A>
-bool assemble_step(stream<AssembleJob>& jobs, stream<WeightBeat<A>>& beats, stream<Block<A>>& blocks, stream<Tap>& taps,
-                   stream<Weights<A>>& weights, stream<Scales<A>>& scales, stream<Emit>& residual_emits,
-                   stream<Emit>& combine_emits, stream<Emit>& store_emits) {
+HLS_STEP bool assemble_step(stream<AssembleJob>& jobs, stream<WeightBeat<A>>& beats, stream<Block<A>>& blocks,
+                            stream<Tap>& taps, stream<Weights<A>>& weights, stream<Scales<A>>& scales,
+                            stream<Emit>& residual_emits, stream<Emit>& combine_emits, stream<Emit>& store_emits) {
     HLS_INLINE
     constexpr uint32_t PORT = A::WEIGHT_PORT_WORDS;
     constexpr uint32_t RECORD_WORDS = A::TAP_WORDS > A::BLOCK_WORDS ? A::TAP_WORDS : A::BLOCK_WORDS;

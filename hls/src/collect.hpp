@@ -4,8 +4,9 @@
 #include "types.hpp"
 
 // One step; `sum` is that of the layer so far.
-inline bool collect_step(stream<CollectJob>& jobs, stream<AccumulateCount>& accumulated, stream<uint32_t>& fetched,
-                         stream<uint32_t>& weights, stream<uint32_t>& residuals, stream<Totals>& totals, Totals& sum) {
+HLS_STEP inline bool collect_step(stream<CollectJob>& jobs, stream<AccumulateCount>& accumulated,
+                                  stream<uint32_t>& fetched, stream<uint32_t>& weights, stream<uint32_t>& residuals,
+                                  stream<Totals>& totals, Totals& sum) {
     HLS_INLINE
     const CollectJob job = jobs.read();
     if (job.first) {

@@ -6,8 +6,8 @@
 //     (sum of x1 * w) * 2^SHIFT + (sum of x0 * w),
 // and |sum of x0 * w| < 2^(SHIFT - 1) because w is in [-127, 127] and a chain has at most CHAIN products.
 //
-// A link is written as one multiplication and one addition of the widths of the DSP's ports, neither of which is bound by
-// a pragma of its own: only then does a tool make one multiply-add of the two, whose addend comes from the DSP before.
+// A link is written as one multiplication and one addition of the widths of the DSP's ports, neither of which is bound
+// by a pragma of its own: only then can a tool make one multiply-add of the two, whose addend is the link before.
 #pragma once
 
 #include "types.hpp"

@@ -26,8 +26,9 @@ void take_burst(memory_port<uint64_t>& features, Words& near_words, Pending& pen
 
 // One step. The two streams of the engine's own memory may be whatever serves them: on a host it is there at once.
 template <typename Requests, typename Words>
-bool fetch_input(memory_port<uint64_t>& features, stream<FetchJob>& jobs, stream<uint32_t>& planes,
-                 Requests& near_requests, Words& near_words, stream<uint64_t>& words, stream<uint32_t>& counts) {
+HLS_STEP bool fetch_input(memory_port<uint64_t>& features, stream<FetchJob>& jobs, stream<uint32_t>& planes,
+                          Requests& near_requests, Words& near_words, stream<uint64_t>& words,
+                          stream<uint32_t>& counts) {
     HLS_INLINE
     const FetchJob job = jobs.read();
     uint32_t count = 0;

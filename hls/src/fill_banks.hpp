@@ -21,7 +21,7 @@ parts:
 
 // One step: one block of the banks.
 template <typename A>
-bool fill_bank(stream<FillJob>& jobs, stream<uint64_t>& words, block_stream<Bank<A>>& banks) {
+HLS_STEP bool fill_bank(stream<FillJob>& jobs, stream<uint64_t>& words, block_stream<Bank<A>>& banks) {
     HLS_INLINE
     const FillJob job = jobs.read();
     HLS_PARTITION(job.lane_select, 1)

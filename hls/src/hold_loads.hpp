@@ -23,9 +23,9 @@ completions:
 }
 
 // One step; `outstanding` are the steps before it that have not been seen to be complete.
-inline bool hold_load(stream<HoldJob>& jobs, stream<bool>& completions, stream<FetchJob>& held_fetches,
-                      stream<ResidualJob>& held_residuals, stream<FetchJob>& fetches, stream<ResidualJob>& residuals,
-                      uint32_t& outstanding) {
+HLS_STEP inline bool hold_load(stream<HoldJob>& jobs, stream<bool>& completions, stream<FetchJob>& held_fetches,
+                               stream<ResidualJob>& held_residuals, stream<FetchJob>& fetches,
+                               stream<ResidualJob>& residuals, uint32_t& outstanding) {
     HLS_INLINE
     const HoldJob job = jobs.read();
     const uint32_t missing = completions_missing(outstanding, job.depends);

@@ -56,14 +56,14 @@ words:
 
 // One step; `end`: the run's last.
 template <typename A>
-void read_step(memory_port<uint64_t>& descriptors, bool end, Place& place, isa::LayerDescriptor& layer,
-               stream<HoldJob>& hold_jobs, stream<FetchJob>& fetch_jobs, stream<uint32_t>& planes,
-               stream<FillJob>& fill_jobs, stream<WalkJob>& walk_jobs, stream<WeightJob>& weight_jobs,
-               stream<AssembleJob>& assemble_jobs, stream<AccumulateJob>& accumulate_jobs,
-               stream<uint64_t>& pattern_words, stream<RequantiseJob>& requantise_jobs,
-               stream<uint64_t>& table_words_before, stream<ResidualJob>& residual_jobs,
-               stream<CombineJob>& combine_jobs, stream<uint64_t>& table_words_after, stream<StoreJob>& store_jobs,
-               stream<CollectJob>& collect_jobs) {
+HLS_STEP void read_step(memory_port<uint64_t>& descriptors, bool end, Place& place, isa::LayerDescriptor& layer,
+                        stream<HoldJob>& hold_jobs, stream<FetchJob>& fetch_jobs, stream<uint32_t>& planes,
+                        stream<FillJob>& fill_jobs, stream<WalkJob>& walk_jobs, stream<WeightJob>& weight_jobs,
+                        stream<AssembleJob>& assemble_jobs, stream<AccumulateJob>& accumulate_jobs,
+                        stream<uint64_t>& pattern_words, stream<RequantiseJob>& requantise_jobs,
+                        stream<uint64_t>& table_words_before, stream<ResidualJob>& residual_jobs,
+                        stream<CombineJob>& combine_jobs, stream<uint64_t>& table_words_after,
+                        stream<StoreJob>& store_jobs, stream<CollectJob>& collect_jobs) {
     HLS_INLINE
     const bool first = place.left == 0;
     if (first) {
@@ -141,7 +141,8 @@ void read_step(memory_port<uint64_t>& descriptors, bool end, Place& place, isa::
         bursts_of(step.oy0(), step.tile_height(), step.ox0(), step.tile_width(), out_pitch, layer.out_step_x());
     const Bursts one_word{0, pixels == 0 ? 0u : 1u, 1, 0};
     const bool broadcast = layer.broadcast();
-    residual_jobs.write(ResidualJob{broadcast ? one_word : out, broadcast ? one_word.runs : pixels, layer.residual_table(), step.emit_blocks(),
+    residual_jobs.write(ResidualJob{broadcast ? one_word : out, broadcast ? one_word.runs : pixels,
+                                    layer.residual_table(), step.emit_blocks(),
                                     broadcast ? (uint8_t)1 : layer.out_step_x(),
                                     layer.combine() != isa::Combine::NONE, end});
     combine_jobs.write(CombineJob{pixels, step.emit_blocks(), layer.combine(), layer.shift_a(), layer.shift_b(),

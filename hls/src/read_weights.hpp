@@ -6,8 +6,8 @@
 
 // One step.
 template <typename A>
-bool read_weight_words(memory_port<WeightBeat<A>>& weights, stream<WeightJob>& jobs, stream<WeightBeat<A>>& beats,
-                       stream<uint32_t>& counts) {
+HLS_STEP bool read_weight_words(memory_port<WeightBeat<A>>& weights, stream<WeightJob>& jobs,
+                                stream<WeightBeat<A>>& beats, stream<uint32_t>& counts) {
     HLS_INLINE
     const WeightJob job = jobs.read();
     pass_on(weights, job.address / A::WEIGHT_PORT_WORDS, job.words / A::WEIGHT_PORT_WORDS, beats);

@@ -1,5 +1,5 @@
-// Process: the engine's own memory, for planes that stay on chip. It alone touches that memory; `fetch_input` asks it for
-// words, `store` sends it words, both at any time.
+// Process: the engine's own memory, for planes that stay on chip. It alone touches that memory; `fetch_input` asks it
+// for words, `store` sends it words, both at any time.
 //
 // A step's words are there before another step asks for them: `store` says that the step is complete when this process
 // has said that it has written all of it, and that is what the step that reads waits for (hold_loads.hpp).
@@ -21,8 +21,8 @@ struct ScratchWrite {
     ScratchWriteKind kind;
 };
 
-// It never blocks: what is asked for has room in `words` (fetch_input has no more than AHEAD bursts on their way, and the
-// queue is longer), and `store` waits for each answer. If it did, a store could wait for a load that waits for the store.
+// It never blocks: what is asked for has room in `words` (fetch_input has no more than AHEAD bursts on their way, and
+// the queue is longer), and `store` waits for each answer. If it did, a store could wait for a load that waits for it.
 template <typename A>
 void keep_scratch(stream<ScratchRead>& reads, stream<ScratchWrite>& writes, stream<uint64_t>& words,
                   stream<bool>& written) {

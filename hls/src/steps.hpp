@@ -26,7 +26,7 @@ void run_steps(memory_port<uint64_t> features, memory_port<WeightBeat<A>> weight
                volatile const uint32_t* clock_accumulate, uint32_t* completed) {
     HLS_NOINLINE
     HLS_DATAFLOW
-    // Set before the run, or (the clocks) read for what they are at any moment: no process waits for others to read them.
+    // Set before the run, or (the clocks) read for what they are at any moment: nobody waits for others to read them.
     HLS_STABLE(features)
     HLS_STABLE(weight_words)
     HLS_STABLE(residual)
@@ -77,7 +77,7 @@ void run_steps(memory_port<uint64_t> features, memory_port<WeightBeat<A>> weight
     stream<uint64_t> table_words_after;
     HLS_FIFO(table_words_after, 32)
 
-    // The engine's own memory: what is asked of it, and what comes back. `near_words` has room for all that was asked for.
+    // The engine's own memory: what is asked of it, and what comes back; there is room for all that was asked for.
     stream<ScratchRead> near_reads;
     HLS_FIFO(near_reads, 4)
     stream<uint64_t> near_words;

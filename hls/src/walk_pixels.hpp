@@ -1,12 +1,12 @@
-// Process: where in the tile each output pixel of each beat begins to read. The array keeps what it gets in a step's first
-// tap for the taps after it.
+// Process: where in the tile each output pixel of each beat begins to read. The array keeps what it gets in a step's
+// first tap for the taps after it.
 #pragma once
 
 #include "types.hpp"
 
 // One step, one pixel per cycle.
 template <typename A>
-bool walk_tile(stream<WalkJob>& jobs, stream<Pixels<A>>& walk) {
+HLS_STEP bool walk_tile(stream<WalkJob>& jobs, stream<Pixels<A>>& walk) {
     HLS_INLINE
     const WalkJob job = jobs.read();
     uint32_t pixel = 0, cell = 0, row_start = 0;

@@ -36,7 +36,7 @@ uint32_t test_scratch() {
     stream<ScratchWrite> writes;
     stream<uint64_t> words;
     stream<bool> written;
-    // Both queues are served, one entry of each in a cycle; the reads that matter come behind as many as there are writes.
+    // One entry of each queue is served in a cycle; the reads that matter come behind as many as there are writes.
     for (uint32_t i = 0; i < WORDS; ++i) {
         writes.write(ScratchWrite{i * 3 + 1, AT + i, ScratchWriteKind::WORD});
         reads.write(ScratchRead{0, 1});

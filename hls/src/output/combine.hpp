@@ -20,9 +20,9 @@ inline int8_t combine_codes(int8_t q, int8_t r, const CombineJob& job) {
 
 // One step.
 template <typename A>
-bool combine_step(stream<CombineJob>& jobs, stream<Emit>& emits, stream<uint64_t> (&words)[A::OC_GROUPS],
-                  stream<uint64_t>& residual, stream<uint64_t>& table_words, stream<uint64_t>& results,
-                  uint64_t table[isa::GROUP][TABLE_WORDS]) {
+HLS_STEP bool combine_step(stream<CombineJob>& jobs, stream<Emit>& emits, stream<uint64_t> (&words)[A::OC_GROUPS],
+                           stream<uint64_t>& residual, stream<uint64_t>& table_words, stream<uint64_t>& results,
+                           uint64_t table[isa::GROUP][TABLE_WORDS]) {
     HLS_INLINE
     const CombineJob job = jobs.read();
     if (job.new_table) {

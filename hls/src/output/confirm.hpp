@@ -4,7 +4,7 @@
 #include "types.hpp"
 
 // One step.
-inline bool confirm_step(stream<Receipt>& receipts, uint32_t* completed) {
+HLS_STEP inline bool confirm_step(stream<Receipt>& receipts, uint32_t* completed) {
     HLS_INLINE
     const Receipt receipt = receipts.read();
     *completed = receipt.completed;

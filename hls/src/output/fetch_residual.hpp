@@ -64,8 +64,8 @@ singles:
 
 // One step.
 template <typename A>
-bool fetch_residual(memory_port<uint64_t>& residual, stream<ResidualJob>& jobs, stream<Emit>& emits,
-                    stream<uint64_t>& words, stream<uint32_t>& counts) {
+HLS_STEP bool fetch_residual(memory_port<uint64_t>& residual, stream<ResidualJob>& jobs, stream<Emit>& emits,
+                             stream<uint64_t>& words, stream<uint32_t>& counts) {
     HLS_INLINE
     const ResidualJob job = jobs.read();
     uint32_t count = 0;

@@ -18,9 +18,9 @@ inline int8_t requantise_code(int32_t sum, uint16_t multiplier, bool max, bool r
 
 // One step.
 template <typename A>
-bool requantise_step(stream<RequantiseJob>& jobs, stream<Scales<A>>& scales, stream<Sums<A>>& sums,
-                     stream<uint64_t>& table_words, stream<uint64_t> (&words)[A::OC_GROUPS],
-                     uint64_t table[isa::GROUP][TABLE_WORDS]) {
+HLS_STEP bool requantise_step(stream<RequantiseJob>& jobs, stream<Scales<A>>& scales, stream<Sums<A>>& sums,
+                              stream<uint64_t>& table_words, stream<uint64_t> (&words)[A::OC_GROUPS],
+                              uint64_t table[isa::GROUP][TABLE_WORDS]) {
     HLS_INLINE
     const RequantiseJob job = jobs.read();
     if (job.new_table) {

@@ -1,6 +1,6 @@
-// Process: writes the output words: bursts of neighbours, or word by word where pixels lie apart, or to the engine's own
-// memory; and, after a layer's last step, the layer's counters. It says that a step is complete when all its writes have
-// been answered.
+// Process: writes the output words: bursts of neighbours, or word by word where pixels lie apart, or to the engine's
+// own memory; and, after a layer's last step, the layer's counters. It says that a step is complete when all its writes
+// have been answered.
 #pragma once
 
 #include "ports.hpp"
@@ -124,9 +124,10 @@ struct StoreState {
 
 // One step. The streams of the engine's own memory may be whatever serves them.
 template <typename Writes, typename Answers>
-bool store_step(memory_port<uint64_t>& results, stream<StoreJob>& jobs, stream<Emit>& emits, stream<uint64_t>& words,
-                stream<Totals>& totals, volatile const uint32_t* clock, Writes& near_writes, Answers& near_written,
-                stream<bool>& completions, stream<Receipt>& receipts, StoreState& state) {
+HLS_STEP bool store_step(memory_port<uint64_t>& results, stream<StoreJob>& jobs, stream<Emit>& emits,
+                         stream<uint64_t>& words, stream<Totals>& totals, volatile const uint32_t* clock,
+                         Writes& near_writes, Answers& near_written, stream<bool>& completions,
+                         stream<Receipt>& receipts, StoreState& state) {
     HLS_INLINE
     const StoreJob job = jobs.read();
     uint32_t count = job.first ? 0u : state.stored;

@@ -1,7 +1,7 @@
 """The engine's processes as threads: the region that is synthesised, rewritten so that its processes run at once.
 
-Compiled from the form for an HLS compiler, with the headers of ``hls/tb/threads`` in place of the compiler's. The host's
-usual form runs the steps of all processes one after the other, and so can neither hang nor read too early.
+Compiled from the form for an HLS compiler, with the headers of ``hls/tb/threads`` in place of the compiler's. The
+host's usual form runs the steps of all processes one after the other, and so can neither hang nor read too early.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ def chain(array: Array, on_chip: bool, depends: list[int]) -> Sequence:
 
 DEPTHS = pytest.mark.parametrize("shorter", [False, True], ids=["as deep as the source", "one entry shorter"])
 """All queues at once. Processes block on one queue at a time and in an order that does not depend on time, but for
-`keep_scratch`, which never blocks: what does not hang with all queues shorter does not hang with some of them shorter."""
+`keep_scratch`, which never blocks: what does not hang with all queues shorter does not hang with some shorter."""
 
 
 @DEPTHS

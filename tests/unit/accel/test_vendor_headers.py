@@ -1,8 +1,8 @@
 """The form for an HLS compiler with the vendor's own headers: it compiles as C++14, and gives the same words.
 
-The vendor publishes two of them, ``ap_int.h`` and ``hls_stream.h`` (Xilinx/HLS_arbitrary_Precision_Types on GitHub; the
-second lies in its history), and has all in the folder ``include`` of an installed tool. ``HLS_HEADERS`` or the tool's own
-``XILINX_HLS`` says where.
+The vendor publishes two of them, ``ap_int.h`` and ``hls_stream.h`` (Xilinx/HLS_arbitrary_Precision_Types on GitHub;
+the second lies in its history), and has all in the folder ``include`` of an installed tool. ``HLS_HEADERS`` or the
+tool's own ``XILINX_HLS`` says where.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The script for the HLS tool, under a Tcl interpreter with stand-ins for the tool's commands; and what it finds in logs."""
+"""The script for the HLS tool, with stand-ins for the tool's commands in a Tcl shell; and what logs tell it."""
 
 from __future__ import annotations
 
@@ -53,9 +53,7 @@ def tcl() -> str:
     return found
 
 
-def run_script(
-    tcl: str, folder: Path, log: str, *words: str, **variables: str
-) -> subprocess.CompletedProcess[str]:
+def run_script(tcl: str, folder: Path, log: str, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """The script with the tool's commands replaced, in ``folder``."""
     (folder / "log").write_text(log)
     start = folder / "start.tcl"
