@@ -144,7 +144,6 @@ class Traffic:
     fetch: NDArray[np.int64]
     ddr_fetch: NDArray[np.int64]
     bursts: NDArray[np.int64]
-    on_chip_bursts: NDArray[np.int64]
     weights: NDArray[np.int64]
     residual: NDArray[np.int64]
     store: NDArray[np.int64]
@@ -174,7 +173,6 @@ class Traffic:
             fetch=rows * cols * groups,
             ddr_fetch=rows * cols * (groups - on_chip_groups),
             bursts=bursts * (groups - on_chip_groups),
-            on_chip_bursts=bursts * on_chip_groups,
             weights=np.asarray(steps.weight_words),
             residual=residual,
             store=store,
