@@ -3,6 +3,7 @@
 
 #include "engine.hpp"
 #include "host_check.hpp"
+#include "host_deadline.hpp"
 
 #define HOST_EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -24,14 +25,15 @@ HOST_EXPORT uint32_t proprune_run(uint64_t* buffer, uint64_t words, uint32_t lay
         return 1;
     }
     const uint32_t clock = 0;
-    host_stream_faults = 0;
+    host_stream_faults() = 0;
     host_start_clock(seconds);
-    engine(buffer, reinterpret_cast<const WeightBeat<Array>*>(buffer), buffer, buffer, buffer, layer_table,
+    engine(buffer, reinterpret_cast<WeightBeat<Array>*>(buffer), buffer, buffer, buffer, layer_table,
            step_count, counters, digest, completed, &clock, &clock);
-    if (host_stream_faults != 0) {
+    const uint32_t faults = host_stream_faults();
+    if (faults != 0) {
         // A stream ran dry or kept words: on hardware each of them would hang the engine.
         std::snprintf(last_fault, sizeof last_fault, "%u streams ran dry or kept words; its counts contradict each other",
-                      host_stream_faults);
+                      faults);
     }
-    return host_stream_faults;
+    return faults;
 }

@@ -3,11 +3,12 @@
 
 #include "types.hpp"
 
+// One step.
 template <typename A>
-void assemble(stream<AssembleJob>& jobs, stream<WeightBeat<A>>& beats, stream<Block<A>>& blocks, stream<Tap>& taps,
-              stream<Weights<A>>& weights, stream<Scales<A>>& scales, stream<Emit>& residual_emits,
-              stream<Emit>& combine_emits, stream<Emit>& store_emits) {
-    HLS_NOINLINE
+HLS_STEP bool assemble_step(stream<AssembleJob>& jobs, stream<WeightBeat<A>>& beats, stream<Block<A>>& blocks,
+                            stream<Tap>& taps, stream<Weights<A>>& weights, stream<Scales<A>>& scales,
+                            stream<Emit>& residual_emits, stream<Emit>& combine_emits, stream<Emit>& store_emits) {
+    HLS_INLINE
     constexpr uint32_t PORT = A::WEIGHT_PORT_WORDS;
     constexpr uint32_t RECORD_WORDS = A::TAP_WORDS > A::BLOCK_WORDS ? A::TAP_WORDS : A::BLOCK_WORDS;
     static_assert(A::TAP_WORDS % PORT == 0 && A::BLOCK_WORDS % PORT == 0 && A::BINARY_TAP_WORDS % PORT == 0 &&
@@ -20,6 +21,7 @@ void assemble(stream<AssembleJob>& jobs, stream<WeightBeat<A>>& beats, stream<Bl
     uint32_t filled = 0;    // words of the record present
     uint32_t length = 0;    // words of the record
     uint16_t taps_left = 0; // 0: the record is a block's head
+    bool first = false;     // the record is the first tap of its block
 transfers:
     for (uint32_t i = 0; i < job.words / PORT; ++i) {
         HLS_PIPELINE(1)
@@ -29,12 +31,12 @@ transfers:
         for (uint32_t slot = 0; slot < RECORD_WORDS; ++slot) {
             HLS_UNROLL
             if (slot - slot % PORT == filled) {
-                record[slot] = beat.word[slot % PORT];
+                record[slot] = word_of(beat, slot % PORT);
             }
         }
         const bool head = taps_left == 0;
         if (filled == 0) {
-            const isa::TapHeader start{{beat.word[0]}};
+            const isa::TapHeader start{{word_of(beat, 0)}};
             length = head             ? A::BLOCK_WORDS
                      : start.reuse()  ? A::REUSE_TAP_WORDS
                      : start.binary() ? A::BINARY_TAP_WORDS
@@ -58,7 +60,6 @@ transfers:
                 const uint32_t first_entry = (uint32_t)header.slot() * job.beats;
                 HLS_FABRIC_MULTIPLY(first_entry)
                 block.first_entry = first_entry;
-                block.taps = header.taps();
                 block.init = header.init();
                 block.emit = header.emit();
                 scale.groups = header.groups();
@@ -71,9 +72,11 @@ transfers:
                     store_emits.write(emit);
                 }
                 taps_left = header.taps();
+                first = true;
             } else {
                 const isa::TapHeader header{{record[0]}};
-                taps.write(Tap{header.base(), header.pattern(), header.reuse()});
+                taps.write(Tap{header.base(), header.pattern(), header.reuse(), first, taps_left == 1});
+                first = false;
                 if (!header.reuse()) {
                     Weights<A> values;
                     HLS_PARTITION(values.lane, 0)
@@ -96,5 +99,19 @@ transfers:
                 --taps_left;
             }
         }
+    }
+    return !job.end;
+}
+
+// All steps of a run.
+template <typename A>
+void assemble(stream<AssembleJob>& jobs, stream<WeightBeat<A>>& beats, stream<Block<A>>& blocks, stream<Tap>& taps,
+              stream<Weights<A>>& weights, stream<Scales<A>>& scales, stream<Emit>& residual_emits,
+              stream<Emit>& combine_emits, stream<Emit>& store_emits) {
+    HLS_NOINLINE
+steps:
+    for (bool more = true; more;) {
+        HLS_TRIPCOUNT(1, 65535, 1024)
+        more = assemble_step<A>(jobs, beats, blocks, taps, weights, scales, residual_emits, combine_emits, store_emits);
     }
 }

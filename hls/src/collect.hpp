@@ -3,10 +3,11 @@
 
 #include "types.hpp"
 
-inline void collect(stream<CollectJob>& jobs, stream<AccumulateCount>& accumulated, stream<uint32_t>& fetched,
-                    stream<uint32_t>& weights, stream<uint32_t>& residuals, stream<Totals>& totals) {
-    HLS_NOINLINE
-    static Totals sum;
+// One step; `sum` is that of the layer so far.
+HLS_STEP inline bool collect_step(stream<CollectJob>& jobs, stream<AccumulateCount>& accumulated,
+                                  stream<uint32_t>& fetched, stream<uint32_t>& weights, stream<uint32_t>& residuals,
+                                  stream<Totals>& totals, Totals& sum) {
+    HLS_INLINE
     const CollectJob job = jobs.read();
     if (job.first) {
         sum = Totals{};
@@ -20,5 +21,18 @@ inline void collect(stream<CollectJob>& jobs, stream<AccumulateCount>& accumulat
     sum.residual_words += residuals.read();
     if (job.last) {
         totals.write(sum);
+    }
+    return !job.end;
+}
+
+// All steps of a run.
+inline void collect(stream<CollectJob>& jobs, stream<AccumulateCount>& accumulated, stream<uint32_t>& fetched,
+                    stream<uint32_t>& weights, stream<uint32_t>& residuals, stream<Totals>& totals) {
+    HLS_NOINLINE
+    Totals sum{};
+steps:
+    for (bool more = true; more;) {
+        HLS_TRIPCOUNT(1, 65535, 1024)
+        more = collect_step(jobs, accumulated, fetched, weights, residuals, totals, sum);
     }
 }

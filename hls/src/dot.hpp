@@ -5,6 +5,9 @@
 // The chain starts from -128 * (sum of its weights), so that its end is exactly
 //     (sum of x1 * w) * 2^SHIFT + (sum of x0 * w),
 // and |sum of x0 * w| < 2^(SHIFT - 1) because w is in [-127, 127] and a chain has at most CHAIN products.
+//
+// A link is written as one multiplication and one addition of the widths of the DSP's ports, neither of which is bound
+// by a pragma of its own: only then can a tool make one multiply-add of the two, whose addend is the link before.
 #pragma once
 
 #include "types.hpp"
@@ -12,6 +15,17 @@
 template <typename A>
 constexpr int32_t pack_pixels(int8_t x0, int8_t x1) {
     return (int32_t)((uint32_t)(int32_t)x1 << A::DSP_SHIFT) | (int32_t)((uint8_t)x0 ^ 0x80u);
+}
+
+// The two sums that the end of a chain carries. The upper bits are short of one where the lower sum is negative.
+template <typename A>
+int32_t lower_sum(signed_bits<48> chain) {
+    return (int32_t)signed_bits<A::DSP_SHIFT>(chain);
+}
+template <typename A>
+int32_t upper_sum(signed_bits<48> chain) {
+    const signed_bits<A::DSP_SHIFT> upper = chain >> A::DSP_SHIFT;
+    return (int32_t)upper + (lower_sum<A>(chain) < 0 ? 1 : 0);
 }
 
 template <typename A>
@@ -54,19 +68,17 @@ struct PackedDot {
         chains:
             for (uint32_t c = 0; c < CHAINS; ++c) {
                 HLS_UNROLL
-                int64_t chain = start[o][c];
+                signed_bits<48> chain = start[o][c];
             links:
                 for (uint32_t k = 0; k < A::DSP_CHAIN; ++k) {
                     HLS_UNROLL
                     const uint32_t l = c * A::DSP_CHAIN + k;
-                    const int64_t wide = narrow<A::DSP_PORT_BITS>(pack_pixels<A>(x[0][l], x[1][l]));
-                    const int64_t product = wide * weight[o][l];
-                    HLS_DSP_MULTIPLY(product)
-                    chain = narrow<48>(chain + product);
+                    const signed_bits<A::DSP_PORT_BITS> pixels = pack_pixels<A>(x[0][l], x[1][l]);
+                    const signed_bits<8> factor = weight[o][l];
+                    chain = pixels * factor + chain;
                 }
-                const int64_t low = narrow<A::DSP_SHIFT>(chain);
-                sum0 += (int32_t)low;
-                sum1 += (int32_t)((chain - low) >> A::DSP_SHIFT);
+                sum0 += lower_sum<A>(chain);
+                sum1 += upper_sum<A>(chain);
             }
             sum[0][o] = sum0;
             sum[1][o] = sum1;

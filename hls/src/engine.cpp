@@ -1,21 +1,23 @@
 // The engine: runs the steps of a program in DDR.
 #include "engine.hpp"
 
+#if defined(HLS_TARGET)
 #include "steps.hpp"
-
-#if !defined(HLS_TARGET)
-#include "host_scratch.hpp"
+#else
+#include "host_steps.hpp"
 #endif
 #if defined(HLS_TARGET) || defined(PROPRUNE_PACKED_DOT)
+#include "dot.hpp"
 using Dot = PackedDot<Array>;
 #else
 #include "host_dot.hpp"
 using Dot = PlainDot<Array>;
 #endif
 
-extern "C" void engine(const uint64_t* features, const WeightBeat<Array>* weights, const uint64_t* residual,
-                       const uint64_t* descriptors, uint64_t* results, uint32_t layer_table, uint32_t step_count,
-                       uint32_t counters, uint32_t* digest, uint32_t* completed, volatile const uint32_t* clock_layer,
+extern "C" void engine(memory_port<uint64_t> features, memory_port<WeightBeat<Array>> weights,
+                       memory_port<uint64_t> residual, memory_port<uint64_t> descriptors,
+                       memory_port<uint64_t> results, uint32_t layer_table, uint32_t step_count, uint32_t counters,
+                       uint32_t* digest, uint32_t* completed, volatile const uint32_t* clock_layer,
                        volatile const uint32_t* clock_accumulate) {
     HLS_AXI_READ(features, gmem_x, ENGINE_SIMULATED_TRANSFERS)
     HLS_AXI_READ(weights, gmem_w, ENGINE_SIMULATED_TRANSFERS)
@@ -36,19 +38,11 @@ extern "C" void engine(const uint64_t* features, const WeightBeat<Array>* weight
     HLS_WIRE(clock_layer)
     HLS_WIRE(clock_accumulate)
 
-    // The planes that stay on chip. `fetch_input` reads and `store` writes while both run; that a step's words are there
-    // before another step reads them is the order of the program (the steps' `depends`, see hold_loads.hpp).
-    static_assert((Array::SCRATCH_WORDS & (Array::SCRATCH_WORDS - 1)) == 0, "addresses are cut to its width");
-    uint64_t scratch[Array::SCRATCH_WORDS];
-    HLS_RAM_READ_WRITE(scratch)
-    HLS_SHARED(scratch)
-#if !defined(HLS_TARGET)
-    fill_with_garbage(scratch, Array::SCRATCH_WORDS);
-#endif
-
     *digest = Array::DIGEST;
     *completed = 0;
-    const uint32_t started = *clock_layer;
-    run_steps<Array, Dot>(features, weights, residual, descriptors, results, scratch, layer_table, counters,
-                          step_count, started, clock_layer, clock_accumulate, completed);
+    // Every process of a run takes at least one job.
+    if (step_count != 0) {
+        run_steps<Array, Dot>(features, weights, residual, descriptors, results, layer_table, counters, step_count,
+                              clock_layer, clock_accumulate, completed);
+    }
 }

@@ -19,11 +19,13 @@ parts:
     return n;
 }
 
+// One step: one block of the banks.
 template <typename A>
-void fill_banks(stream<FillJob>& jobs, stream<uint64_t>& words, int8_t bank[A::IC][A::BANK_DEPTH]) {
-    HLS_NOINLINE
+HLS_STEP bool fill_bank(stream<FillJob>& jobs, stream<uint64_t>& words, block_stream<Bank<A>>& banks) {
+    HLS_INLINE
     const FillJob job = jobs.read();
     HLS_PARTITION(job.lane_select, 1)
+    write_block<Bank<A>> bank(banks);
 
     uint8_t select[A::IC];
     HLS_PARTITION(select, 1)
@@ -31,6 +33,13 @@ lanes:
     for (uint32_t lane = 0; lane < A::IC; ++lane) {
         HLS_UNROLL
         select[lane] = (uint8_t)((job.lane_select[lane / 16] >> (lane % 16 * 3)) & 7);
+    }
+
+    uint64_t padding = 0;
+pad_bytes:
+    for (uint32_t k = 0; k < isa::GROUP; ++k) {
+        HLS_UNROLL
+        padding |= (uint64_t)(uint8_t)job.pad_value << (8 * k);
     }
 
     uint16_t row = 0, col = 0;
@@ -45,7 +54,6 @@ cells:
         HLS_PIPELINE(1)
         HLS_TRIPCOUNT(0, 32768, 4096)
         const bool inside = row >= job.row_begin && row < job.row_end && col >= job.col_begin && col < job.col_end;
-        const uint64_t padding = UINT64_C(0x0101010101010101) * (uint8_t)job.pad_value;
         uint64_t word = padding;
         if (inside) {
             word = words.read();
@@ -75,5 +83,17 @@ cells:
                 }
             }
         }
+    }
+    return !job.end;
+}
+
+// All steps of a run.
+template <typename A>
+void fill_banks(stream<FillJob>& jobs, stream<uint64_t>& words, block_stream<Bank<A>>& banks) {
+    HLS_NOINLINE
+steps:
+    for (bool more = true; more;) {
+        HLS_TRIPCOUNT(1, 65535, 1024)
+        more = fill_bank<A>(jobs, words, banks);
     }
 }

@@ -13,23 +13,39 @@ constexpr uint32_t completions_missing(uint32_t outstanding, uint8_t depends) {
     return outstanding > allowed ? outstanding - allowed : 0;
 }
 
+inline void see_completions(stream<bool>& completions, uint32_t count) {
+    HLS_INLINE
+completions:
+    for (uint32_t i = 0; i < count; ++i) {
+        HLS_TRIPCOUNT(0, 8, 1)
+        completions.read();
+    }
+}
+
+// One step; `outstanding` are the steps before it that have not been seen to be complete.
+HLS_STEP inline bool hold_load(stream<HoldJob>& jobs, stream<bool>& completions, stream<FetchJob>& held_fetches,
+                               stream<ResidualJob>& held_residuals, stream<FetchJob>& fetches,
+                               stream<ResidualJob>& residuals, uint32_t& outstanding) {
+    HLS_INLINE
+    const HoldJob job = jobs.read();
+    const uint32_t missing = completions_missing(outstanding, job.depends);
+    see_completions(completions, missing);
+    outstanding = outstanding - missing + 1;
+    fetches.write(held_fetches.read());
+    residuals.write(held_residuals.read());
+    return !job.end;
+}
+
+// All steps of a run. It ends when all are complete, so that no completion is left for the next run.
 inline void hold_loads(stream<HoldJob>& jobs, stream<bool>& completions, stream<FetchJob>& held_fetches,
                        stream<ResidualJob>& held_residuals, stream<FetchJob>& fetches,
                        stream<ResidualJob>& residuals) {
     HLS_NOINLINE
-    // A run ends with some completions unread; to the next run they are those of the steps before it. Both this count
-    // and the queue begin at nothing when the engine is reset.
-    static uint32_t outstanding = 0;
-    HLS_RESET(outstanding)
-
-    const HoldJob job = jobs.read();
-    const uint32_t missing = completions_missing(outstanding, job.depends);
-completions:
-    for (uint32_t i = 0; i < missing; ++i) {
-        HLS_TRIPCOUNT(0, 8, 1)
-        completions.read();
+    uint32_t outstanding = 0;
+steps:
+    for (bool more = true; more;) {
+        HLS_TRIPCOUNT(1, 65535, 1024)
+        more = hold_load(jobs, completions, held_fetches, held_residuals, fetches, residuals, outstanding);
     }
-    outstanding = outstanding - missing + 1;
-    fetches.write(held_fetches.read());
-    residuals.write(held_residuals.read());
+    see_completions(completions, outstanding);
 }

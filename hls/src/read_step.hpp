@@ -5,18 +5,19 @@
 #pragma once
 
 #include "output/lookup.hpp"
+#include "ports.hpp"
 #include "types.hpp"
 
 // Runs of the pixels [row0, row0 + rows) x [col0, col0 + cols) of a plane whose rows are `pitch` words apart and whose
 // pixels `step`; rows that follow each other without a gap are one run.
-inline Bursts bursts_of(uint32_t row0, uint32_t rows, uint32_t col0, uint32_t cols, uint32_t pitch, uint32_t step) {
+inline Bursts bursts_of(uint16_t row0, uint16_t rows, uint16_t col0, uint16_t cols, uint32_t pitch, uint8_t step) {
     HLS_INLINE
     Bursts b;
     const uint32_t start = row0 * pitch;
     HLS_FABRIC_MULTIPLY(start)
-    const uint32_t indent = col0 * step;
+    const uint32_t indent = (uint32_t)col0 * step;
     HLS_FABRIC_MULTIPLY(indent)
-    const uint32_t area = rows * cols;
+    const uint32_t area = (uint32_t)rows * cols;
     HLS_FABRIC_MULTIPLY(area)
     const bool whole = cols == pitch && step == 1;
     b.offset = start + indent;
@@ -29,63 +30,57 @@ inline Bursts bursts_of(uint32_t row0, uint32_t rows, uint32_t col0, uint32_t co
 inline int32_t larger(int32_t a, int32_t b) { return a > b ? a : b; }
 inline int32_t smaller(int32_t a, int32_t b) { return a < b ? a : b; }
 
-inline void read_layer(const uint64_t* descriptors, uint32_t address, isa::LayerDescriptor& layer) {
+// Where the run is in its program. Addresses are counted on, not multiplied.
+struct Place {
+    uint32_t layer;    // address of the layer's descriptor
+    uint32_t step;     // address of the next step's
+    uint32_t counters; // address of the layer's counters
+    uint32_t left;     // steps of the layer that are left
+};
+
+// A record, one word per cycle.
+template <typename Record>
+void read_record(memory_port<uint64_t>& descriptors, uint32_t address, Record& record) {
     HLS_INLINE
+    static_assert(Record::WORDS <= BURST_BEATS / 2, "a record is at most two bursts");
+    Stretch<uint64_t> ahead = {address, Record::WORDS};
+    ahead.request(descriptors);
+    ahead.request(descriptors); // nothing, but where a page ends within the record
 words:
-    for (uint32_t i = 0; i < isa::LayerDescriptor::WORDS; ++i) {
+    for (uint32_t i = 0; i < Record::WORDS; ++i) {
         HLS_PIPELINE(1)
-        HLS_TRIPCOUNT(12, 12, 12)
-        layer.word[i] = descriptors[address + i];
+        HLS_TRIPCOUNT(6, 12, 6)
+        record.word[i] = descriptors.read();
     }
 }
 
-// Words of a table, as they are.
-inline void pass_on(const uint64_t* descriptors, uint32_t address, uint32_t count, stream<uint64_t>& words) {
-    HLS_INLINE
-words:
-    for (uint32_t i = 0; i < count; ++i) {
-        HLS_PIPELINE(1)
-        HLS_TRIPCOUNT(0, 512, 32)
-        words.write(descriptors[address + i]);
-    }
-}
-
+// One step; `end`: the run's last.
 template <typename A>
-void read_step(const uint64_t* descriptors, uint32_t layer_table, uint32_t counters, uint32_t index,
-               stream<HoldJob>& hold_jobs, stream<FetchJob>& fetch_jobs, stream<uint32_t>& planes,
-               stream<FillJob>& fill_jobs, stream<WalkJob>& walk_jobs, stream<WeightJob>& weight_jobs,
-               stream<AssembleJob>& assemble_jobs, stream<AccumulateJob>& accumulate_jobs,
-               stream<uint64_t>& pattern_words, stream<RequantiseJob>& requantise_jobs,
-               stream<uint64_t>& table_words_before, stream<ResidualJob>& residual_jobs,
-               stream<CombineJob>& combine_jobs, stream<uint64_t>& table_words_after, stream<StoreJob>& store_jobs,
-               stream<CollectJob>& collect_jobs) {
-    HLS_NOINLINE
-    static isa::LayerDescriptor layer;
-    HLS_PARTITION(layer.word, 1)
-    static uint32_t next_layer;  // number of the layer after this one
-    static uint32_t next_step;   // number within the layer
-    const bool first = index == 0 || next_step == layer.step_count();
+HLS_STEP void read_step(memory_port<uint64_t>& descriptors, bool end, Place& place, isa::LayerDescriptor& layer,
+                        stream<HoldJob>& hold_jobs, stream<FetchJob>& fetch_jobs, stream<uint32_t>& planes,
+                        stream<FillJob>& fill_jobs, stream<WalkJob>& walk_jobs, stream<WeightJob>& weight_jobs,
+                        stream<AssembleJob>& assemble_jobs, stream<AccumulateJob>& accumulate_jobs,
+                        stream<uint64_t>& pattern_words, stream<RequantiseJob>& requantise_jobs,
+                        stream<uint64_t>& table_words_before, stream<ResidualJob>& residual_jobs,
+                        stream<CombineJob>& combine_jobs, stream<uint64_t>& table_words_after,
+                        stream<StoreJob>& store_jobs, stream<CollectJob>& collect_jobs) {
+    HLS_INLINE
+    const bool first = place.left == 0;
     if (first) {
-        next_layer = index == 0 ? 0u : next_layer;
-        next_step = 0;
-        read_layer(descriptors, layer_table + next_layer * isa::LayerDescriptor::WORDS, layer);
-        ++next_layer;
+        read_record(descriptors, place.layer, layer);
+        place.layer += isa::LayerDescriptor::WORDS;
+        place.step = layer.step_table();
+        place.left = layer.step_count();
     }
-
     isa::StepDescriptor step;
     HLS_PARTITION(step.word, 1)
-    const uint32_t address = layer.step_table() + next_step * isa::StepDescriptor::WORDS;
-    ++next_step;
-    const bool last = next_step == layer.step_count();
-read_descriptor:
-    for (uint32_t i = 0; i < isa::StepDescriptor::WORDS; ++i) {
-        HLS_PIPELINE(1)
-        HLS_TRIPCOUNT(6, 6, 6)
-        step.word[i] = descriptors[address + i];
-    }
-    weight_jobs.write(WeightJob{step.weights(), step.weight_words()});
-    assemble_jobs.write(AssembleJob{step.weight_words(), step.beats()});
-    hold_jobs.write(HoldJob{step.depends()});
+    read_record(descriptors, place.step, step);
+    place.step += isa::StepDescriptor::WORDS;
+    --place.left;
+    const bool last = place.left == 0;
+    weight_jobs.write(WeightJob{step.weights(), step.weight_words(), end});
+    assemble_jobs.write(AssembleJob{step.weight_words(), step.beats(), end});
+    hold_jobs.write(HoldJob{step.depends(), end});
 
     // The part of the tile that lies inside the image, in image coordinates.
     const int32_t top = larger(step.y0(), 0);
@@ -95,9 +90,10 @@ read_descriptor:
     const uint16_t groups = step.groups();
 
     FetchJob fetch;
-    fetch.bursts = bursts_of((uint32_t)top, (uint32_t)(bottom - top), (uint32_t)left, (uint32_t)(right - left),
+    fetch.bursts = bursts_of((uint16_t)top, (uint16_t)(bottom - top), (uint16_t)left, (uint16_t)(right - left),
                              layer.in_pitch(), 1);
     fetch.groups = groups;
+    fetch.end = end;
     fetch_jobs.write(fetch);
 
     const uint32_t tile_cells = (uint32_t)step.rows() * step.cols();
@@ -119,22 +115,25 @@ read_descriptor:
     fill.groups_per_chunk = layer.groups_per_chunk();
     fill.groups = groups;
     fill.pad_value = layer.pad_value();
+    fill.end = end;
     fill_jobs.write(fill);
 
     const uint32_t pixels = (uint32_t)step.tile_height() * step.tile_width();
     HLS_FABRIC_MULTIPLY(pixels)
     const uint32_t row_step = (uint32_t)layer.stride_y() * layer.pitch();
     HLS_FABRIC_MULTIPLY(row_step)
-    walk_jobs.write(WalkJob{pixels, row_step, step.beats(), step.tile_width(), layer.stride_x()});
+    // Without taps the array takes no pixels.
+    const uint16_t walked = step.iterations() == 0 ? (uint16_t)0 : step.beats();
+    walk_jobs.write(WalkJob{pixels, row_step, walked, step.tile_width(), layer.stride_x(), end});
 
     const bool max = layer.mode() == isa::Mode::MAX;
     const uint8_t pattern_count = first ? layer.pattern_count() : (uint8_t)0;
-    accumulate_jobs.write(AccumulateJob{step.iterations(), step.beats(), (uint16_t)((pixels + A::PX - 1) / A::PX),
-                                        pattern_count, max});
+    accumulate_jobs.write(AccumulateJob{step.iterations(), (uint16_t)(step.beats() - 1),
+                                        (uint16_t)((pixels + A::PX - 1) / A::PX), pattern_count, max, end});
     const bool before = layer.lookup() == isa::Lookup::BEFORE;
     const bool after = layer.lookup() == isa::Lookup::AFTER;
     requantise_jobs.write(
-        RequantiseJob{pixels, step.emit_blocks(), max, layer.relu_before(), before, first && before});
+        RequantiseJob{pixels, step.emit_blocks(), max, layer.relu_before(), before, first && before, end});
 
     const uint32_t out_pitch = (uint32_t)layer.out_step_y() * layer.out_pitch();
     HLS_FABRIC_MULTIPLY(out_pitch)
@@ -142,32 +141,53 @@ read_descriptor:
         bursts_of(step.oy0(), step.tile_height(), step.ox0(), step.tile_width(), out_pitch, layer.out_step_x());
     const Bursts one_word{0, pixels == 0 ? 0u : 1u, 1, 0};
     const bool broadcast = layer.broadcast();
-    residual_jobs.write(ResidualJob{broadcast ? one_word : out, layer.residual_table(), step.emit_blocks(),
+    residual_jobs.write(ResidualJob{broadcast ? one_word : out, broadcast ? one_word.runs : pixels,
+                                    layer.residual_table(), step.emit_blocks(),
                                     broadcast ? (uint8_t)1 : layer.out_step_x(),
-                                    layer.combine() != isa::Combine::NONE});
+                                    layer.combine() != isa::Combine::NONE, end});
     combine_jobs.write(CombineJob{pixels, step.emit_blocks(), layer.combine(), layer.shift_a(), layer.shift_b(),
                                   layer.shift_y(), layer.subtract(), broadcast, layer.relu_after(), after,
-                                  first && after});
-    store_jobs.write(StoreJob{out, layer.out_base(), layer.out_plane(), step.emit_blocks(), layer.out_step_x(),
-                              (layer.out_base() & isa::ON_CHIP) != 0, first, last,
-                              counters + (next_layer - 1) * isa::LayerCounters::WORDS});
-    collect_jobs.write(CollectJob{first, last});
-
-    // The order matters where a table is longer than its queue: the patterns wait for the array to begin the step,
-    // which it does when the tile is in its banks; so the planes come first. All jobs are out by then.
-
-    const uint32_t table = layer.group_table() + step.first_group();
-read_planes:
-    for (uint32_t i = 0; i < groups; ++i) {
-        HLS_PIPELINE(1)
-        HLS_TRIPCOUNT(0, 512, 8)
-        planes.write((uint32_t)descriptors[table + i]);
+                                  first && after, end});
+    store_jobs.write(StoreJob{out, pixels, layer.out_base(), layer.out_plane(), step.emit_blocks(), layer.out_step_x(),
+                              (layer.out_base() & isa::ON_CHIP) != 0, first, last, place.counters, end});
+    collect_jobs.write(CollectJob{first, last, end});
+    if (last) {
+        place.counters += isa::LayerCounters::WORDS;
     }
-    pass_on(descriptors, layer.pattern_table(), pattern_count * A::PATTERN_WORDS, pattern_words);
+
+    // The array takes a layer's patterns before it begins its first step, and goes on with the steps before meanwhile:
+    // a table longer than its queue waits for that. So the planes, which those steps' successors need, come first.
+    pass_on(descriptors, layer.group_table() + step.first_group(), groups, planes);
+    const uint32_t pattern_total = pattern_count * A::PATTERN_WORDS;
+    HLS_FABRIC_MULTIPLY(pattern_total)
+    pass_on(descriptors, layer.pattern_table(), pattern_total, pattern_words);
     if (first && before) {
         pass_on(descriptors, layer.lookup_table(), TABLE_WORDS, table_words_before);
     }
     if (first && after) {
         pass_on(descriptors, layer.lookup_table(), TABLE_WORDS, table_words_after);
+    }
+}
+
+// All steps of a run: the only process that is told how many there are.
+template <typename A>
+void read_steps(memory_port<uint64_t> descriptors, uint32_t layer_table, uint32_t counters, uint32_t step_count,
+                stream<HoldJob>& hold_jobs, stream<FetchJob>& fetch_jobs, stream<uint32_t>& planes,
+                stream<FillJob>& fill_jobs, stream<WalkJob>& walk_jobs, stream<WeightJob>& weight_jobs,
+                stream<AssembleJob>& assemble_jobs, stream<AccumulateJob>& accumulate_jobs,
+                stream<uint64_t>& pattern_words, stream<RequantiseJob>& requantise_jobs,
+                stream<uint64_t>& table_words_before, stream<ResidualJob>& residual_jobs,
+                stream<CombineJob>& combine_jobs, stream<uint64_t>& table_words_after, stream<StoreJob>& store_jobs,
+                stream<CollectJob>& collect_jobs) {
+    HLS_NOINLINE
+    Place place = {layer_table, 0, counters, 0};
+    isa::LayerDescriptor layer{};
+    HLS_PARTITION(layer.word, 1)
+steps:
+    for (uint32_t left = step_count; left != 0; --left) {
+        HLS_TRIPCOUNT(1, 65535, 1024)
+        read_step<A>(descriptors, left == 1, place, layer, hold_jobs, fetch_jobs, planes, fill_jobs, walk_jobs,
+                     weight_jobs, assemble_jobs, accumulate_jobs, pattern_words, requantise_jobs, table_words_before,
+                     residual_jobs, combine_jobs, table_words_after, store_jobs, collect_jobs);
     }
 }

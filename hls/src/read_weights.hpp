@@ -1,20 +1,28 @@
-// Process: reads a step's part of the weight stream as one long burst.
+// Process: reads a step's part of the weight stream.
 #pragma once
 
+#include "ports.hpp"
 #include "types.hpp"
 
+// One step.
 template <typename A>
-void read_weights(const WeightBeat<A>* weights, stream<WeightJob>& jobs, stream<WeightBeat<A>>& beats,
+HLS_STEP bool read_weight_words(memory_port<WeightBeat<A>>& weights, stream<WeightJob>& jobs,
+                                stream<WeightBeat<A>>& beats, stream<uint32_t>& counts) {
+    HLS_INLINE
+    const WeightJob job = jobs.read();
+    pass_on(weights, job.address / A::WEIGHT_PORT_WORDS, job.words / A::WEIGHT_PORT_WORDS, beats);
+    counts.write(job.words);
+    return !job.end;
+}
+
+// All steps of a run.
+template <typename A>
+void read_weights(memory_port<WeightBeat<A>> weights, stream<WeightJob>& jobs, stream<WeightBeat<A>>& beats,
                   stream<uint32_t>& counts) {
     HLS_NOINLINE
-    const WeightJob job = jobs.read();
-    const uint32_t first = job.address / A::WEIGHT_PORT_WORDS;
-    const uint32_t length = job.words / A::WEIGHT_PORT_WORDS;
-burst:
-    for (uint32_t i = 0; i < length; ++i) {
-        HLS_PIPELINE(1)
-        HLS_TRIPCOUNT(0, 1048576, 8192)
-        beats.write(weights[first + i]);
+steps:
+    for (bool more = true; more;) {
+        HLS_TRIPCOUNT(1, 65535, 1024)
+        more = read_weight_words<A>(weights, jobs, beats, counts);
     }
-    counts.write(job.words);
 }

@@ -9,9 +9,11 @@
 
 // One transfer of the weight port.
 template <typename A>
-struct WeightBeat {
-    uint64_t word[A::WEIGHT_PORT_WORDS];
-};
+using WeightBeat = wide_word<A::WEIGHT_PORT_WORDS>;
+
+// The lanes' banks with one step's tile.
+template <typename A>
+using Bank = int8_t[A::IC][A::BANK_DEPTH];
 
 template <typename A>
 struct Weights {
@@ -22,6 +24,13 @@ struct Tap {
     uint16_t base;
     uint8_t pattern;
     bool reuse;
+    bool first, last; // of its block: the array need not count
+};
+
+// Where in the tile the pixels of a beat begin to read.
+template <typename A>
+struct Pixels {
+    uint16_t cell[A::PX];
 };
 
 // Head of a block as the accumulator needs it.
@@ -29,7 +38,6 @@ template <typename A>
 struct Block {
     int32_t bias[A::OC];
     uint32_t first_entry; // slot * beats
-    uint16_t taps;
     bool init;
     bool emit;
 };
@@ -61,14 +69,18 @@ struct Bursts {
     uint32_t pitch;
 };
 
+// Every job says whether it is of the run's last step: `end`. That is how a process knows that no other job comes.
+
 // For hold_loads: the step loads when the one `depends` before it, and all before that, are complete.
 struct HoldJob {
     uint8_t depends;
+    bool end;
 };
 
 struct FetchJob {
     Bursts bursts;
     uint16_t groups;
+    bool end;
 };
 
 struct FillJob {
@@ -80,6 +92,7 @@ struct FillJob {
     uint16_t groups;
     uint8_t groups_per_chunk;
     int8_t pad_value;
+    bool end;
 };
 
 struct WalkJob {
@@ -87,23 +100,27 @@ struct WalkJob {
     uint32_t row_step;
     uint16_t beats, tile_width;
     uint8_t stride_x;
+    bool end;
 };
 
 struct WeightJob {
     uint32_t address, words;
+    bool end;
 };
 
 struct AssembleJob {
     uint32_t words;
     uint16_t beats;
+    bool end;
 };
 
 struct AccumulateJob {
     uint32_t iterations;
-    uint16_t beats;
+    uint16_t last_beat;     // of each tap
     uint16_t real_beats;    // beats with at least one pixel of the tile
     uint16_t pattern_count; // lane patterns that come with the job: those of a new layer
     bool max;
+    bool end;
 };
 
 struct RequantiseJob {
@@ -111,14 +128,17 @@ struct RequantiseJob {
     uint16_t emit_blocks;
     bool max, relu, look_up;
     bool new_table; // comes with the job
+    bool end;
 };
 
 struct ResidualJob {
     Bursts bursts;
+    uint32_t pixels; // words of a group
     uint32_t table;
     uint16_t emit_blocks;
     uint8_t step; // words from one pixel to the next
     bool used;
+    bool end;
 };
 
 struct CombineJob {
@@ -128,20 +148,24 @@ struct CombineJob {
     uint8_t shift_a, shift_b, shift_y;
     bool subtract, broadcast, relu, look_up;
     bool new_table; // comes with the job
+    bool end;
 };
 
 struct StoreJob {
     Bursts bursts;
+    uint32_t pixels; // words of a group
     uint32_t out_base, out_plane;
     uint16_t emit_blocks;
     uint8_t step; // words from one pixel to the next
     bool on_chip; // out_base counts words of the scratch memory
     bool first, last; // step of its layer
     uint32_t counters; // address of the layer's counters
+    bool end;
 };
 
 struct CollectJob {
     bool first, last; // step of its layer
+    bool end;
 };
 
 struct AccumulateCount {
@@ -154,18 +178,18 @@ struct Totals {
     uint32_t fetch_words, weight_words, residual_words;
 };
 
-// v as a signed number of `width` bits: on a host what a wire of that width would carry.
-template <uint32_t width>
-constexpr int64_t narrow(int64_t v) {
-    return (int64_t)((uint64_t)v << (64 - width)) >> (64 - width);
-}
+// What `store` tells of a complete step.
+struct Receipt {
+    uint32_t completed; // steps of the run
+    bool end;
+};
 
 constexpr int8_t clip_to_code(int32_t v) {
     return v > 127 ? (int8_t)127 : v < -128 ? (int8_t)-128 : (int8_t)v;
 }
 
-// v / 2^shift, rounded half to even, for shift >= 1.
-constexpr int64_t round_half_even(int64_t v, uint32_t shift) {
-    const int64_t odd = (v >> shift) & 1;
-    return (v + ((int64_t)1 << (shift - 1)) - 1 + odd) >> shift;
+// v / 2^shift, rounded half to even, for shift >= 1. As wide as `T`: v and half a unit must fit.
+template <typename T>
+constexpr T round_half_even(T v, uint32_t shift) {
+    return (T)((v + (((T)1 << (shift - 1)) - 1 + ((v >> shift) & 1))) >> shift);
 }

@@ -24,6 +24,8 @@ uint32_t test_bursts();
 uint32_t test_combination();
 uint32_t test_lookup();
 uint32_t test_waiting();
+uint32_t test_requests();
+uint32_t test_scratch();
 uint32_t test_convolution();
 uint32_t test_convolution_on_chip();
 uint32_t replay(const char* path);

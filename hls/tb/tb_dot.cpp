@@ -33,11 +33,10 @@ uint32_t test_packed_products() {
     for (int32_t x1 = -128; x1 < 128; ++x1) {
         for (int32_t x0 = -128; x0 < 128; ++x0) {
             const int64_t packed = pack_pixels<Array>((int8_t)x0, (int8_t)x1);
-            differences += narrow<Array::DSP_PORT_BITS>(packed) != packed;
+            differences += (int64_t)signed_bits<Array::DSP_PORT_BITS>(packed) != packed;
             for (int32_t w = -127; w < 128; ++w) {
-                const int64_t chain = packed * w - w * 128;
-                const int64_t low = narrow<Array::DSP_SHIFT>(chain);
-                differences += low != x0 * w || (chain - low) >> Array::DSP_SHIFT != x1 * w;
+                const signed_bits<48> chain = packed * w - w * 128;
+                differences += lower_sum<Array>(chain) != x0 * w || upper_sum<Array>(chain) != x1 * w;
             }
         }
     }
@@ -85,7 +84,7 @@ uint32_t test_rounding() {
     uint32_t differences = 0;
     for (uint32_t shift = 1; shift < 16; ++shift) {
         for (int64_t v = -70000; v <= 70000; ++v) {
-            differences += round_half_even(v, shift) != (int64_t)std::nearbyint((double)v / (double)(1 << shift));
+            differences += round_half_even<int64_t>(v, shift) != (int64_t)std::nearbyint((double)v / (double)(1 << shift));
         }
     }
     std::mt19937 random(2);

@@ -14,7 +14,7 @@ uint32_t test_bursts() {
     for (uint32_t n = 0; n < 6 * 6 * 6 * 6 * 9 * 3; ++n) {
         const uint32_t rows = n % 6, cols = n / 6 % 6, row0 = n / 36 % 6, col0 = n / 216 % 6;
         const uint32_t pitch = n / 1296 % 9, step = 1 + n / 11664;
-        const Bursts b = bursts_of(row0, rows, col0, cols, pitch, step);
+        const Bursts b = bursts_of((uint16_t)row0, (uint16_t)rows, (uint16_t)col0, (uint16_t)cols, pitch, (uint8_t)step);
         std::vector<uint32_t> want, got;
         for (uint32_t y = 0; y < rows; ++y)
             for (uint32_t x = 0; x < cols; ++x) want.push_back((row0 + y) * pitch + (col0 + x) * step);
@@ -42,7 +42,8 @@ uint32_t test_combination() {
             for (int32_t r = -128; r < 128; ++r) {
                 const double a = std::ldexp(q, job.shift_a), b = std::ldexp(r, job.shift_b);
                 const double exact = n % 3 == 0 ? a * r : n % 3 == 1 ? a - b : a + b;
-                const double want = std::clamp(std::nearbyint(std::ldexp(exact, -job.shift_y)), -128.0, 127.0);
+                const double rounded = std::nearbyint(std::ldexp(exact, -job.shift_y));
+                const double want = std::max(-128.0, std::min(127.0, rounded));
                 differences += combine_codes((int8_t)q, (int8_t)r, job) != (int8_t)want;
             }
         }
@@ -56,7 +57,8 @@ uint32_t test_lookup() {
     uint64_t memory[3 + TABLE_WORDS] = {};
     for (uint32_t n = 0; n < 256; ++n) memory[3 + n / 8] |= (uint64_t)((n * 167 + 13) % 256) << (n % 8 * 8);
     stream<uint64_t> words;
-    pass_on(memory, 3, TABLE_WORDS, words);
+    memory_port<uint64_t> port(memory);
+    pass_on(port, 3, TABLE_WORDS, words);
     receive_table(words, table);
     uint32_t differences = 0;
     for (int32_t q = -128; q < 128; ++q) {

@@ -64,7 +64,7 @@ int8_t direct(const Data& d, const Planes& x, uint32_t o, int32_t oy, int32_t ox
         }
     }
     const double q = std::nearbyint((double)sum * d.multiplier[o] / 65536.0);
-    return (int8_t)std::clamp(q, -128.0, 127.0);
+    return (int8_t)std::max(-128.0, std::min(127.0, q));
 }
 
 void convolve(const Data& d, const Planes& x, Planes& y) {

@@ -1,7 +1,8 @@
-"""What one array costs in block RAM and DSPs, buffer by buffer, and whether that fits its part.
+"""What one array costs, buffer by buffer, and whether that fits its part.
 
-The rows mirror the ``HLS_RAM_*``, ``HLS_FIFO_BRAM``, ``HLS_DSP_MULTIPLY`` and ``HLS_AXI_*`` marks in ``hls/src``; a
-test compares the two lists. It is a count from the source, made before synthesis: no tool has confirmed it yet.
+Block RAM and DSPs are counted: the rows mirror the ``HLS_RAM_*``, ``HLS_FIFO_BRAM``, ``HLS_DSP_MULTIPLY`` and
+``HLS_AXI_*`` marks in ``hls/src``; a test compares the two lists. LUTs and flip-flops are estimated (`logic_tally`).
+All of it comes from the source, before synthesis: no tool has confirmed any of it yet.
 """
 
 from __future__ import annotations
@@ -11,14 +12,19 @@ from dataclasses import dataclass
 from proprune_cli.accel import isa, rtl_reports
 from proprune_cli.accel.array import Array, array_names, load_array
 from proprune_cli.accel.headers import STREAM_FIFO, array_macros
+from proprune_cli.accel.logic_tally import Logic, logic
 from proprune_cli.errors import DoesNotFitError, InputError
 
-PARTS: dict[str, tuple[int, float]] = {
-    "xc7z020": (220, 140.0),
-    "xczu7ev": (1728, 312.0),
-    "xck26": (1248, 144.0),
+PARTS: dict[str, tuple[int, float, int, int]] = {
+    "xc7z020": (220, 140.0, 53200, 106400),
+    "xczu7ev": (1728, 312.0, 230400, 460800),
+    "xck26": (1248, 144.0, 117120, 234240),
 }
-"""Part family → (DSPs, BRAM36), from AMD's tables DS190 (Zynq-7000), DS891 (Zynq UltraScale+) and DS987 (K26)."""
+"""Part family → (DSPs, BRAM36, LUTs, flip-flops), from AMD's tables DS190 (Zynq-7000), DS891 (Zynq UltraScale+) and
+DS987 (K26)."""
+
+GUIDELINE = {"DSP": 0.8, "BRAM36": 0.8, "LUT": 0.7, "FF": 0.5}
+"""Shares of a part above which AMD's design methodology (UG949) expects that timing is hard to meet."""
 
 # Shapes (depth, width) of an 18-kbit half block (UG473, UG573). The last needs one port for reading, one for writing.
 _TRUE_DUAL_PORT = ((16384, 1), (8192, 2), (4096, 4), (2048, 9), (1024, 18))
@@ -70,8 +76,11 @@ class Tally:
     array: Array
     buffers: tuple[Buffer, ...]
     multipliers: tuple[Multipliers, ...]
+    logic: tuple[Logic, ...]
     dsp_available: int
     bram36_available: float
+    lut_available: int
+    ff_available: int
 
     @property
     def dsp(self) -> int:
@@ -81,9 +90,29 @@ class Tally:
     def bram36(self) -> float:
         return sum(b.bram36 for b in self.buffers)
 
+    @property
+    def lut(self) -> int:
+        """Estimated."""
+        return sum(row.lut for row in self.logic)
+
+    @property
+    def ff(self) -> int:
+        """Estimated."""
+        return sum(row.ff for row in self.logic)
+
+    @property
+    def demands(self) -> dict[str, tuple[float, float]]:
+        """Resource → (taken, there)."""
+        return {
+            "BRAM36": (self.bram36, self.bram36_available),
+            "DSP": (self.dsp, self.dsp_available),
+            "LUT": (self.lut, self.lut_available),
+            "FF": (self.ff, self.ff_available),
+        }
+
 
 def tally(array: Array) -> Tally:
-    """Count ``array``'s block RAM and DSPs.
+    """Count ``array``'s block RAM and DSPs, and estimate its logic.
 
     Raises:
         DoesNotFitError: its part has fewer.
@@ -96,11 +125,8 @@ def tally(array: Array) -> Tally:
             where=f"array {array.name}",
             remedy=f"add it to PARTS in {__name__}; known are {', '.join(PARTS)}",
         )
-    result = Tally(array, _buffers(array), _multipliers(array), *budget)
-    for what, demand, bound in (
-        ("BRAM36", result.bram36, result.bram36_available),
-        ("DSP", result.dsp, result.dsp_available),
-    ):
+    result = Tally(array, _buffers(array), _multipliers(array), logic(array), *budget)
+    for what, (demand, bound) in result.demands.items():
         if demand > bound:
             raise DoesNotFitError(
                 f"array {array.name} takes {demand:g} {what}, {array.part} has {bound:g} ({demand - bound:g} too many)",
@@ -119,9 +145,11 @@ def _buffers(array: Array) -> tuple[Buffer, ...]:
         Buffer("bank", "input lanes, ping and pong", 2 * array.ic, array.bank_depth, 8, two_reads=True),
         Buffer("acc", "accumulators", array.px * array.oc, array.acc_depth, 32),
         Buffer("scratch", "planes that stay on chip", 1, array.scratch_words, 64),
-        Buffer("walk", "pixel table, ping and pong", 2 * array.px, array.acc_depth, 16),
+        Buffer("cells", "where each pixel of a beat begins to read", array.px, array.acc_depth, 16),
+        Buffer("walk", "the same for the next step", 1, array.acc_depth, 16 * array.px),
         Buffer("sums", "sums on their way to the requantiser", 1, array.acc_depth, sums),
         Buffer("input_words", "input words before the banks", 1, STREAM_FIFO, 64),
+        Buffer("near_words", "words of the planes that stay on chip, asked for", 1, STREAM_FIFO, 64),
         Buffer("weight_beats", "weight stream read ahead", 1, STREAM_FIFO, port),
         Buffer("residual_words", "residual operands read ahead", 1, STREAM_FIFO, 64),
         Buffer("output_words", "output words before the store", 1, STREAM_FIFO, 64),
@@ -142,10 +170,15 @@ def _buffers(array: Array) -> tuple[Buffer, ...]:
 
 def _multipliers(array: Array) -> tuple[Multipliers, ...]:
     return (
-        Multipliers("dot.hpp", "the array: two pixels to a DSP", array.ic * array.oc * array.px // 2),
+        Multipliers("dot.hpp", "the array: two pixels to a DSP, additions inside", array.ic * array.oc * array.px // 2),
         Multipliers("requantise.hpp", "one word of codes per cycle", isa.GROUP),
-        Multipliers("combine.hpp", "products with the residual operand, one word per cycle", isa.GROUP),
     )
+
+
+def _share(taken: float, there: float, what: str) -> str:
+    """For example ``of 220 (91%, above the guideline of 80%)``."""
+    above = f", above the guideline of {GUIDELINE[what]:.0%}" if taken > GUIDELINE[what] * there else ""
+    return f"of {there:g} ({taken / there:.0%}{above})"
 
 
 def page() -> str:
@@ -157,12 +190,15 @@ def page() -> str:
     lines = [
         "# Resources of each array",
         "",
-        "Generated by `python -m proprune_cli.accel.generate` from the arrays' parameters and the buffers in",
-        "`hls/src`.",
-        "Counted before synthesis; no report of a synthesis tool stands behind it yet. Block RAM is in BRAM36, an",
-        "18-kbit half as 0.5. Small memories (lane patterns, 16 copies of the lookup table of 2 kbit each, queues of a",
-        "few words, the tap being assembled) are LUT RAM or registers, and address multiplications are bound to logic,",
-        "so neither appears here.",
+        "Generated by `python -m proprune_cli.accel.generate` from the arrays' parameters and the source in",
+        "`hls/src`, before synthesis; no report of a synthesis tool stands behind it yet. Block RAM and DSPs are",
+        "**counted**, from the marks in the source; block RAM is in BRAM36, an 18-kbit half as 0.5. LUTs and flip-",
+        "flops are **estimates**, each row with the rule that it follows: they say whether an array is far from",
+        "its part's limit or near, and may well be off by half. What a board's design adds around the engine (one",
+        "SmartConnect for each memory port and one for the registers) is in none of the figures. Small memories",
+        "(lane patterns, 16 copies of the lookup table of 2 kbit each, queues of a few words) are LUT RAM.",
+        "Products that are not worth a DSP (addresses, counts, and the products with the residual operand) are",
+        "logic. The guideline is that of AMD's methodology, UG949: above it timing is hard to meet.",
     ]
     for name in array_names(own=False):
         t = tally(load_array(name))
@@ -175,12 +211,18 @@ def page() -> str:
             "| buffer | what | memories | depth | bits | BRAM36 |",
             "|---|---|---:|---:|---:|---:|",
             *(f"| {b.name} | {b.what} | {b.copies} | {b.depth} | {b.width} | {b.bram36:g} |" for b in t.buffers),
-            f"| **total** | of {t.bram36_available:g} ({t.bram36 / t.bram36_available:.0%}) | | | | **{t.bram36:g}** |",
+            f"| **total** | {_share(t.bram36, t.bram36_available, 'BRAM36')} | | | | **{t.bram36:g}** |",
             "",
             "| multipliers | what | DSP |",
             "|---|---|---:|",
             *(f"| {m.name} | {m.what} | {m.dsp} |" for m in t.multipliers),
-            f"| **total** | of {t.dsp_available} ({t.dsp / t.dsp_available:.0%}) | **{t.dsp}** |",
+            f"| **total** | {_share(t.dsp, t.dsp_available, 'DSP')} | **{t.dsp}** |",
+            "",
+            "| logic, estimated | what | rule | LUT | FF |",
+            "|---|---|---|---:|---:|",
+            *(f"| {row.name} | {row.what} | {row.rule} | {row.lut} | {row.ff} |" for row in t.logic),
+            f"| **total** | LUT: {_share(t.lut, t.lut_available, 'LUT')}; FF: {_share(t.ff, t.ff_available, 'FF')} | "
+            f"| **{t.lut}** | **{t.ff}** |",
             *rtl_reports.section(t.array),
         ]
     return "\n".join(lines) + "\n"

@@ -5,27 +5,25 @@
 #include "output/lookup.hpp"
 #include "types.hpp"
 
-// The sum, difference or product of two codes; below 2^30 before it is rounded.
+// The sum, difference or product of two codes, below 2^30 before it is rounded: 32 bits are enough for all of it.
 inline int8_t combine_codes(int8_t q, int8_t r, const CombineJob& job) {
     HLS_INLINE
     const bool multiply = job.combine == isa::Combine::MULTIPLY;
     const int32_t product = (int32_t)q * (int32_t)r;
-    HLS_DSP_MULTIPLY(product)
+    HLS_FABRIC_MULTIPLY(product)
     const int32_t first = multiply ? product : (int32_t)q;
     const int32_t a = (int32_t)((uint32_t)first << job.shift_a);
     const int32_t b = (int32_t)((uint32_t)(int32_t)r << job.shift_b);
     const int32_t result = multiply ? a : job.subtract ? a - b : a + b;
-    return clip_to_code(job.shift_y == 0 ? result : (int32_t)round_half_even(result, job.shift_y));
+    return clip_to_code(job.shift_y == 0 ? result : round_half_even<int32_t>(result, job.shift_y));
 }
 
+// One step.
 template <typename A>
-void combine(stream<CombineJob>& jobs, stream<Emit>& emits, stream<uint64_t> (&words)[A::OC_GROUPS],
-             stream<uint64_t>& residual, stream<uint64_t>& table_words, stream<uint64_t>& results) {
-    HLS_NOINLINE
-    static uint64_t table[isa::GROUP][TABLE_WORDS];
-    HLS_PARTITION(table, 1)
-    HLS_RAM_SMALL(table)
-
+HLS_STEP bool combine_step(stream<CombineJob>& jobs, stream<Emit>& emits, stream<uint64_t> (&words)[A::OC_GROUPS],
+                           stream<uint64_t>& residual, stream<uint64_t>& table_words, stream<uint64_t>& results,
+                           uint64_t table[isa::GROUP][TABLE_WORDS]) {
+    HLS_INLINE
     const CombineJob job = jobs.read();
     if (job.new_table) {
         receive_table(table_words, table);
@@ -67,5 +65,21 @@ blocks:
                 results.write(result);
             }
         }
+    }
+    return !job.end;
+}
+
+// All steps of a run.
+template <typename A>
+void combine(stream<CombineJob>& jobs, stream<Emit>& emits, stream<uint64_t> (&words)[A::OC_GROUPS],
+             stream<uint64_t>& residual, stream<uint64_t>& table_words, stream<uint64_t>& results) {
+    HLS_NOINLINE
+    uint64_t table[isa::GROUP][TABLE_WORDS];
+    HLS_PARTITION(table, 1)
+    HLS_RAM_SMALL(table)
+steps:
+    for (bool more = true; more;) {
+        HLS_TRIPCOUNT(1, 65535, 1024)
+        more = combine_step<A>(jobs, emits, words, residual, table_words, results, table);
     }
 }

@@ -1,14 +1,22 @@
-// Process: says that a step is complete. It starts when `store` has ended, which is after the last of its writes was
-// acknowledged; a stream written by `store` itself would promise no more than that the writes were issued.
+// Process: sets the register of completed steps. It is the last process of the region, and nothing follows from it.
 #pragma once
 
 #include "types.hpp"
 
-// One entry would do; a memory that small might be made of registers, which are handed over as soon as they are set.
-constexpr uint32_t RECEIPT_WORDS = 8;
+// One step.
+HLS_STEP inline bool confirm_step(stream<Receipt>& receipts, uint32_t* completed) {
+    HLS_INLINE
+    const Receipt receipt = receipts.read();
+    *completed = receipt.completed;
+    return !receipt.end;
+}
 
-inline void confirm(const uint32_t receipt[RECEIPT_WORDS], stream<bool>& completions, uint32_t* completed) {
+// All steps of a run.
+inline void confirm(stream<Receipt>& receipts, uint32_t* completed) {
     HLS_NOINLINE
-    *completed = receipt[0];
-    completions.write(true);
+steps:
+    for (bool more = true; more;) {
+        HLS_TRIPCOUNT(1, 65535, 1024)
+        more = confirm_step(receipts, completed);
+    }
 }

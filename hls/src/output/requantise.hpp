@@ -6,22 +6,22 @@
 
 inline int8_t requantise_code(int32_t sum, uint16_t multiplier, bool max, bool relu) {
     HLS_INLINE
-    // |sum| < 2^24 is the compiler's promise: 25 x 17 bits are one DSP.
-    const int64_t product = narrow<25>(sum) * (int32_t)multiplier;
+    // |sum| < 2^24 is the compiler's promise: 25 x 17 bits are one DSP, and 43 bits hold the product while it is rounded.
+    const signed_bits<25> wide = sum;
+    const signed_bits<17> factor = (int32_t)multiplier;
+    const signed_bits<43> product = wide * factor;
     HLS_DSP_MULTIPLY(product)
-    const int64_t scaled = round_half_even(product, 16);
-    const int8_t code = max ? (int8_t)sum : clip_to_code((int32_t)scaled);
+    const signed_bits<43> rounded = round_half_even<signed_bits<43>>(product, 16);
+    const int8_t code = max ? (int8_t)sum : clip_to_code((int32_t)rounded);
     return relu && code < 0 ? (int8_t)0 : code;
 }
 
+// One step.
 template <typename A>
-void requantise(stream<RequantiseJob>& jobs, stream<Scales<A>>& scales, stream<Sums<A>>& sums,
-                stream<uint64_t>& table_words, stream<uint64_t> (&words)[A::OC_GROUPS]) {
-    HLS_NOINLINE
-    static uint64_t table[isa::GROUP][TABLE_WORDS];
-    HLS_PARTITION(table, 1)
-    HLS_RAM_SMALL(table)
-
+HLS_STEP bool requantise_step(stream<RequantiseJob>& jobs, stream<Scales<A>>& scales, stream<Sums<A>>& sums,
+                              stream<uint64_t>& table_words, stream<uint64_t> (&words)[A::OC_GROUPS],
+                              uint64_t table[isa::GROUP][TABLE_WORDS]) {
+    HLS_INLINE
     const RequantiseJob job = jobs.read();
     if (job.new_table) {
         receive_table(table_words, table);
@@ -33,9 +33,11 @@ blocks:
         HLS_PARTITION(scale.multiplier, 1)
         Sums<A> beat{};
         HLS_PARTITION(beat.pixel, 0)
+        const uint32_t count = job.pixels * scale.groups;
+        HLS_FABRIC_MULTIPLY(count)
         uint32_t j = 0, g = 0;
     pixels:
-        for (uint32_t i = 0; i < job.pixels * scale.groups; ++i) {
+        for (uint32_t i = 0; i < count; ++i) {
             HLS_PIPELINE(1)
             HLS_TRIPCOUNT(0, 2048, 784)
             if (j == 0 && g == 0) {
@@ -63,5 +65,21 @@ blocks:
                 j = j + 1 == A::PX ? 0 : j + 1;
             }
         }
+    }
+    return !job.end;
+}
+
+// All steps of a run.
+template <typename A>
+void requantise(stream<RequantiseJob>& jobs, stream<Scales<A>>& scales, stream<Sums<A>>& sums,
+                stream<uint64_t>& table_words, stream<uint64_t> (&words)[A::OC_GROUPS]) {
+    HLS_NOINLINE
+    uint64_t table[isa::GROUP][TABLE_WORDS];
+    HLS_PARTITION(table, 1)
+    HLS_RAM_SMALL(table)
+steps:
+    for (bool more = true; more;) {
+        HLS_TRIPCOUNT(1, 65535, 1024)
+        more = requantise_step<A>(jobs, scales, sums, table_words, words, table);
     }
 }

@@ -40,25 +40,29 @@ def testbench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     return array, build_threads(array, tmp_path_factory.mktemp("threads"))
 
 
-def status(binary: Path, *arguments: str, slow: bool = False) -> int:
-    """Exit status of the testbench."""
+def status(binary: Path, *arguments: str, slow: bool = False, shorter: bool = False) -> int:
+    """Exit status of the testbench.
+
+    Args:
+        slow: the store waits before each step. shorter: each queue has one entry less than in the source.
+    """
     environment = {**os.environ, "TSAN_OPTIONS": "halt_on_error=1 exitcode=66"}
-    if slow:
-        environment["SLOW_STORE"] = "1"
+    environment |= {"SLOW_STORE": "1"} if slow else {}
+    environment |= {"SHORTER_QUEUES": "1"} if shorter else {}
     done = subprocess.run([str(binary), *arguments], env=environment, check=False, capture_output=True, timeout=SECONDS)
     if b"unexpected memory mapping" in done.stderr:
         pytest.skip("the compiler's check for data races does not work with this kernel's address layout")
     return done.returncode
 
 
-def replay(testbench: Bench, sequence: Sequence, folder: Path, *, slow: bool = False) -> int:
+def replay(testbench: Bench, sequence: Sequence, folder: Path, *, slow: bool = False, shorter: bool = False) -> int:
     """Exit status after the sequence, whose result must be, word for word, what the processes in order leave."""
     array, binary = testbench
     before = sequence.buffer.copy()
     assert engine(array.name).run(sequence.buffer, sequence.layer_table, sequence.steps, sequence.counters)
     registers = (sequence.layer_table, sequence.steps, sequence.counters)
     save_case(folder / "case", array, before, sequence.buffer, registers, (0, before.size))
-    return status(binary, str(folder / "case"), slow=slow)
+    return status(binary, str(folder / "case"), slow=slow, shorter=shorter)
 
 
 def chain(array: Array, on_chip: bool, depends: list[int]) -> Sequence:
@@ -84,10 +88,19 @@ def chain(array: Array, on_chip: bool, depends: list[int]) -> Sequence:
     return sequence
 
 
+DEPTHS = pytest.mark.parametrize("shorter", [False, True], ids=["as deep as the source", "one entry shorter"])
+"""All queues at once. Processes block on one queue at a time and in an order that does not depend on time, but for
+`keep_scratch`, which never blocks: what does not hang with all queues shorter does not hang with some shorter."""
+
+
+@DEPTHS
 @pytest.mark.parametrize("slow", [False, True], ids=["quick", "slow store"])
 @pytest.mark.parametrize("on_chip", [False, True], ids=["in DDR", "on chip"])
-def test_layers_that_read_what_others_write(testbench: Bench, on_chip: bool, slow: bool, tmp_path: Path) -> None:
-    assert replay(testbench, chain(testbench[0], on_chip, [1, 2, 3, 4]), tmp_path, slow=slow) == 0
+def test_layers_that_read_what_others_write(
+    testbench: Bench, on_chip: bool, slow: bool, shorter: bool, tmp_path: Path
+) -> None:
+    sequence = chain(testbench[0], on_chip, [1, 2, 3, 4])
+    assert replay(testbench, sequence, tmp_path, slow=slow, shorter=shorter) == 0
 
 
 @pytest.mark.parametrize("on_chip", [False, True], ids=["in DDR", "on chip"])
@@ -98,7 +111,8 @@ def test_a_step_that_does_not_wait_is_seen_to_read_too_early(
     assert replay(testbench, chain(testbench[0], on_chip, depends), tmp_path, slow=True) != 0
 
 
-def test_queues_that_overflow_do_not_hang(testbench: Bench, tmp_path: Path) -> None:
+@DEPTHS
+def test_queues_that_overflow_do_not_hang(testbench: Bench, shorter: bool, tmp_path: Path) -> None:
     """More planes and patterns than their queues hold, tables in both places, tiny steps, maxima, many blocks."""
     array, _ = testbench
     width = array.oc_groups
@@ -121,7 +135,7 @@ def test_queues_that_overflow_do_not_hang(testbench: Bench, tmp_path: Path) -> N
         patterns[:used] = sequence.buffer[int(layer.pattern_table) :][:used]
         sequence.change_layer(number, pattern_count=array.max_patterns, pattern_table=sequence.buffer.size)
         sequence.buffer = np.concatenate([sequence.buffer, patterns])
-    assert replay(testbench, sequence, tmp_path) == 0
+    assert replay(testbench, sequence, tmp_path, shorter=shorter) == 0
 
 
 def test_a_difference_is_found(testbench: Bench, tmp_path: Path) -> None:
@@ -133,7 +147,8 @@ def test_a_difference_is_found(testbench: Bench, tmp_path: Path) -> None:
     assert status(testbench[1], str(tmp_path / "case")) == 1
 
 
-def test_a_compiled_network(testbench: Bench, tmp_path: Path) -> None:
+@DEPTHS
+def test_a_compiled_network(testbench: Bench, shorter: bool, tmp_path: Path) -> None:
     """Residual additions, tensors on chip, and waits as the compiler chose them."""
     array, network = testbench[0], named("resnet20-32")
     program, _ = lower(quantised(network), array, MEMORY)
@@ -144,9 +159,10 @@ def test_a_compiled_network(testbench: Bench, tmp_path: Path) -> None:
     (whole,) = segments(program)
     assert (np.asarray(program.layers().out_base) & isa.ON_CHIP).any()
     sequence = Sequence(buffer, whole.layer_table, whole.counters, whole.step_count, [])
-    assert replay(testbench, sequence, tmp_path) == 0
+    assert replay(testbench, sequence, tmp_path, shorter=shorter) == 0
 
 
-def test_runs_follow_each_other(testbench: Bench) -> None:
+@DEPTHS
+def test_runs_follow_each_other(testbench: Bench, shorter: bool) -> None:
     """The testbench's own programs, in one process."""
-    assert status(testbench[1]) == 0
+    assert status(testbench[1], shorter=shorter) == 0

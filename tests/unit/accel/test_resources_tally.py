@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import array_names, load_array
 from proprune_cli.accel.headers import array_macros
+from proprune_cli.accel.logic_tally import FABRIC_MULTIPLIERS, PROCESSES, small_queues
 from proprune_cli.accel.resources_tally import AXI_OUTSTANDING_WORDS, bram36, page, tally
 from proprune_cli.errors import DoesNotFitError, InputError
 from proprune_cli.resources import resource_dir
@@ -44,15 +46,15 @@ def test_block_ram_shapes(depth: int, width: int, two_reads: bool, blocks: float
 @pytest.mark.parametrize("name", array_names())
 def test_every_array_fits_its_part(name: str) -> None:
     t = tally(load_array(name))
-    assert 0 < t.dsp <= t.dsp_available
-    assert 0 < t.bram36 <= t.bram36_available
+    assert list(t.demands) == ["BRAM36", "DSP", "LUT", "FF"]
+    assert all(0 < taken <= there for taken, there in t.demands.values())
 
 
 def test_the_tally_of_the_smallest_array_is_as_counted_by_hand() -> None:
-    # 2 banks x 16 lanes x 2, 16 accumulators / 2, scratch, walk 4 / 2, sums 7.5, five queues, five AXI adapters.
+    # 2 banks x 16 lanes x 2, 16 accumulators / 2, scratch, cells 2 / 2, walk, sums 7.5, six queues, five AXI adapters.
     t = tally(load_array("z7020-256"))
-    assert t.bram36 == 64 + 8 + 16 + 2 + 7.5 + 5 + 5
-    assert t.dsp == 2 * 16 * 8 // 2 + 8 + 8
+    assert t.bram36 == 64 + 8 + 16 + 1 + 0.5 + 7.5 + 6 + 5
+    assert t.dsp == 2 * 16 * 8 // 2 + 8
 
 
 def test_buffers_are_those_of_the_source() -> None:
@@ -70,18 +72,42 @@ def test_queue_depths_are_those_of_the_source(name: str) -> None:
     macros = array_macros(array)
     depths = {b.name: b.depth for b in tally(array).buffers}
     found = re.findall(r"HLS_FIFO_BRAM\((\w+), ARRAY_(\w+)\)", text_of("steps.hpp"))
-    assert len(found) == 6
+    assert len(found) == 8
     for queue, macro in found:
         assert depths[queue] == macros[macro]
 
 
 def test_multipliers_are_those_of_the_source() -> None:
-    marked = {p.name for p in SOURCE.rglob("*.hpp") if p.name != "hls.hpp" and "HLS_DSP_MULTIPLY" in p.read_text()}
-    assert marked == {m.name for m in tally(load_array("z7020-256")).multipliers}
+    sources = {p.name: p.read_text() for p in SOURCE.rglob("*.?pp") if p.name != "hls.hpp"}
+    named = {m.name for m in tally(load_array("z7020-256")).multipliers}
+    # The array's products are not bound: a bound product would keep its addition outside the DSP.
+    assert "HLS_DSP_MULTIPLY" not in sources["dot.hpp"]
+    assert "chain = pixels * factor + chain;" in sources["dot.hpp"]
+    assert {n for n, text in sources.items() if "HLS_DSP_MULTIPLY" in text} == named - {"dot.hpp"}
+    marked = {(n, v) for n, text in sources.items() for v in re.findall(r"HLS_FABRIC_MULTIPLY\((\w+)\)", text)}
+    assert marked == set(FABRIC_MULTIPLIERS)
+
+
+def test_every_product_of_two_variables_is_bound() -> None:
+    """Where neither factor is a constant: the next line says what makes it, but for the array's own."""
+    for path in SOURCE.rglob("*.?pp"):
+        lines = re.sub(r"//[^\n]*", "", path.read_text()).splitlines()
+        for line, following in itertools.pairwise(lines):
+            found = re.search(r"(?<![\w*])([a-z]\w*(?:[.\[][\w().\]]*)*) \* (?:\(\w+\))?([a-z][\w.]*)", line)
+            if found and not line.lstrip().startswith("static_assert") and "<" not in line[: found.start()]:
+                bound = "_MULTIPLY(" in following or path.name == "dot.hpp"
+                assert bound or "isa::" in found.group(2), f"{path.name}: {line.strip()}"
+
+
+def test_small_queues_are_those_of_the_source() -> None:
+    found = {n: int(depth) for n, depth in re.findall(r"HLS_FIFO\((\w+), (\d+)\)", text_of("steps.hpp"))}
+    assert found == {n: depth for n, (depth, _) in small_queues(load_array("z7020-256")).items()}
+    calls = re.findall(r"^    \w+(?:<[\w, ]+>)?\(\w+,", text_of("steps.hpp").split("HLS_DATAFLOW")[1], re.MULTILINE)
+    assert len([c for c in calls if not c.strip().startswith("HLS_")]) == PROCESSES
 
 
 def test_lookup_tables_are_as_many_as_the_page_says() -> None:
-    marks = ("static uint64_t table[isa::GROUP][TABLE_WORDS]", "HLS_PARTITION(table, 1)", "HLS_RAM_SMALL(table)")
+    marks = ("uint64_t table[isa::GROUP][TABLE_WORDS];", "HLS_PARTITION(table, 1)", "HLS_RAM_SMALL(table)")
     tables = [p.name for p in SOURCE.rglob("*.hpp") if all(mark in p.read_text() for mark in marks)]
     assert sorted(tables) == ["combine.hpp", "requantise.hpp"]
     assert f"{len(tables) * isa.GROUP} copies of the lookup table" in page()
@@ -96,10 +122,16 @@ def test_axi_buffers_are_those_of_the_source() -> None:
 
 def test_an_array_that_is_too_large_is_refused_with_demand_and_bound() -> None:
     array = dataclasses.replace(load_array("z7020-384"), bank_depth=16384)
-    with pytest.raises(DoesNotFitError, match=r"takes 227\.5 BRAM36, xc7z020clg400-1 has 140 \(87\.5 too many\)"):
+    with pytest.raises(DoesNotFitError, match=r"takes 228 BRAM36, xc7z020clg400-1 has 140 \(88 too many\)"):
         tally(array)
     array = dataclasses.replace(load_array("z7020-256"), oc=16, bank_depth=1024)
-    with pytest.raises(DoesNotFitError, match="takes 272 DSP"):
+    with pytest.raises(DoesNotFitError, match="takes 264 DSP"):
+        tally(array)
+
+
+def test_logic_that_does_not_fit_is_refused_too() -> None:
+    array = dataclasses.replace(load_array("z7020-256"), max_patterns=8192)
+    with pytest.raises(DoesNotFitError, match=r"takes \d+ LUT, xc7z020clg400-1 has 53200"):
         tally(array)
 
 
