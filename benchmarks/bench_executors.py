@@ -13,8 +13,8 @@ from benchmarks.predicted import quantised
 from proprune_cli.accel import interpret
 from proprune_cli.accel.array import load_array
 from proprune_cli.accel.boards import load_board
+from proprune_cli.accel.memory import Memory
 from proprune_cli.accel.segments import run_segments
-from proprune_cli.accel.timing import Memory
 from proprune_cli.board.native import NativeEngine
 from proprune_cli.compile.pipeline import lower
 from proprune_cli.compile.qdq.export import to_qdq

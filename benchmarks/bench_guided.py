@@ -16,7 +16,8 @@ from benchmarks.bench_pruned import quantised
 from proprune_cli.accel.array import array_names, load_array
 from proprune_cli.accel.boards import board_names, load_board
 from proprune_cli.accel.isa import WORD_BYTES
-from proprune_cli.accel.timing import Memory, estimate
+from proprune_cli.accel.memory import Memory
+from proprune_cli.accel.timing import estimate
 from proprune_cli.compile.lower.array_macs import array_macs
 from proprune_cli.compile.pipeline import lower
 from proprune_cli.nets.models import build_model

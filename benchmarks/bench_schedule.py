@@ -11,8 +11,9 @@ from benchmarks.predicted import quantised
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array, array_names, load_array
 from proprune_cli.accel.boards import board_names, load_board
+from proprune_cli.accel.memory import Memory
 from proprune_cli.accel.program import Program
-from proprune_cli.accel.timing import Memory, estimate
+from proprune_cli.accel.timing import estimate
 from proprune_cli.compile.lower.weight_stream import TiledLayer
 from proprune_cli.compile.pipeline import lower
 from proprune_cli.ir.quantized import QGraph

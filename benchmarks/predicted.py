@@ -12,7 +12,8 @@ import numpy as np
 from benchmarks.networks import Network
 from proprune_cli.accel.array import array_names, load_array
 from proprune_cli.accel.boards import board_names, load_board
-from proprune_cli.accel.timing import Memory, estimate
+from proprune_cli.accel.memory import Memory
+from proprune_cli.accel.timing import estimate
 from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
 from proprune_cli.compile.lower.array_macs import array_macs
 from proprune_cli.compile.lower.dense import network_products

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from proprune_cli.accel import interpret, isa
 from proprune_cli.accel.array import load_array
+from proprune_cli.accel.memory import Memory
 from proprune_cli.accel.program import Program, to_codes
 from proprune_cli.accel.segments import Segment, run_segments
-from proprune_cli.accel.timing import Memory
 from proprune_cli.board.native import NativeEngine
 from proprune_cli.compile.qdq.export import to_qdq
 from proprune_cli.compile.quantise.calibration import open_session, run_session

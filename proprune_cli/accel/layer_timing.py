@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
-from proprune_cli.accel.timing import LayerTiming, Memory, StepCosts, chain
-from proprune_cli.accel.walk import START, until, walk
+from proprune_cli.accel.memory import Memory
+from proprune_cli.accel.step_costs import StepCosts, limits
+from proprune_cli.accel.timing import LayerTiming, chain
+from proprune_cli.accel.walk import walk
 
 Ints = NDArray[np.int64]
 
@@ -28,7 +30,7 @@ def layer_timing(
     count = np.array([np.size(steps.iterations)])
     costs = StepCosts.of(layer, steps, count, array, memory, np.zeros(count, dtype=np.int64))
     waits = np.concatenate([np.zeros(count, dtype=np.int64), _waits_for_like(layer, steps, count)])
-    return chain((name, name), np.repeat(count, 2), costs.twice(), waits, (), memory)[1]
+    return chain((name, name), np.repeat(count, 2), costs.twice(), waits, (), array, memory)[1]
 
 
 def cycles_of_each(
@@ -42,19 +44,14 @@ def cycles_of_each(
     """
     total = int(counts.sum())
     ends = np.cumsum(counts)
-    costs = StepCosts.of(layer, steps, counts, array, memory, np.zeros(total, dtype=np.int64), ends - 1)
+    costs = StepCosts.of(layer, steps, counts, array, memory, np.zeros(total, dtype=np.int64))
     waits = _waits_for_like(layer, steps, counts).tolist()
     rows, none = costs.rows(), [0] * int(counts.max())
-    moved = np.add.reduceat(costs.ddr_bytes, ends - counts).tolist()
     found: list[int] = []
-    for end_step, count, ddr_bytes in zip(ends.tolist(), counts.tolist(), moved, strict=True):
+    for end_step, count in zip(ends.tolist(), counts.tolist(), strict=True):
         part = slice(end_step - count, end_step)
-        done: list[float] = []
-        clocks, end = walk(rows[part], none[:count], START, done, memory.latency)
-        clocks = until(clocks, end, ddr_bytes / memory.bytes_per_cycle, done)
-        started = clocks[-1]
-        clocks, end = walk(rows[part], waits[part], clocks, done, memory.latency)
-        end = until(clocks, end, 2 * ddr_bytes / memory.bytes_per_cycle, done)[-1]
+        done = walk(rows[part] * 2, none[:count] + waits[part], (), limits(array, memory))
+        started, end = done[count - 1], done[-1]
         found.append(round(end) - round(started))
     return found
 

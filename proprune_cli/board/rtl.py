@@ -22,8 +22,8 @@ from proprune_cli.accel.bitfield import Words
 from proprune_cli.accel.boards import Board
 from proprune_cli.accel.deadline import out_of_time
 from proprune_cli.accel.headers import identifier, own_headers
+from proprune_cli.accel.memory import DDR_BURST_BYTES
 from proprune_cli.accel.rtl_packages import array_package, package_name
-from proprune_cli.accel.timing import DDR_BURST_BYTES
 from proprune_cli.board.library_cache import built
 from proprune_cli.board.native import compiler
 from proprune_cli.errors import BoardError, InputError

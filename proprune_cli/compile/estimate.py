@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
-from proprune_cli.accel.timing import Memory, Timing, estimate_passes
+from proprune_cli.accel.memory import Memory
+from proprune_cli.accel.timing import Timing, estimate_passes
 from proprune_cli.compile.lower.allocate import Lifetime
 from proprune_cli.compile.lower.engine_layer import EngineLayer, GroupRef
 from proprune_cli.compile.lower.on_chip import groups_on_chip, place
@@ -26,7 +27,7 @@ from proprune_cli.compile.lower.waits import waits
 from proprune_cli.compile.shapes import ShapedPass, shaped_passes
 from proprune_cli.work.layer import Flow, LayerWork, square
 
-MODEL = "proprune shape model 4"
+MODEL = "proprune shape model 5"
 """Name under which its figures are reported."""
 
 Ints = NDArray[np.int64]

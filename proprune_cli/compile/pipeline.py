@@ -16,8 +16,9 @@ from proprune_cli.accel import interpret
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.boards import Board
 from proprune_cli.accel.check import check_program
+from proprune_cli.accel.memory import Memory
 from proprune_cli.accel.program import Program, stack, to_codes, unstack
-from proprune_cli.accel.timing import Memory, estimate
+from proprune_cli.accel.timing import estimate
 from proprune_cli.compile.cluster.streams import cluster
 from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
 from proprune_cli.compile.lower.array_macs import array_macs

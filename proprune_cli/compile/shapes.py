@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
-from proprune_cli.accel.timing import Memory
+from proprune_cli.accel.memory import Memory
 from proprune_cli.compile.lower.engine_layer import EngineGraph, EngineLayer, Phase, Residual, View
 from proprune_cli.compile.lower.layer_taps import TapCounts, deal_units, kernel_row_ranges
 from proprune_cli.compile.lower.tile import Choices, Tiling, choose_tiling

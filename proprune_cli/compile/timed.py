@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from proprune_cli.accel.array import Array
-from proprune_cli.accel.timing import Memory, Timing, estimate_passes
+from proprune_cli.accel.memory import Memory
+from proprune_cli.accel.timing import Timing, estimate_passes
 from proprune_cli.compile.cluster.streams import cluster
 from proprune_cli.compile.lower.array_macs import array_macs
 from proprune_cli.compile.lower.batch import batched

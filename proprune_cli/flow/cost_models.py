@@ -24,7 +24,7 @@ from proprune_cli.accel.array import Array
 from proprune_cli.accel.boards import Board, board_with_array
 from proprune_cli.accel.energy import MODEL as ENERGY_MODEL
 from proprune_cli.accel.energy import Work, predict_energy
-from proprune_cli.accel.timing import Memory
+from proprune_cli.accel.memory import Memory
 from proprune_cli.compile.estimate import MODEL, Estimate, ShapeModel
 from proprune_cli.compile.frame import Frame, frame_of
 from proprune_cli.flow.build import predict_model, predict_source

@@ -8,8 +8,9 @@ from dataclasses import dataclass, fields
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.boards import Board
 from proprune_cli.accel.energy import EnergyPrediction, Work, predict_energy
+from proprune_cli.accel.memory import Memory
 from proprune_cli.accel.program import Program
-from proprune_cli.accel.timing import LayerTiming, Memory, Timing, estimate
+from proprune_cli.accel.timing import LayerTiming, Timing, estimate
 from proprune_cli.artifact import Artifact
 from proprune_cli.errors import InputError
 from proprune_cli.measure.host_model import HostTime, segment_time, step_time

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.boards import Board
-from proprune_cli.accel.timing import Memory
+from proprune_cli.accel.memory import Memory
 from proprune_cli.predict.base import Arrays, Figure, Predictor
 from proprune_cli.predict.columns import Floats, Rows
 from proprune_cli.predict.tiles import Lanes, choose

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array, load_array
 from proprune_cli.accel.boards import Board, load_board
-from proprune_cli.accel.timing import Memory
+from proprune_cli.accel.memory import Memory
 from proprune_cli.errors import InputError
 from proprune_cli.predict.schema import FLAT, LABELS, LAYER, LISTS, NETWORK
 

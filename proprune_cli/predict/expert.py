@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
-from proprune_cli.accel.timing import STEP_RESTART, Memory
+from proprune_cli.accel.memory import Memory
+from proprune_cli.accel.step_costs import STEP_RESTART
 from proprune_cli.compile.estimate import Estimate
 from proprune_cli.work.layer import LayerWork
 

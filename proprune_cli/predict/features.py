@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.boards import Board
-from proprune_cli.accel.timing import Memory
+from proprune_cli.accel.memory import Memory
 from proprune_cli.predict.columns import Floats, Rows
 
 ARRAY = ("ic", "oc", "px", "min_beats", "acc_depth", "bank_depth", "tap_words", "weight_port_words", "scratch_words",

@@ -12,7 +12,8 @@ from proprune_cli.accel import energy, isa, timing
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.boards import Board
 from proprune_cli.accel.energy import Work, predict_energy
-from proprune_cli.accel.timing import LayerTiming, Memory
+from proprune_cli.accel.memory import Memory
+from proprune_cli.accel.timing import LayerTiming
 from proprune_cli.compile.lower.engine_layer import View
 from proprune_cli.compile.lower.tile import Choices
 from proprune_cli.compile.lower.weight_stream import TiledLayer

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
-from proprune_cli.accel.timing import BURSTS_UNDER_WAY, STEP_RESTART, STRIDED_STORE_CYCLES, Memory
+from proprune_cli.accel.memory import Memory
+from proprune_cli.accel.step_costs import BLOCK_PAUSE, BURSTS_UNDER_WAY, STEP_RESTART, STRIDED_STORE_CYCLES
 from proprune_cli.accel.walk import DRAIN
 from proprune_cli.work.taps import UNITS, chunks
 
@@ -223,34 +224,32 @@ def _of_widths(passes: Mapping[str, NDArray[Any]], array: Array, memory: Memory,
     read = np.where(c["broadcast"] > 0, out_groups, pixels * out_groups) * has_residual
     moved = (fetch + words + read) * isa.WORD_BYTES * tiles + h * w * out_groups * isa.WORD_BYTES
     describe = (2 * latency + isa.StepDescriptor.WORDS) * segments + groups
-    last_of = array.oc_groups * per_word
-    apart = (runs > 1) & ~own
+    # Words of a pixel in the last block, which leave after its last beat: its groups, one after the other.
+    last_of = 2 * np.minimum(array.oc_groups, out_groups) - 1.0
 
     def busy_of(pixels: Floats) -> Floats:
         """Cycles of a tile of ``pixels``."""
         beats = np.maximum(np.ceil(pixels / array.px), array.min_beats)
         walk = beats * taps + STEP_RESTART * segments
         operand = np.where(c["broadcast"] > 0, 1, pixels) * out_groups * per_word
-        found = _largest([walk, weights, operand * has_residual, pixels * (out_groups * per_word - last_of)])
-        # A step that stores nothing waits until the one before has stored all.
-        return found + apart * again * pixels * last_of
+        return _largest([walk, weights, operand * has_residual])
 
     # Tiles of four sizes: whole ones, those of the last row, of the last column, and the corner.
     busy = busy_of(pixels)
     computing = (down - 1) * (across - 1) * busy + busy_of(low * narrow)
     computing += (across - 1) * busy_of(low * tile_w) + (down - 1) * busy_of(tile_h * narrow)
-    # One that is smaller has stored before the one before it has.
-    last = low * narrow * last_of
-    computing += np.where(down > 1, (tile_h - low) * narrow * last_of, 0) - apart * last
+    last = np.maximum(low * narrow * last_of - np.maximum(np.ceil(low * narrow / array.px), array.min_beats), 0)
     pace = _largest([busy, fill, pixels * out_groups * per_word, describe])
-    steady = _largest(
-        [computing, loading, tiles * describe, h * w * out_groups * per_word, moved / memory.bytes_per_cycle]
-    )
+    # Loads and stores slow each other down where a word of each is more than memory moves in a cycle.
+    storing = h * w * out_groups * per_word + BLOCK_PAUSE * blocks * tiles
+    word = isa.WORD_BYTES / memory.bytes_per_cycle
+    slowed = np.minimum(fetch * tiles, h * w * out_groups) * max(2 * word - max(word, 1.0), 0.0)
+    steady = _largest([computing, loading + slowed, tiles * describe, storing + slowed, moved / memory.bytes_per_cycle])
     # The first step waits for the rows that it reads; what the layer before still computes hides a part of that.
     wanted = np.ceil(np.clip(rows - above, 0, c["in_h"]) * h / c["in_h"])
     bands = np.minimum(np.ceil(wanted / tile_h), down)
     exposed = np.minimum(busy, fill) / segments + last + DRAIN + 2 * latency - (down - bands) * across * pace
-    total = np.where(fits, np.round(steady + np.maximum(exposed, apart * last)), np.inf)
+    total = np.where(fits, np.round(steady + np.maximum(exposed, 0)), np.inf)
     best = np.argmin(total, axis=1)[:, None]
 
     def chosen(values: NDArray[Any]) -> Ints:

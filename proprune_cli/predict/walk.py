@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
-from proprune_cli.accel.timing import Memory, StepCosts, ends_of
+from proprune_cli.accel.memory import Memory
+from proprune_cli.accel.step_costs import StepCosts, limits
+from proprune_cli.accel.timing import ends_of
 from proprune_cli.predict.columns import Ints, Rows
 from proprune_cli.predict.connections import Completion, Reads, needs, on_chip, waits
 from proprune_cli.predict.tiles import Lanes, Tiles
@@ -115,15 +117,14 @@ def walk(rows: Rows, steps: Steps, lanes: Lanes, array: Array, memory: Memory) -
     chip = on_chip(rows, steps.stored, steps.loaded, array)
     costs = _costs(rows, steps, lanes, chip, array, memory)
     back = _waits(rows, steps).tolist()
-    every, counts = costs.rows(), np.diff(steps.starts)
+    every, counts, common = costs.rows(), np.diff(steps.starts), limits(array, memory)
     moved = np.add.reduceat(costs.ddr_bytes, steps.starts[:-1])
     stops = np.flatnonzero(rows.passes["host_before"])
     cycles = np.zeros(len(counts), dtype=np.int64)
     for first, end in zip(rows.starts[:-1].tolist(), rows.starts[1:].tolist(), strict=True):
         part = slice(int(steps.starts[first]), int(steps.starts[end]))
-        so_far = np.cumsum(moved[first:end]).tolist()
         mine = set((stops[(stops >= first) & (stops < end)] - first).tolist())
-        ends = ends_of(counts[first:end].tolist(), every[part], back[part], so_far, mine, memory)
+        ends = ends_of(counts[first:end].tolist(), every[part], back[part], mine, common)
         cycles[first:end] = np.diff(np.round(ends), prepend=0)
     return cycles, moved
 
@@ -148,8 +149,11 @@ def _costs(rows: Rows, steps: Steps, lanes: Lanes, chip: NDArray[np.bool_], arra
     first = np.append(0, np.cumsum(groups))[inputs.starts[:-1]][of] + steps.columns["first_group"]
     on_chip_groups = before[first + steps.columns["groups"]] - before[first]
     descriptors = isa.StepDescriptor(**steps.columns)
-    breaks = steps.starts[rows.starts[1:]] - 1
-    return StepCosts.of(layer, descriptors, np.diff(steps.starts), array, memory, on_chip_groups, breaks)
+    # Runs of the engine end with networks, and before what the host computes.
+    ends = steps.starts[1:] - 1
+    last = np.append(np.asarray(passes["host_before"])[1:], 0).astype(np.bool_)
+    last[rows.starts[1:] - 1] = True
+    return StepCosts.of(layer, descriptors, np.diff(steps.starts), array, memory, on_chip_groups, ends[last])
 
 
 def _waits(rows: Rows, steps: Steps) -> Ints:

@@ -11,6 +11,7 @@
 
 namespace {
 
+constexpr int PORTS = 5;
 constexpr uint64_t STILL = 200000; // cycles without any word moved, after which the engine is taken to stand still
 
 struct Result {
@@ -35,8 +36,8 @@ void put(Wide& port, const uint64_t* words) {
 class Bench {
 public:
     Bench(uint64_t* words, uint64_t count, const Settings& settings)
-        : memory_(words, count, settings), x_("features", memory_), r_("residual", memory_), d_("descriptors", memory_),
-          w_("weights", memory_), y_("results", memory_) {
+        : memory_(words, count, settings), x_("features", 0, memory_), r_("residual", 3, memory_),
+          d_("descriptors", 4, memory_), w_("weights", 2, memory_), y_("results", 1, memory_) {
         context_.randReset(2); // what nobody resets holds anything
         context_.randSeed((int)(settings.seed & 0x7fffffff) | 1);
         top_ = std::make_unique<Vengine>(&context_);
@@ -95,11 +96,17 @@ private:
     Seen cycle() {
         Vengine& top = *top_;
         memory_.begin_cycle();
-        // Ports take turns at being first.
-        switch (memory_.now() % 3) {
-        case 0: x_.offer(); r_.offer(); w_.offer(); d_.offer(); y_.offer(); break;
-        case 1: y_.offer(); w_.offer(); x_.offer(); r_.offer(); d_.offer(); break;
-        default: w_.offer(); y_.offer(); d_.offer(); x_.offer(); r_.offer(); break;
+        // First is whoever comes after the port that moved something last: those that want memory at the same time get
+        // like shares of it.
+        const int first = memory_.served() + 1;
+        for (int i = 0; i < PORTS; ++i) {
+            switch ((first + i) % PORTS) {
+            case 0: x_.offer(top.x_arvalid); break;
+            case 1: y_.offer(top.y_awvalid, top.y_wvalid); break;
+            case 2: w_.offer(top.w_arvalid); break;
+            case 3: r_.offer(top.r_arvalid); break;
+            default: d_.offer(top.d_arvalid);
+            }
         }
         top.x_arready = x_.arready; top.x_rvalid = x_.rvalid; top.x_rlast = x_.rlast; top.x_rdata = x_.rdata[0];
         top.r_arready = r_.arready; top.r_rvalid = r_.rvalid; top.r_rlast = r_.rlast; top.r_rdata = r_.rdata[0];

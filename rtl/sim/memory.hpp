@@ -41,7 +41,12 @@ public:
     }
     bool stalls() { return settings_.stall > 0 && std::uniform_real_distribution<>(0, 1)(random_) < settings_.stall; }
     bool affords() const { return budget_ > 0; }
-    void pays(double bytes) { budget_ -= bytes; moved_ += bytes; }
+    void pays(int port, double bytes) {
+        budget_ -= bytes;
+        moved_ += bytes;
+        served_ = port;
+    }
+    int served() const { return served_; } // port that moved something last
     uint64_t now() const { return now_; }
     double moved() const { return moved_; }
     const Settings& settings() const { return settings_; }
@@ -65,26 +70,28 @@ private:
     uint64_t count_;
     std::mt19937_64 random_;
     uint64_t now_ = 0;
+    int served_ = 0;
     double budget_ = 0, moved_ = 0;
 };
 
 // One port for reading. Before the clock's edge: `offer` sets what the engine sees; at the edge: `take` sees what it does.
+// Memory is never ready before it is asked: a master that waits for that waits for ever, which AXI forbids it to do.
 template <int WORDS>
 class ReadPort {
 public:
-    ReadPort(std::string name, Memory& memory) : name_(std::move(name)), memory_(memory) {}
+    ReadPort(std::string name, int number, Memory& memory) : name_(std::move(name)), number_(number), memory_(memory) {}
 
     bool arready = false, rvalid = false, rlast = false;
     uint64_t rdata[WORDS] = {};
 
-    void offer() {
+    void offer(bool arvalid) {
         const Settings& s = memory_.settings();
-        arready = bursts_.size() < s.outstanding && !memory_.stalls();
+        arready = arvalid && bursts_.size() < s.outstanding && !memory_.stalls();
         if (rvalid || bursts_.empty()) { return; }
         Burst& burst = bursts_.front();
         if (burst.ready_at > memory_.now() || memory_.refreshes() || !memory_.affords() || memory_.stalls()) { return; }
         for (int i = 0; i < WORDS; ++i) { rdata[i] = memory_.read(burst.word + i); }
-        memory_.pays(burst.alone ? std::max<double>(8.0 * WORDS, s.burst_bytes) : 8.0 * WORDS);
+        memory_.pays(number_, burst.alone ? std::max<double>(8.0 * WORDS, s.burst_bytes) : 8.0 * WORDS);
         rvalid = true;
         rlast = burst.left == 1;
     }
@@ -117,6 +124,7 @@ private:
         uint64_t ready_at;
     };
     std::string name_;
+    int number_;
     Memory& memory_;
     std::deque<Burst> bursts_;
     bool asked_ = false;
@@ -128,14 +136,15 @@ private:
 // the old words.
 class WritePort {
 public:
-    WritePort(std::string name, Memory& memory) : name_(std::move(name)), memory_(memory) {}
+    WritePort(std::string name, int number, Memory& memory) : name_(std::move(name)), number_(number), memory_(memory) {}
 
     bool awready = false, wready = false, bvalid = false;
 
-    void offer() {
+    void offer(bool awvalid, bool wvalid) {
         const Settings& s = memory_.settings();
-        awready = asked_.size() + pending_.size() < s.outstanding && !memory_.stalls();
-        wready = !memory_.refreshes() && memory_.affords() && sent_.size() < 256 && !memory_.stalls();
+        awready = awvalid && asked_.size() + pending_.size() < s.outstanding && !memory_.stalls();
+        wready = wvalid && !memory_.refreshes() && memory_.affords() && sent_.size() < 256 && !memory_.stalls();
+        if (wready) { memory_.pays(number_, 8.0); }
         if (!bvalid && !pending_.empty() && pending_.front().ready_at <= memory_.now() && !memory_.stalls()) {
             for (const auto& [word, value] : pending_.front().words) { memory_.write(word, value); }
             bvalid = true;
@@ -146,6 +155,9 @@ public:
         if (was_asked_ && (!awvalid || address != last_address_ || length != last_length_)) {
             throw Fault(name_ + ": a request was taken back");
         }
+        if (offered_ && (!wvalid || data != last_data_)) { throw Fault(name_ + ": a word was taken back"); }
+        offered_ = wvalid && !wready;
+        last_data_ = data;
         was_asked_ = awvalid && !awready;
         last_address_ = address;
         last_length_ = length;
@@ -158,7 +170,6 @@ public:
         }
         if (wvalid && wready) {
             sent_.push_back({data, last});
-            memory_.pays(8.0);
         }
         while (!asked_.empty() && sent_.size() >= asked_.front().beats) {
             const auto [word, beats] = asked_.front();
@@ -168,7 +179,7 @@ public:
                 burst.words.push_back({word + i, sent_.front().value});
                 sent_.pop_front();
             }
-            if (beats == 1) { memory_.pays(std::max(0.0, memory_.settings().burst_bytes - 8.0)); }
+            if (beats == 1) { memory_.pays(number_, std::max(0.0, memory_.settings().burst_bytes - 8.0)); }
             pending_.push_back(std::move(burst));
             asked_.pop_front();
         }
@@ -188,11 +199,13 @@ private:
         uint64_t ready_at;
     };
     std::string name_;
+    int number_;
     Memory& memory_;
     std::deque<Asked> asked_;
     std::deque<Sent> sent_;
     std::deque<Burst> pending_;
-    bool was_asked_ = false;
+    bool was_asked_ = false, offered_ = false;
+    uint64_t last_data_ = 0;
     uint64_t last_address_ = 0;
     uint32_t last_length_ = 0;
 };

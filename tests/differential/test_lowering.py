@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from proprune_cli.accel import interpret, isa
 from proprune_cli.accel.array import Array, load_array
 from proprune_cli.accel.program import Program
-from proprune_cli.accel.timing import Traffic
+from proprune_cli.accel.step_costs import Traffic
 from proprune_cli.compile.pipeline import lower
 from proprune_cli.errors import DoesNotFitError
 from proprune_cli.ir.nodes import Add as Add

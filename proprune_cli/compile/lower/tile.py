@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.layer_timing import cycles_of_each, layer_timing
-from proprune_cli.accel.timing import STEP_RESTART, LayerTiming, Memory
+from proprune_cli.accel.memory import Memory
+from proprune_cli.accel.step_costs import STEP_RESTART
+from proprune_cli.accel.timing import LayerTiming
 from proprune_cli.compile.lower.engine_layer import EngineLayer
 from proprune_cli.compile.lower.layer_taps import TapCounts
 from proprune_cli.compile.lower.segments import Segment, SegmentLoad, Split, loads_of, runs_worth_trying, split

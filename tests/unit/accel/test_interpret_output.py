@@ -10,7 +10,7 @@ from hypothesis import given, settings
 
 from proprune_cli.accel import interpret, isa
 from proprune_cli.accel.array import load_array
-from proprune_cli.accel.timing import Traffic
+from proprune_cli.accel.step_costs import Traffic
 from tests.unit.accel.interpret_build import Conv, Network, references
 from tests.unit.accel.test_interpret import convolutions, one_layer
 

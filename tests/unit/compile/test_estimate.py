@@ -15,7 +15,8 @@ from torch import nn
 
 from proprune_cli.accel.array import Array, array_names, load_array
 from proprune_cli.accel.boards import board_names, load_board
-from proprune_cli.accel.timing import Memory, estimate
+from proprune_cli.accel.memory import Memory
+from proprune_cli.accel.timing import estimate
 from proprune_cli.channels.count import CostTable
 from proprune_cli.channels.dependencies import analyse
 from proprune_cli.compile.cluster.streams import cluster

@@ -11,7 +11,8 @@ from hypothesis import assume, given, settings
 from benchmarks.networks import network
 from benchmarks.predicted import quantised
 from proprune_cli.accel.array import Array, load_array
-from proprune_cli.accel.timing import Memory, estimate
+from proprune_cli.accel.memory import Memory
+from proprune_cli.accel.timing import estimate
 from proprune_cli.compile.lower.engine_layer import EngineLayer, View
 from proprune_cli.compile.lower.fuse import fuse
 from proprune_cli.compile.lower.layer_taps import build_taps

@@ -9,7 +9,8 @@ from hypothesis import assume, given, settings
 from benchmarks.networks import network
 from benchmarks.predicted import quantised
 from proprune_cli.accel.array import Array, load_array
-from proprune_cli.accel.timing import Memory, estimate
+from proprune_cli.accel.memory import Memory
+from proprune_cli.accel.timing import estimate
 from proprune_cli.compile.lower.array_macs import array_macs
 from proprune_cli.compile.pipeline import lower
 from proprune_cli.compile.timed import timed

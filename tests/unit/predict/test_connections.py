@@ -12,7 +12,7 @@ import pytest
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import load_array
 from proprune_cli.accel.boards import load_board
-from proprune_cli.accel.timing import Memory
+from proprune_cli.accel.memory import Memory
 from proprune_cli.compile.lower.emit import lifetimes
 from proprune_cli.compile.lower.on_chip import choose
 from proprune_cli.compile.lower.waits import waits

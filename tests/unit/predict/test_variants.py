@@ -14,8 +14,9 @@ from benchmarks.networks import network
 from benchmarks.predicted import quantised
 from proprune_cli.accel import interpret
 from proprune_cli.accel.array import load_array
+from proprune_cli.accel.memory import Memory
 from proprune_cli.accel.program import stack
-from proprune_cli.accel.timing import Memory, estimate
+from proprune_cli.accel.timing import estimate
 from proprune_cli.compile.pipeline import lower
 from proprune_cli.compile.timed import timed
 from proprune_cli.ir.nodes import ShapeError

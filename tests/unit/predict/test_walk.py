@@ -10,13 +10,19 @@ from numpy.typing import NDArray
 
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import load_array
+from proprune_cli.accel.boards import load_board
 from proprune_cli.accel.layer_timing import layer_timing
-from proprune_cli.accel.timing import Memory
+from proprune_cli.accel.memory import Memory
 from proprune_cli.predict.schema import FLAT
 from proprune_cli.predict.tiles import Lanes, choose
 from proprune_cli.predict.walk import Steps, steps_of
 
-MEMORY = Memory.planned(bandwidth_gb_s=1.4, latency_ns=300, clock_mhz=100)
+
+def memory_of(array: str) -> Memory:
+    """Of a board that has the array."""
+    return Memory.of(load_board("zcu104" if array.startswith("zu") else "pynq-z2"), load_array(array))
+
+
 Passes = dict[str, NDArray[Any]]
 
 
@@ -63,7 +69,7 @@ def drawn(count: int, seed: int, array_name: str) -> Passes:
 
 def steps(passes: Passes, array_name: str) -> tuple[Steps, Lanes, Any]:
     array = load_array(array_name)
-    lanes, tiles = Lanes.of(passes, array), choose(passes, array, MEMORY)
+    lanes, tiles = Lanes.of(passes, array), choose(passes, array, memory_of(array_name))
     return steps_of(passes, tiles, lanes, array), lanes, tiles
 
 
@@ -102,7 +108,7 @@ def test_the_closed_formula_says_what_the_loop_model_says_of_its_tile(array_name
         size, residual = int(passes["in_h"][n]), int(passes["residual"][n])
         layer = isa.LayerDescriptor(in_height=size, in_width=size, in_pitch=size, combine=residual, out_step_x=1)
         columns = {name: column[part] for name, column in found.columns.items()}
-        truth = layer_timing("", layer, isa.StepDescriptor(**columns), array, MEMORY).cycles
+        truth = layer_timing("", layer, isa.StepDescriptor(**columns), array, memory_of(array_name)).cycles
         errors.append(float(tiles.cycles[n]) / truth - 1)
     size = np.abs(errors)
     assert np.median(size) < 0.015  # how long single steps wait for others is beyond a closed formula
