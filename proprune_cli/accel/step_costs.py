@@ -16,20 +16,17 @@ from proprune_cli.accel.walk import FIELDS, Limits, StepRow
 STEP_RESTART = 6
 """Cycles between the last beat of a step and the first of the next: banks change hands, the first tap is taken."""
 
+ASK = 4
+"""Cycles in which a step's planes and tables, and the descriptor that comes next, are asked for, all at once."""
+
 ON_CHIP_LATENCY = 4
 """Cycles from the start of a burst of the engine's own memory to its first word."""
 
 BURSTS_UNDER_WAY = 8
-"""Reads that a port has asked for and not got, at most; a latency is paid for each so many short rows."""
+"""Bursts that a port has asked for and that are not over, at most: a latency is paid for each so many short ones."""
 
 LOOKUP_WORDS = 256 // isa.WORD_BYTES
 """Words of a lookup table, read before the first step of a layer that has one."""
-
-STRIDED_STORE_CYCLES = 4
-"""Cycles of a word that is a burst of its own, stored or read as a residual operand.
-
-An assumption, not measured: nobody waits for the response to each, but a port takes a new address only every few
-cycles."""
 
 BLOCK_PAUSE = 3
 """Cycles between the output words of one block and those of the next."""
@@ -97,11 +94,13 @@ class StepCosts:
     """Cycles of each step's processes, [steps] of one layer or of several one after the other.
 
     Attributes:
-        describe: to read the descriptor. tables: to read the addresses of planes, lane patterns and lookup tables.
+        describe: until the descriptor is there, which was asked for with what the step before reads.
+        tables: to read the addresses of planes, lane patterns and lookup tables.
         lead: to the first word that is loaded. fill: to load the tile. load_ddr: that DDR is busy with it.
         busy: to compute. first: from there on to the first output. store: for the output words to leave the combiner.
         last: from the last beat until the last word of the last block is requantised.
         bus: to store the output words. store_ddr: that DDR is busy with them. run_ddr: and with what is read meanwhile.
+        operands: until the first residual operand is there, once they may be read: its address comes first.
         slows_load, slowed_store: for each cycle of storing while a tile is loaded from DDR, how much longer that load,
             and the store, take. slows_run: how much longer a load takes that lasts as long as this step computes.
         weights: for the weight stream. iterations: in which the array multiplies.
@@ -120,6 +119,7 @@ class StepCosts:
     load_ddr: NDArray[np.float64]
     run_ddr: NDArray[np.float64]
     store_ddr: NDArray[np.float64]
+    operands: NDArray[np.float64]
     slows_load: NDArray[np.float64]
     slowed_store: NDArray[np.float64]
     slows_run: NDArray[np.float64]
@@ -154,7 +154,8 @@ class StepCosts:
 
         apart = np.asarray(layer.out_step_x) > 1
         on_ddr = (np.asarray(layer.out_base) & isa.ON_CHIP) == 0
-        residual = traffic.residual * np.where(apart & on_ddr, STRIDED_STORE_CYCLES, 1)
+        alone = np.where(apart & on_ddr, lone_cycles(memory), 1.0)
+        residual = traffic.residual * alone
         weights = traffic.weights / array.weight_port_words
         busy = np.maximum.reduce([iterations + STEP_RESTART, weights, residual])
         cells = np.asarray(steps.rows) * np.asarray(steps.cols) * groups
@@ -164,7 +165,7 @@ class StepCosts:
         # Ports that want memory at the same time get like shares of it, each one word per cycle at most.
         word = isa.WORD_BYTES / rate
         stored = np.where(apart, DDR_BURST_BYTES, isa.WORD_BYTES) * on_ddr / rate
-        pace = np.maximum(np.where(apart & on_ddr, STRIDED_STORE_CYCLES, 1), stored)
+        pace = np.maximum(alone, stored)
         together = (stored + word) * on_ddr
 
         read = traffic.weights if last_steps is None else _read_ahead(traffic.weights, array, last_steps)
@@ -174,10 +175,10 @@ class StepCosts:
         others = traffic.ddr_bytes - load_ddr - store_ddr + (read - traffic.weights + described) * isa.WORD_BYTES
         beside = np.maximum(others - traffic.residual * isa.WORD_BYTES, 0) / isa.WORD_BYTES
 
-        lookup = np.where(np.asarray(layer.lookup) != isa.Lookup.NONE, latency + LOOKUP_WORDS, 0)
+        lookup = np.where(np.asarray(layer.lookup) != isa.Lookup.NONE, LOOKUP_WORDS, 0)
         return StepCosts(
-            describe=latency + isa.StepDescriptor.WORDS + first * (latency + isa.LayerDescriptor.WORDS),
-            tables=latency + groups + first * (lookup + latency + patterns),
+            describe=ASK + isa.StepDescriptor.WORDS + first * (latency + isa.LayerDescriptor.WORDS),
+            tables=latency + groups + first * (lookup + patterns),
             lead=np.where(traffic.ddr_fetch > 0, latency, float(ON_CHIP_LATENCY)),
             fill=np.maximum(cells, fetch),
             busy=busy,
@@ -189,6 +190,7 @@ class StepCosts:
             load_ddr=load_ddr / rate,
             run_ddr=others / rate,
             store_ddr=store_ddr / rate,
+            operands=np.where(traffic.residual > 0, 2 * latency, 0.0),
             slows_load=np.broadcast_to(np.maximum(together - max(1.0, word), 0) / pace, iterations.shape),
             slowed_store=np.broadcast_to(np.maximum(together - pace, 0) / pace, iterations.shape),
             slows_run=beside * max(2 * word - max(1.0, word), 0.0),
@@ -204,6 +206,11 @@ class StepCosts:
     def rows(self) -> list[StepRow]:
         """What `walk` needs of each step."""
         return list(zip(*(getattr(self, name).tolist() for name in FIELDS), strict=True))
+
+
+def lone_cycles(memory: Memory) -> float:
+    """Cycles of a word that is a burst of its own, stored or read as a residual operand."""
+    return max(1.0, (memory.latency + 1) / BURSTS_UNDER_WAY)
 
 
 def limits(array: Array, memory: Memory) -> Limits:

@@ -10,15 +10,17 @@ double buffers and FIFOs. Assumptions, each a named constant of `step_costs` or 
   for others, and short rows one for each so many;
 - sums leave the array with the last beats of their block, and the requantiser one word per cycle, ``DRAIN`` cycles
   later and ``BLOCK_PAUSE`` between blocks. The array waits where the queue behind it is full, and that one for stores;
-- stores move one word per cycle, or one in ``STRIDED_STORE_CYCLES`` where pixels are not neighbours in DDR;
-- weights and residual operands stream at a beat per cycle; of the weights a queue is read ahead, in all steps;
+- stores move one word per cycle; where pixels are not neighbours in DDR, ``BURSTS_UNDER_WAY`` words in a latency;
+- weights and residual operands stream at a beat per cycle; of the weights a queue is read ahead, in all steps. The
+  first residual operand comes two latencies after it may be read, since its address is read before;
 - all ports share the planned bandwidth of DDR. Those that want it at the same time get like shares, so that loads,
   stores and weights slow each other down where a word each is more than DDR moves in a cycle; and nothing is loaded,
   computed or stored before DDR could have moved it with all that came before;
 - a word that is not read or written together with its neighbour costs DDR a burst of ``DDR_BURST_BYTES``;
 - planes of the engine's own memory cost no DDR traffic, and ``ON_CHIP_LATENCY`` instead of a read latency;
-- descriptors, tables and planes' addresses of a step are read while the steps before it are at work; it loads once the
-  step it depends on has been stored, one latency for the write's response included.
+- descriptors, tables and planes' addresses of a step are read while the steps before it are at work, all at once and
+  with the descriptor that comes next; it loads once the step it depends on has been stored, one latency for the write's
+  response included.
 
 docs/timing-model.md has what it predicts beside cycles that were counted in a simulation of the RTL.
 """

@@ -12,11 +12,14 @@ DRAIN = 32
 
 
 FIELDS = ("describe", "tables", "lead", "fill", "load_ddr", "busy", "first", "store", "last", "bus", "run_ddr",
-          "store_ddr", "slows_load", "slowed_store", "slows_run")  # fmt: skip
+          "store_ddr", "operands", "slows_load", "slowed_store", "slows_run")  # fmt: skip
 """What the walk is told of one step, by name; `StepCosts` says what it is and where it comes from."""
 
 StepRow = tuple[float, ...]
 """That, in order: plain tuples, for there are many."""
+
+ANSWER = 4
+"""Cycles that pass in the store and in the holder of loads, besides the latency, from a step's last word to its end."""
 
 
 class Limits(NamedTuple):
@@ -75,16 +78,18 @@ def walk(rows: Sequence[StepRow], waits: Sequence[int], stops: Collection[int], 
         stops: steps before which the engine stops, and starts anew.
     """
     latency, room, ahead = limits
+    answer = latency + ANSWER
     # When, after some steps: the next descriptor can be read; the last tile is loaded; it, and the one before it, is
     # computed; its words have left the combiner, and are stored; it is complete.
-    ready = loaded = computed = before = drained = stored = end = 0.0
+    loaded = computed = before = drained = stored = end = 0.0
+    ready = latency
     load_from = load_to = rate = 0.0  # the latest load from DDR, and what share of DDR's time it takes
     ddr = Ddr(0.0)
     done: list[float] = []
 
-    def run(row: StepRow, filled: float) -> None:
+    def run(row: StepRow, filled: float, go: float) -> None:
         nonlocal loaded, computed, before, drained, stored, end
-        _, _, _, _, _, busy, first, store, last, bus, run_ddr, store_ddr, slows_load, slowed_store, slows_run = row
+        busy, first, store, last, bus, run_ddr, store_ddr, operands, slows_load, slowed_store, slows_run = row[5:]
         begin = filled if filled > computed else computed
         before = computed
         computed = begin + busy
@@ -102,6 +107,8 @@ def walk(rows: Sequence[StepRow], waits: Sequence[int], stops: Collection[int], 
             arrival = begin + first + DRAIN
             if drained > arrival:
                 arrival = drained
+            if operands and go + operands > arrival:
+                arrival = go + operands
             drained = arrival + store
             if drained - room > computed:
                 computed = drained - room
@@ -127,11 +134,11 @@ def walk(rows: Sequence[StepRow], waits: Sequence[int], stops: Collection[int], 
             if stored - STREAM_FIFO - room > computed:
                 computed = stored - STREAM_FIFO - room
                 drained = stored - STREAM_FIFO
-            begun = end - latency
-            end = (stored if stored > begun else begun) + latency
+            if stored + answer > end:
+                end = stored + answer
         done.append(end)
 
-    held: tuple[StepRow, float] | None = None  # loaded, not run yet
+    held: tuple[StepRow, float, float] | None = None  # loaded, not run yet
     for index, (row, wait) in enumerate(zip(rows, waits, strict=True)):
         describe, tables, lead, fill, load_ddr = row[:5]
         stopped = index in stops
@@ -140,7 +147,8 @@ def walk(rows: Sequence[StepRow], waits: Sequence[int], stops: Collection[int], 
             held = None
         if stopped:
             done[-1] = end = max(end, computed, ddr.until)
-            ready = loaded = computed = before = drained = stored = end
+            loaded = computed = before = drained = stored = end
+            ready = end + latency
             ddr = Ddr(end)
         # The planes' addresses are read ahead too: what waits for others are the loads alone.
         go = ready + describe + latency
@@ -170,7 +178,7 @@ def walk(rows: Sequence[StepRow], waits: Sequence[int], stops: Collection[int], 
                 loaded = moved
         if held is not None:
             run(*held)
-        held = row, loaded
+        held = row, loaded, go
     if held is not None:
         run(*held)
     if done and ddr.until > done[-1]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import Array
 from proprune_cli.accel.memory import Memory
-from proprune_cli.accel.step_costs import BLOCK_PAUSE, BURSTS_UNDER_WAY, STEP_RESTART, STRIDED_STORE_CYCLES
+from proprune_cli.accel.step_costs import BLOCK_PAUSE, BURSTS_UNDER_WAY, STEP_RESTART, lone_cycles
 from proprune_cli.accel.walk import DRAIN
 from proprune_cli.work.taps import UNITS, chunks
 
@@ -219,7 +219,7 @@ def _of_widths(passes: Mapping[str, NDArray[Any]], array: Array, memory: Memory,
     below = np.maximum(reach - c["in_h"] - above, 0)
     top, bottom = fill_of(rows, np.minimum(rows - above, inside_h)), fill_of(rows_low, np.maximum(rows_low - below, 1))
     loading = across * np.where(down > 1, (down - 2) * fill + top + bottom, fill)
-    per_word = np.where(c["step_w"] > 1, STRIDED_STORE_CYCLES, 1)
+    per_word = np.where(c["step_w"] > 1, lone_cycles(memory), 1.0)
     has_residual = c["residual"] > 0
     read = np.where(c["broadcast"] > 0, out_groups, pixels * out_groups) * has_residual
     moved = (fetch + words + read) * isa.WORD_BYTES * tiles + h * w * out_groups * isa.WORD_BYTES
