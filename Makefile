@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
 	$$p -c 'import sys; sys.exit(not (3,10) <= sys.version_info[:2] <= (3,12))' 2>/dev/null && { echo $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint peers bench synth generate clean
+.PHONY: help setup demo test lint peers bench synth place generate clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -59,6 +59,11 @@ bench: $(STAMP) ## benchmarks, ratios measured side by side
 synth: $(STAMP) ## synthesise the RTL with Yosys; reports in rtl/reports and docs/resources.md
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[synth]'
 	$(BIN)/python -m benchmarks synthesis --write
+	$(BIN)/python -m proprune_cli.accel.generate
+
+place: $(STAMP) ## place and route the RTL with open tools that must be there (docs/place-and-route.md), and write a bitstream
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[synth]'
+	$(BIN)/python -m benchmarks place --array z7020-256 --mhz 50 --write
 	$(BIN)/python -m proprune_cli.accel.generate
 
 clean: ## remove the environment and every build product

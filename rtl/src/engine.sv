@@ -1,5 +1,7 @@
 // The engine: registers, the processes, and the queues between them. docs/engine.md is the contract.
-module engine (
+module engine #(
+    parameter int BURST = 64 // beats of a burst at most, at every memory port
+) (
     input  logic        clk,
     input  logic        rst,
     // Registers.
@@ -197,7 +199,7 @@ module engine (
     logic after_in_valid, after_in_ready, after_valid, after_ready;
     logic [31:0] plane;
     logic [63:0] pattern, before_word, after_word;
-    axi_read port_d (
+    axi_read #(.BURST(BURST)) port_d (
         .clk, .rst, .base(descriptors[39:0]), .request_valid(d_request_valid), .request_ready(d_request_ready),
         .request(d_request), .data_valid(d_valid), .data_ready(d_ready), .data(d_data), .araddr(d_araddr),
         .arlen(d_arlen), .arvalid(d_arvalid), .arready(d_arready), .rdata(d_rdata), .rlast(d_rlast),
@@ -250,7 +252,7 @@ module engine (
     logic [SCRATCH_BITS-1:0] scratch_read_address, scratch_write_address;
     logic fetched_in_valid, fetched_in_ready, fetched_valid, fetched_ready;
     logic [31:0] fetched_in, fetched;
-    axi_read port_x (
+    axi_read #(.BURST(BURST)) port_x (
         .clk, .rst, .base(features[39:0]), .request_valid(x_request_valid), .request_ready(x_request_ready),
         .request(x_request), .data_valid(x_valid), .data_ready(x_ready), .data(x_data), .araddr(x_araddr),
         .arlen(x_arlen), .arvalid(x_arvalid), .arready(x_arready), .rdata(x_rdata), .rlast(x_rlast),
@@ -298,7 +300,7 @@ module engine (
         .request_valid(w_request_valid), .request_ready(w_request_ready), .request(w_request),
         .count_valid(weighed_in_valid), .count_ready(weighed_in_ready), .count(weighed_in)
     );
-    axi_read #(.WORDS(PORT)) port_w (
+    axi_read #(.WORDS(PORT), .BURST(BURST)) port_w (
         .clk, .rst, .base(weights_base[39:0]), .request_valid(w_request_valid), .request_ready(w_request_ready),
         .request(w_request), .data_valid(w_valid), .data_ready(w_ready), .data(w_data), .araddr(w_araddr),
         .arlen(w_arlen), .arvalid(w_arvalid), .arready(w_arready), .rdata(w_rdata), .rlast(w_rlast),
@@ -401,7 +403,7 @@ module engine (
     logic [63:0] r_data, operand_in, operand;
     logic residuals_in_valid, residuals_in_ready, residuals_valid, residuals_ready;
     logic [31:0] residuals_in, residuals;
-    axi_read port_r (
+    axi_read #(.BURST(BURST)) port_r (
         .clk, .rst, .base(residual_base[39:0]), .request_valid(r_request_valid), .request_ready(r_request_ready),
         .request(r_request), .data_valid(r_valid), .data_ready(r_ready), .data(r_data), .araddr(r_araddr),
         .arlen(r_arlen), .arvalid(r_arvalid), .arready(r_arready), .rdata(r_rdata), .rlast(r_rlast),
@@ -448,7 +450,7 @@ module engine (
         .clk, .rst, .in_valid(y_valid), .in_ready(y_ready), .in_data(y_data),
         .out_valid(y_data_valid), .out_ready(y_data_ready), .out_data(y_word)
     );
-    axi_write port_y (
+    axi_write #(.BURST(BURST)) port_y (
         .clk, .rst, .base(results[39:0]), .request_valid(y_request_valid), .request_ready(y_request_ready),
         .request(y_request), .data_valid(y_data_valid), .data_ready(y_data_ready), .data(y_word), .completed,
         .awaddr(y_awaddr), .awlen(y_awlen), .awvalid(y_awvalid), .awready(y_awready), .wdata(y_wdata),

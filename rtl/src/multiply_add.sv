@@ -13,12 +13,14 @@ module multiply_add #(
     input  logic                     load_c,
     input  logic signed [      47:0] c,
     input  logic signed [      47:0] cascade,
+    output logic signed [      47:0] passed, // to the next one's `cascade`
     output logic signed [      47:0] p
 );
     logic signed [A_BITS-1:0] a_held;
     logic signed [B_BITS-1:0] b_held;
     logic signed [A_BITS+B_BITS-1:0] product;
 
+    assign passed = p;
     always_ff @(posedge clk) begin
         a_held <= a;
         if (load_b) b_held <= b;

@@ -117,7 +117,7 @@ module requantise (
             logic signed [47:0] p;
             multiply_add #(.A_BITS(25), .B_BITS(17), .FIRST(1'b1)) product (
                 .clk, .a(chosen[32*k+:25]), .load_b(1'b1), .b({1'b0, scale[16*k+:16]}), .load_c(1'b1),
-                .c(48'sd32768), .cascade(48'sd0), .p
+                .c(48'sd32768), .cascade(48'sd0), .passed(), .p
             );
             logic signed [31:0] rounded;
             assign rounded = {p[47:17], p[16] && p[15:0] != 0};
