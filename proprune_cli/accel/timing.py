@@ -19,8 +19,8 @@ double buffers and FIFOs. Assumptions, each a named constant of `step_costs` or 
 - a word that is not read or written together with its neighbour costs DDR a burst of ``DDR_BURST_BYTES``;
 - planes of the engine's own memory cost no DDR traffic, and ``ON_CHIP_LATENCY`` instead of a read latency;
 - descriptors, tables and planes' addresses of a step are read while the steps before it are at work, all at once and
-  with the descriptor that comes next; it loads once the step it depends on has been stored, one latency for the write's
-  response included.
+  with the descriptor that comes next, three steps ahead of the load at most. A step loads once the one it depends on
+  has been stored, one latency for the write's response included.
 
 docs/timing-model.md has what it predicts beside cycles that were counted in a simulation of the RTL.
 """

@@ -83,6 +83,7 @@ def walk(rows: Sequence[StepRow], waits: Sequence[int], stops: Collection[int], 
     # computed; its words have left the combiner, and are stored; it is complete.
     loaded = computed = before = drained = stored = end = 0.0
     ready = latency
+    second = third = 0.0  # the tiles before were loaded
     load_from = load_to = rate = 0.0  # the latest load from DDR, and what share of DDR's time it takes
     ddr = Ddr(0.0)
     done: list[float] = []
@@ -151,8 +152,11 @@ def walk(rows: Sequence[StepRow], waits: Sequence[int], stops: Collection[int], 
             ready = end + latency
             ddr = Ddr(end)
         # The planes' addresses are read ahead too: what waits for others are the loads alone.
-        go = ready + describe + latency
-        ready += describe + tables
+        ready += describe
+        if third > ready:
+            ready = third
+        go = ready + latency
+        ready += tables
         if 0 < wait <= index and done[index - wait] > go:
             go = done[index - wait]
         # Words of one tile follow those of another; the bank is free once the step before the last has computed.
@@ -162,6 +166,7 @@ def walk(rows: Sequence[StepRow], waits: Sequence[int], stops: Collection[int], 
             begin = loaded
         if free > begin:
             begin = free
+        third, second = second, loaded
         loaded = begin + fill
         if load_ddr:
             load_from, load_to, rate = begin, loaded, load_ddr / fill

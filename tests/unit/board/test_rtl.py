@@ -17,6 +17,8 @@ from benchmarks.networks import network
 from proprune_cli.accel import isa
 from proprune_cli.accel.array import load_array
 from proprune_cli.accel.bitfield import Words
+from proprune_cli.accel.memory import Memory
+from proprune_cli.accel.timing import estimate
 from proprune_cli.board.rtl import RtlEngine, SimulatedMemory, verilator
 from proprune_cli.compile.frontend.graph import canonicalise, import_onnx
 from proprune_cli.compile.pipeline import lower
@@ -133,6 +135,27 @@ def test_whole_networks_give_the_bytes_of_the_c_engine(name: str) -> None:
         got, _, cycles[memory] = run_rtl(program, codes, engine(memory))
         assert all(np.array_equal(a, b) for a, b in zip(got, expected, strict=True)), memory
     assert cycles["steady"] < cycles["slow"]
+    for rate, latency in ((14.0, 30), (7.0, 60), (24.0, 15)):
+        like = RtlEngine(ARRAY, SimulatedMemory(rate, latency))
+        _, _, found = run_rtl(program, codes, like)
+        predicted = estimate(program, ARRAY, Memory(rate, float(latency), ARRAY.clock_mhz)).cycles
+        assert predicted == pytest.approx(found, rel=0.02), (rate, latency)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+@given(random_network(grouped=True), st.floats(8.0, 40.0), st.integers(5, 150))
+def test_the_loop_model_predicts_the_cycles_of_random_networks(
+    case: tuple[onnx.ModelProto, NDArray[np.float32]], rate: float, latency: int
+) -> None:
+    model, images = case
+    graph, _ = quantise(canonicalise(import_onnx(model)), images)
+    program, _ = lower(graph, ARRAY, MEMORY)
+    (codes,) = program.codes(images[:1])
+    _, _, found = run_rtl(program, codes, RtlEngine(ARRAY, SimulatedMemory(rate, latency)))
+    # Networks of some hundred cycles: the start, and what a layer takes besides, is more of them than of real ones.
+    allowed = 100 + 40 * program.layer_count
+    predicted = estimate(program, ARRAY, Memory(rate, float(latency), ARRAY.clock_mhz)).cycles
+    assert predicted == pytest.approx(found, rel=0.05, abs=allowed)
 
 
 def test_what_registers_hold_at_first_decides_nothing() -> None:
