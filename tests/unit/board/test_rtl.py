@@ -155,7 +155,7 @@ def test_the_loop_model_predicts_the_cycles_of_random_networks(
     # Networks of some hundred cycles: the start, and what a layer takes besides, is more of them than of real ones.
     allowed = 100 + 40 * program.layer_count
     predicted = estimate(program, ARRAY, Memory(rate, float(latency), ARRAY.clock_mhz)).cycles
-    assert predicted == pytest.approx(found, rel=0.05, abs=allowed)
+    assert predicted == pytest.approx(found, rel=0.12, abs=allowed)
 
 
 def test_what_registers_hold_at_first_decides_nothing() -> None:
